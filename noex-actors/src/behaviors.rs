@@ -1,0 +1,257 @@
+//! Which behaviors a node knows by name: what may be started and addressed from elsewhere.
+//!
+//! Explicit, one registry per node. Only what stands here can be spawned by other nodes, and only processes of such
+//! behaviors can be reached by them.
+
+use std::{
+    any::{Any, TypeId},
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+};
+
+use futures_util::future::BoxFuture;
+use parking_lot::RwLock;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    AnyRef, Behavior, Node, RemoteBehavior, SpawnError, SpawnOptions,
+    error::{DecodeError, DuplicateBehavior, EncodeError},
+    payload::{decode, encode_into},
+};
+
+/// How messages of a behavior become bytes and back: captured where `B: RemoteBehavior` is known, so that references
+/// need no serde bounds.
+pub(crate) struct RemoteCodec<B: Behavior> {
+    pub(crate) name: &'static str,
+    pub(crate) id: u32,
+    pub(crate) encode_call: fn(&B::Call, &mut Vec<u8>) -> Result<(), EncodeError>,
+    pub(crate) encode_cast: fn(&B::Cast, &mut Vec<u8>) -> Result<(), EncodeError>,
+    pub(crate) encode_reply: fn(&B::Reply, &mut Vec<u8>) -> Result<(), EncodeError>,
+    pub(crate) decode_call: fn(&[u8]) -> Result<B::Call, DecodeError>,
+    pub(crate) decode_cast: fn(&[u8]) -> Result<B::Cast, DecodeError>,
+    pub(crate) decode_reply: fn(&[u8]) -> Result<B::Reply, DecodeError>,
+}
+
+impl<B: Behavior> Clone for RemoteCodec<B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<B: Behavior> Copy for RemoteCodec<B> {}
+
+impl<B: RemoteBehavior> RemoteCodec<B> {
+    pub(crate) fn new() -> Self {
+        Self {
+            name: B::NAME,
+            id: behavior_number(B::NAME),
+            encode_call: |message, out| encode_into(message, out),
+            encode_cast: |message, out| encode_into(message, out),
+            encode_reply: |message, out| encode_into(message, out),
+            decode_call: |bytes| decode(bytes),
+            decode_cast: |bytes| decode(bytes),
+            decode_reply: |bytes| decode(bytes),
+        }
+    }
+}
+
+/// The number of a behavior on the wire: the first four bytes of the SHA-256 of its name, little endian.
+///
+/// The same everywhere, so nothing needs to be exchanged before a process can be addressed; two names of one number
+/// cannot be registered on one node.
+#[must_use]
+pub fn behavior_number(name: &str) -> u32 {
+    let hash = Sha256::digest(name.as_bytes());
+    hash.iter().take(4).rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+trait Factory: Send + Sync {
+    fn spawn(
+        &self,
+        node: &Node,
+        args: &[u8],
+        options: SpawnOptions,
+    ) -> BoxFuture<'static, Result<AnyRef, SpawnError>>;
+    fn codec(&self) -> &dyn Any;
+}
+
+struct FactoryOf<B: RemoteBehavior>(RemoteCodec<B>);
+
+impl<B: RemoteBehavior> Factory for FactoryOf<B> {
+    fn spawn(
+        &self,
+        node: &Node,
+        args: &[u8],
+        options: SpawnOptions,
+    ) -> BoxFuture<'static, Result<AnyRef, SpawnError>> {
+        let decoded = node.decoding(|| decode::<B::Args>(args));
+        let spawn = match decoded {
+            Ok(args) => Ok(node.spawn::<B>(args).options(options).into_future_owned()),
+            Err(error) => Err(SpawnError::Incompatible {
+                behavior: B::NAME.to_owned(),
+                node: node.id().clone(),
+                reason: error.0,
+            }),
+        };
+        Box::pin(async move { Ok(spawn?.await?.erase()) })
+    }
+    fn codec(&self) -> &dyn Any {
+        &self.0
+    }
+}
+
+#[derive(Clone, Default)]
+struct Table {
+    by_name: BTreeMap<&'static str, (TypeId, Arc<dyn Factory>)>,
+    by_type: BTreeMap<TypeId, Arc<dyn Factory>>,
+}
+
+/// The behaviors that a node knows by name.
+///
+/// Build one with [`with`](Self::with) and hand it to a node or cluster; a running node's own is
+/// [`Node::behaviors`](crate::Node::behaviors).
+#[derive(Default)]
+pub struct BehaviorRegistry {
+    table: RwLock<Table>,
+    /// The first duplicate of a chain of `with`, reported when the node starts.
+    duplicate: Option<DuplicateBehavior>,
+}
+
+/// How many behaviors are registered, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BehaviorRegistryStats {
+    /// How many.
+    pub count: usize,
+    /// Their names, sorted.
+    pub names: Vec<String>,
+}
+
+impl Clone for BehaviorRegistry {
+    fn clone(&self) -> Self {
+        Self { table: RwLock::new(self.table.read().clone()), duplicate: self.duplicate.clone() }
+    }
+}
+
+impl fmt::Debug for BehaviorRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+impl BehaviorRegistry {
+    /// An empty registry.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a behavior. A duplicate name is reported when the node starts.
+    #[must_use]
+    pub fn with<B: RemoteBehavior>(mut self) -> Self {
+        if let Err(duplicate) = self.register::<B>() {
+            self.duplicate.get_or_insert(duplicate);
+        }
+        self
+    }
+
+    /// Adds a behavior. The same one again changes nothing.
+    ///
+    /// # Errors
+    /// [`DuplicateBehavior`] when another type has the name.
+    pub fn register<B: RemoteBehavior>(&self) -> Result<(), DuplicateBehavior> {
+        let mut table = self.table.write();
+        let own = TypeId::of::<B>();
+        let number = behavior_number(B::NAME);
+        let taken = table.by_name.iter().any(|(name, (type_id, _))| {
+            let clash = *name == B::NAME || behavior_number(name) == number;
+            clash && *type_id != own
+        });
+        if taken {
+            return Err(DuplicateBehavior::new(B::NAME));
+        }
+        let factory: Arc<dyn Factory> = Arc::new(FactoryOf::<B>(RemoteCodec::new()));
+        table.by_name.insert(B::NAME, (own, Arc::clone(&factory)));
+        table.by_type.insert(own, factory);
+        Ok(())
+    }
+
+    /// Whether the name is known.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.table.read().by_name.contains_key(name)
+    }
+
+    /// Forgets a behavior: it is not spawned from elsewhere any more. Living processes stay reachable.
+    pub fn unregister(&self, name: &str) -> bool {
+        let mut table = self.table.write();
+        let Some((type_id, _)) = table.by_name.remove(name) else { return false };
+        table.by_type.remove(&type_id);
+        true
+    }
+
+    /// The names, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.table.read().by_name.keys().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// How many behaviors are registered, and which.
+    #[must_use]
+    pub fn stats(&self) -> BehaviorRegistryStats {
+        let names = self.names();
+        BehaviorRegistryStats { count: names.len(), names }
+    }
+
+    pub(crate) fn duplicate(&self) -> Option<DuplicateBehavior> {
+        self.duplicate.clone()
+    }
+
+    /// Adds all of `other`.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        let other_table = other.table.read().clone();
+        if let Some(duplicate) = other.duplicate.clone() {
+            self.duplicate.get_or_insert(duplicate);
+        }
+        let table = self.table.get_mut();
+        for (name, (type_id, factory)) in other_table.by_name {
+            match table.by_name.get(name) {
+                Some((held, _)) if *held != type_id => {
+                    self.duplicate.get_or_insert(DuplicateBehavior::new(name));
+                }
+                _ => {
+                    table.by_type.insert(type_id, Arc::clone(&factory));
+                    table.by_name.insert(name, (type_id, factory));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn codec<B: Behavior>(&self) -> Option<RemoteCodec<B>> {
+        let table = self.table.read();
+        let factory = table.by_type.get(&TypeId::of::<B>())?;
+        factory.codec().downcast_ref::<RemoteCodec<B>>().copied()
+    }
+
+    pub(crate) fn spawn(
+        &self,
+        node: &Node,
+        name: &str,
+        args: &[u8],
+        options: SpawnOptions,
+    ) -> Option<BoxFuture<'static, Result<AnyRef, SpawnError>>> {
+        let factory = self.table.read().by_name.get(name).map(|(_, factory)| Arc::clone(factory))?;
+        Some(factory.spawn(node, args, options))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_behavior_is_fixed_by_its_name() {
+        // echo -n counter | sha256sum: the number is on the wire and must not change.
+        assert_eq!(behavior_number("counter"), u32::from_le_bytes([0xef, 0xe8, 0x99, 0xc7]));
+    }
+}

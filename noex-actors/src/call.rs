@@ -1,0 +1,304 @@
+//! The futures of references: `Call`, `Stop`, `Monitor`.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_rt::time::{Instant, Sleep, sleep_until};
+use pin_project_lite::pin_project;
+use tokio::sync::oneshot;
+
+use crate::{
+    Behavior, CallError, Caller, DecodeError, Delivery, Down, ExitReason, Overload, Pid, RawRef,
+    error::CallFailure,
+    mailbox::{Envelope, Refusal, short_name},
+    process::Process,
+    refs::Way,
+    route::{Pending, Route, Watcher},
+    slot::{Phase, Slot},
+};
+
+/// How long a call waits unless told otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pin_project! {
+    /// A call in the making: `Future<Output = Result<R, CallError>>`. Sent at its first poll.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives the call up: if it is still queued on this node, it does not run.
+    #[must_use = "a call is sent when it is awaited"]
+    pub struct Call<'a, B: Behavior, R> {
+        target: &'a RawRef<B>,
+        message: Option<B::Call>,
+        map: fn(B::Reply) -> Option<R>,
+        timeout: Duration,
+        wait: Wait<B>,
+        #[pin]
+        alarm: Option<Sleep>,
+    }
+}
+
+/// Where the reply will be.
+struct Wait<B: Behavior> {
+    place: Place<B>,
+    /// The process that was called, if not the one of the target (a name was resolved).
+    resolved: Option<RawRef<B>>,
+}
+
+enum Place<B: Behavior> {
+    Nowhere,
+    Local(Arc<Slot<B::Reply>>),
+    Remote(Pending),
+}
+
+impl<B: Behavior> Wait<B> {
+    /// Gives up; tells whether the call may have run.
+    fn give_up(&mut self) -> Delivery {
+        match std::mem::replace(&mut self.place, Place::Nowhere) {
+            Place::Local(slot) => match slot.abandon() {
+                Phase::Queued => Delivery::Never,
+                Phase::Running | Phase::Done | Phase::Abandoned => Delivery::Unknown,
+            },
+            Place::Remote(pending) => {
+                pending.session.abandon(pending.id);
+                Delivery::Unknown
+            }
+            Place::Nowhere => Delivery::Never,
+        }
+    }
+}
+
+impl<B: Behavior> Drop for Wait<B> {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+impl<'a, B: Behavior, R> Call<'a, B, R> {
+    pub(crate) fn new(target: &'a RawRef<B>, message: B::Call, map: fn(B::Reply) -> Option<R>) -> Self {
+        let wait = Wait { place: Place::Nowhere, resolved: None };
+        Self { target, message: Some(message), map, timeout: DEFAULT_TIMEOUT, wait, alarm: None }
+    }
+
+    /// Waits this long instead of 5 s. The time begins when the call is sent.
+    pub fn timeout(mut self, after: Duration) -> Self {
+        self.timeout = after;
+        self
+    }
+}
+
+/// Sends the message; returns the deadline to be kept here, if the other side does not keep it.
+fn send<B: Behavior>(
+    target: &RawRef<B>,
+    message: B::Call,
+    timeout: Duration,
+    wait: &mut Wait<B>,
+) -> Result<Option<Instant>, CallError> {
+    match &target.0 {
+        Way::Local(mailbox) => {
+            let deadline = Instant::now() + timeout;
+            let slot = Arc::new(Slot::new());
+            let process: Arc<dyn Process> = Arc::<crate::mailbox::Mailbox<B>>::clone(mailbox);
+            let from = Caller::local(Arc::clone(&slot), process, deadline);
+            if let Err((refusal, Envelope::Call(_, from))) = mailbox.push(Envelope::Call(message, from)) {
+                from.forget();
+                return Err(match refusal {
+                    Refusal::Closed => CallError::NoProc(mailbox.core.pid.clone()),
+                    Refusal::Full => CallError::Overloaded(Overload::Mailbox),
+                });
+            }
+            wait.place = Place::Local(slot);
+            Ok(Some(deadline))
+        }
+        Way::Remote(remote) => {
+            let encode = &mut |out: &mut Vec<u8>| (remote.codec.encode_call)(&message, out);
+            wait.place = Place::Remote(remote.route.call(remote.target, &remote.pid, timeout, encode)?);
+            Ok(None)
+        }
+        Way::Broken(broken) => Err(broken.why.call_error(&broken.pid)),
+        Way::Named(named) => {
+            let found = (named.resolve)().ok_or_else(|| CallError::NoName(named.name.clone()))?;
+            let deadline = send(found.raw(), message, timeout, wait);
+            wait.resolved = Some(found.raw().clone());
+            deadline
+        }
+    }
+}
+
+fn expected<B: Behavior>(target: &RawRef<B>) -> &'static str {
+    match &target.0 {
+        Way::Remote(remote) => remote.codec.name,
+        Way::Local(_) | Way::Broken(_) | Way::Named(_) => short_name::<B>(),
+    }
+}
+
+impl<B: Behavior, R> Future for Call<'_, B, R> {
+    type Output = Result<R, CallError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Some(message) = this.message.take() {
+            if let Some(deadline) = send(this.target, message, *this.timeout, this.wait)? {
+                this.alarm.set(Some(sleep_until(deadline)));
+            }
+        }
+        let reply = match &this.wait.place {
+            Place::Local(slot) => match slot.poll(cx) {
+                Poll::Ready(reply) => Poll::Ready(reply.map_err(Into::into)),
+                Poll::Pending => Poll::Pending,
+            },
+            Place::Remote(pending) => {
+                let polled = pending.session.poll_reply(pending.id, cx);
+                polled.map(|reply| decode(this.wait.resolved.as_ref().unwrap_or(this.target), reply))
+            }
+            Place::Nowhere => return Poll::Pending,
+        };
+        let target = this.wait.resolved.as_ref().unwrap_or(this.target);
+        match reply {
+            Poll::Ready(Ok(reply)) => {
+                let done = match (this.map)(reply) {
+                    Some(reply) => Ok(reply),
+                    None => Err(CallError::Decode(DecodeError::new("the reply is that of another call"))),
+                };
+                this.wait.place = Place::Nowhere;
+                Poll::Ready(done)
+            }
+            Poll::Ready(Err(failure)) => {
+                let error = failure.into_error(target.pid(), *this.timeout, expected(target));
+                this.wait.place = Place::Nowhere;
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending => {
+                let alarm = this.alarm.as_pin_mut();
+                if alarm.is_some_and(|alarm| alarm.poll(cx).is_ready()) {
+                    let (pid, after) = (target.pid().clone(), *this.timeout);
+                    let delivery = this.wait.give_up();
+                    return Poll::Ready(Err(CallError::Timeout { pid, after, delivery }));
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+fn decode<B: Behavior>(
+    target: &RawRef<B>,
+    reply: Result<crate::route::ReplyBytes, CallFailure>,
+) -> Result<B::Reply, CallFailure> {
+    let Way::Remote(remote) = &target.0 else { return Err(CallFailure::ConnectionLost) };
+    let bytes = reply?;
+    // Only a reply that holds references needs to know its node: the scope is left out where it is not needed.
+    (remote.codec.decode_reply)(&bytes)
+        .or_else(|_| remote.route.node().decoding(|| (remote.codec.decode_reply)(&bytes)))
+        .map_err(|error| CallFailure::Decode(error.0))
+}
+
+impl<B: Behavior, R> fmt::Debug for Call<'_, B, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("target", self.target)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a watch ends before its time.
+pub(crate) enum Watched {
+    Local(Weak<dyn Process>),
+    Remote(Arc<dyn Route>),
+}
+
+/// Waits for the end of a process: `Future<Output = Down>`. Dropping it ends the watch.
+#[must_use = "dropping a Monitor ends the watch"]
+pub struct Monitor {
+    pid: Pid,
+    down: oneshot::Receiver<Down>,
+    watched: Option<(u64, Watched)>,
+}
+
+impl Monitor {
+    pub(crate) fn start(pid: &Pid, watch: impl FnOnce(Watcher) -> Option<(u64, Watched)>) -> Self {
+        let (tell, down) = oneshot::channel();
+        let watcher = Watcher::Callback(Box::new(move |down| drop(tell.send(down))));
+        Self { pid: pid.clone(), watched: watch(watcher), down }
+    }
+}
+
+impl Future for Monitor {
+    type Output = Down;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Down> {
+        let polled = Pin::new(&mut self.down).poll(cx);
+        polled.map(|down| {
+            self.watched = None;
+            down.unwrap_or_else(|_closed| Down::new(0, self.pid.clone(), ExitReason::NoConnection))
+        })
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        match self.watched.take() {
+            Some((id, Watched::Local(process))) => {
+                if let Some(process) = process.upgrade() {
+                    process.core().unwatch(id);
+                }
+            }
+            Some((id, Watched::Remote(route))) => {
+                route.demonitor(&self.pid, id);
+            }
+            None => {}
+        }
+    }
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Monitor").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+/// Waits for a process that was asked to stop: `Future<Output = Result<(), CallError>>`. The request is on its way
+/// already; dropping this only stops the waiting.
+#[derive(Debug)]
+pub struct Stop {
+    monitor: Monitor,
+    timeout: Duration,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stop {
+    pub(crate) fn new(monitor: Monitor) -> Self {
+        Self { monitor, timeout: DEFAULT_TIMEOUT, alarm: None }
+    }
+
+    /// Waits this long instead of 5 s. After that the process may still be on its way out.
+    #[must_use]
+    pub fn timeout(mut self, after: Duration) -> Self {
+        self.timeout = after;
+        self
+    }
+}
+
+impl Future for Stop {
+    type Output = Result<(), CallError>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(down) = Pin::new(&mut self.monitor).poll(cx) {
+            return Poll::Ready(match down.reason {
+                ExitReason::NoConnection => Err(CallError::ConnectionLost(down.pid.node_id().clone())),
+                _ => Ok(()),
+            });
+        }
+        let timeout = self.timeout;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + timeout)));
+        if alarm.as_mut().poll(cx).is_ready() {
+            let (pid, after) = (self.monitor.pid.clone(), self.timeout);
+            return Poll::Ready(Err(CallError::Timeout { pid, after, delivery: Delivery::Unknown }));
+        }
+        Poll::Pending
+    }
+}

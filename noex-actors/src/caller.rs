@@ -1,0 +1,179 @@
+//! Whom to answer. OTP: `From`.
+//!
+//! A `Caller` answers exactly once: with `reply`, or, when it is dropped, with an error. Dropped by a process that is
+//! ending (a panic unwinds it, a kill drops it, its state goes), the caller learns why the process ended.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use actix_rt::time::Instant;
+
+use crate::{
+    Delivery, ExitReason,
+    error::{CallFailure, EncodeError},
+    process::Process,
+    route::Session,
+    slot::Slot,
+};
+
+/// Whom to answer. Send it anywhere; dropping it unanswered fails the caller at once.
+#[must_use = "dropping a Caller fails its call"]
+pub struct Caller<R: Send + 'static>(Option<To<R>>);
+
+enum To<R: Send + 'static> {
+    Local(Local<R>),
+    Remote(Remote<R>),
+    Mapped(Box<dyn Answer<R>>),
+}
+
+struct Local<R> {
+    slot: Arc<Slot<R>>,
+    process: Arc<dyn Process>,
+    deadline: Instant,
+}
+
+struct Remote<R> {
+    session: Arc<dyn Session>,
+    id: u64,
+    encode: fn(&R, &mut Vec<u8>) -> Result<(), EncodeError>,
+    process: Arc<dyn Process>,
+    deadline: Instant,
+}
+
+fn exited(reason: &ExitReason) -> CallFailure {
+    CallFailure::Exited(reason.clone(), Delivery::Unknown)
+}
+
+trait Answer<R>: Send {
+    fn reply(self: Box<Self>, reply: R);
+    fn is_waiting(&self) -> bool;
+    fn deadline(&self) -> Instant;
+}
+
+struct Mapped<T, R: Send + 'static> {
+    inner: Caller<R>,
+    map: fn(T) -> R,
+}
+
+impl<T: Send + 'static, R: Send + 'static> Answer<T> for Mapped<T, R> {
+    fn reply(self: Box<Self>, reply: T) {
+        let Self { inner, map } = *self;
+        inner.reply(map(reply));
+    }
+    fn is_waiting(&self) -> bool {
+        self.inner.is_waiting()
+    }
+    fn deadline(&self) -> Instant {
+        self.inner.deadline()
+    }
+}
+
+impl<R: Send + 'static> Caller<R> {
+    pub(crate) fn local(slot: Arc<Slot<R>>, process: Arc<dyn Process>, deadline: Instant) -> Self {
+        Self(Some(To::Local(Local { slot, process, deadline })))
+    }
+
+    pub(crate) fn remote(
+        session: Arc<dyn Session>,
+        id: u64,
+        encode: fn(&R, &mut Vec<u8>) -> Result<(), EncodeError>,
+        process: Arc<dyn Process>,
+        deadline: Instant,
+    ) -> Self {
+        Self(Some(To::Remote(Remote { session, id, encode, process, deadline })))
+    }
+
+    /// Answers.
+    pub fn reply(mut self, reply: R) {
+        match self.0.take() {
+            Some(To::Local(local)) => local.slot.finish(Ok(reply)),
+            Some(To::Remote(remote)) => {
+                remote.session.reply(remote.id, &mut |out: &mut Vec<u8>| (remote.encode)(&reply, out));
+            }
+            Some(To::Mapped(answer)) => answer.reply(reply),
+            None => {}
+        }
+    }
+
+    /// How long the caller still waits.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline().saturating_duration_since(Instant::now())
+    }
+
+    /// Whether anybody still waits. A caller on another node is believed to wait until its deadline.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        match &self.0 {
+            Some(To::Local(local)) => local.slot.is_waiting(),
+            Some(To::Remote(remote)) => Instant::now() < remote.deadline,
+            Some(To::Mapped(answer)) => answer.is_waiting(),
+            None => false,
+        }
+    }
+
+    /// A caller that takes a `T` and answers this one with `map` of it.
+    pub fn map<T: Send + 'static>(self, map: fn(T) -> R) -> Caller<T> {
+        Caller(Some(To::Mapped(Box::new(Mapped { inner: self, map }))))
+    }
+
+    fn deadline(&self) -> Instant {
+        match &self.0 {
+            Some(To::Local(local)) => local.deadline,
+            Some(To::Remote(remote)) => remote.deadline,
+            Some(To::Mapped(answer)) => answer.deadline(),
+            None => Instant::now(),
+        }
+    }
+
+    /// The process takes the call up; false if nobody waits any more and it must not run.
+    pub(crate) fn start(&self) -> bool {
+        match &self.0 {
+            Some(To::Local(local)) => local.slot.start(),
+            Some(To::Remote(_)) => self.is_waiting(),
+            Some(To::Mapped(_)) | None => true,
+        }
+    }
+
+    /// Fails a call that never ran.
+    pub(crate) fn refuse(mut self, failure: CallFailure) {
+        match self.0.take() {
+            Some(To::Local(local)) => local.slot.finish(Err(failure)),
+            Some(To::Remote(remote)) => remote.session.fail(remote.id, failure),
+            Some(To::Mapped(_)) | None => {}
+        }
+    }
+
+    /// Forgets a call whose deadline passed: its caller knows.
+    pub(crate) fn forget(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<R: Send + 'static> Drop for Caller<R> {
+    fn drop(&mut self) {
+        let ends = |process: &Arc<dyn Process>| std::thread::panicking() || process.core().is_ending();
+        match self.0.take() {
+            Some(To::Local(Local { slot, process, .. })) => {
+                if ends(&process) {
+                    process.core().at_exit(Box::new(move |reason| slot.finish(Err(exited(reason)))));
+                } else {
+                    slot.finish(Err(CallFailure::NoReply));
+                }
+            }
+            Some(To::Remote(Remote { session, id, process, .. })) => {
+                if ends(&process) {
+                    process.core().at_exit(Box::new(move |reason| session.fail(id, exited(reason))));
+                } else {
+                    session.fail(id, CallFailure::NoReply);
+                }
+            }
+            Some(To::Mapped(_)) | None => {}
+        }
+    }
+}
+
+impl<R: Send + 'static> fmt::Debug for Caller<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Caller")
+    }
+}

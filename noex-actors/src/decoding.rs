@@ -1,0 +1,31 @@
+//! Which node decodes: references in messages need one to become handles.
+//!
+//! Decoding is synchronous, so a scope on the current thread is enough. It is left on return and on panic, and holds
+//! nothing outside of a scope.
+
+use std::cell::RefCell;
+
+use crate::Node;
+
+thread_local! {
+    static NODE: RefCell<Vec<Node>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What decoding a reference outside of a scope says.
+pub(crate) const OUTSIDE: &str = "a reference can only be decoded by a node: decode inside Node::decoding";
+
+pub(crate) fn current() -> Option<Node> {
+    NODE.with_borrow(|nodes| nodes.last().cloned())
+}
+
+pub(crate) fn within<T>(node: &Node, f: impl FnOnce() -> T) -> T {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            drop(NODE.with_borrow_mut(Vec::pop));
+        }
+    }
+    NODE.with_borrow_mut(|nodes| nodes.push(node.clone()));
+    let _leave = Leave;
+    f()
+}

@@ -1,0 +1,444 @@
+//! The errors of processes: one enum per operation, each saying whether the message ran.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Delivery, ExitReason, NodeId, Pid};
+
+/// A message could not be turned into bytes. It was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot encode: {0}")]
+pub struct EncodeError(pub(crate) String);
+
+/// Bytes are not the value that was expected: the two sides run different versions, or the peer is broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot decode: {0}")]
+pub struct DecodeError(pub(crate) String);
+
+impl EncodeError {
+    /// An error with this text.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl DecodeError {
+    /// An error with this text.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// A process is of another behavior than its reference says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a process of behavior {expected}, found {found}")]
+#[non_exhaustive]
+pub struct WrongBehavior {
+    /// The behavior that the reference names.
+    pub expected: String,
+    /// The behavior of the process.
+    pub found: String,
+}
+
+impl WrongBehavior {
+    /// Says what was expected and what was found.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { expected: expected.into(), found: found.into() }
+    }
+}
+
+/// Which bound was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Overload {
+    /// The mailbox of the process is full.
+    Mailbox,
+    /// The outbox to its node is full: the network, or the node, is slower than its callers.
+    Outbox,
+    /// The target gave no more credits.
+    Credits,
+}
+crate::__vocabulary!(Overload { Mailbox = "mailbox", Outbox = "outbox", Credits = "credits" });
+
+/// Why a call returned no reply. OTP: the exit reasons of `gen_server:call/3`.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// No such process. It did not run; look the process up again.
+    #[error("no process {0}")]
+    NoProc(Pid),
+    /// Nobody has that name. It did not run; wait for the name or register it.
+    #[error("no process is registered as \"{0}\"")]
+    NoName(String),
+    /// The process ended before it answered.
+    #[error("process {pid} exited: {reason}")]
+    Exited {
+        /// The process.
+        pid: Pid,
+        /// Why it ended.
+        reason: ExitReason,
+        /// Never, if the call was still queued.
+        delivery: Delivery,
+    },
+    /// No reply in time. A call that was still queued does not run any more.
+    #[error("no reply from {pid} within {after:?}")]
+    Timeout {
+        /// The process.
+        pid: Pid,
+        /// The time that was given.
+        after: Duration,
+        /// Never, if the call was still queued on this node.
+        delivery: Delivery,
+    },
+    /// It ran, but the process dropped its `Caller` without a reply.
+    #[error("process {0} dropped the call without a reply")]
+    NoReply(Pid),
+    /// A bound was reached. It did not run; send less, or later.
+    #[error("overloaded: the {0} is full")]
+    Overloaded(Overload),
+    /// The node is not connected. It did not run; wait for the node, or ask another.
+    #[error("no connection to {0}")]
+    NoConnection(NodeId),
+    /// The connection was lost while waiting. It may have run: repeat only what may run twice.
+    #[error("the connection to {0} was lost")]
+    ConnectionLost(NodeId),
+    /// The process is of another behavior. It did not run.
+    #[error(transparent)]
+    WrongBehavior(WrongBehavior),
+    /// The message is longer than the configured maximum. It was not sent.
+    #[error("the message has {len} bytes, the maximum is {max}")]
+    TooLarge {
+        /// Bytes of the message.
+        len: usize,
+        /// The maximum, in bytes.
+        max: usize,
+    },
+    /// The message could not be encoded. It was not sent.
+    #[error(transparent)]
+    Encode(EncodeError),
+    /// The reply, or the call at the other end, could not be decoded.
+    #[error(transparent)]
+    Decode(DecodeError),
+    /// This node stopped. It did not run.
+    #[error("this node is not running")]
+    NotRunning,
+    /// An error that this version does not know.
+    #[error("error {code}: {text}")]
+    Other {
+        /// The code on the wire.
+        code: u16,
+        /// The text that came with it.
+        text: String,
+    },
+}
+
+impl CallError {
+    /// Did the call run?
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        match self {
+            Self::Exited { delivery, .. } | Self::Timeout { delivery, .. } => *delivery,
+            Self::NoReply(_) | Self::Decode(_) => Delivery::Done,
+            Self::ConnectionLost(_) | Self::Other { .. } => Delivery::Unknown,
+            Self::NoProc(_)
+            | Self::NoName(_)
+            | Self::Overloaded(_)
+            | Self::NoConnection(_)
+            | Self::WrongBehavior(_)
+            | Self::TooLarge { .. }
+            | Self::Encode(_)
+            | Self::NotRunning => Delivery::Never,
+        }
+    }
+}
+
+/// Why a cast was not sent. It did not run.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CastError {
+    /// No such process.
+    #[error("no process {0}")]
+    NoProc(Pid),
+    /// Nobody has that name.
+    #[error("no process is registered as \"{0}\"")]
+    NoName(String),
+    /// A bound was reached: send later, or use `cast_wait`.
+    #[error("overloaded: the {0} is full")]
+    Overloaded(Overload),
+    /// The node is not connected.
+    #[error("no connection to {0}")]
+    NoConnection(NodeId),
+    /// The process is of another behavior.
+    #[error(transparent)]
+    WrongBehavior(WrongBehavior),
+    /// The message is longer than the configured maximum.
+    #[error("the message has {len} bytes, the maximum is {max}")]
+    TooLarge {
+        /// Bytes of the message.
+        len: usize,
+        /// The maximum, in bytes.
+        max: usize,
+    },
+    /// The message could not be encoded.
+    #[error(transparent)]
+    Encode(EncodeError),
+    /// This node stopped.
+    #[error("this node is not running")]
+    NotRunning,
+}
+
+impl CastError {
+    /// Always [`Delivery::Never`].
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        Delivery::Never
+    }
+}
+
+impl From<CastError> for CallError {
+    fn from(error: CastError) -> Self {
+        match error {
+            CastError::NoProc(pid) => Self::NoProc(pid),
+            CastError::NoName(name) => Self::NoName(name),
+            CastError::Overloaded(what) => Self::Overloaded(what),
+            CastError::NoConnection(node) => Self::NoConnection(node),
+            CastError::WrongBehavior(wrong) => Self::WrongBehavior(wrong),
+            CastError::TooLarge { len, max } => Self::TooLarge { len, max },
+            CastError::Encode(error) => Self::Encode(error),
+            CastError::NotRunning => Self::NotRunning,
+        }
+    }
+}
+
+/// A cast that was not sent, with the reason.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Unsent<M> {
+    /// The message, as it was given.
+    pub message: M,
+    /// Why it was not sent.
+    pub error: CastError,
+}
+
+impl<M> fmt::Display for Unsent<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+/// Why a process did not start.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// `init` failed or panicked. It ran.
+    #[error("init failed: {0}")]
+    Init(ExitReason),
+    /// `init` took too long and was killed. It ran in part.
+    #[error("init did not end within {0:?}")]
+    InitTimeout(Duration),
+    /// The name is not to be had. `init` did not run.
+    #[error(transparent)]
+    Name(NameError),
+    /// This node is stopping. `init` did not run.
+    #[error("this node is not running")]
+    NotRunning,
+}
+
+impl StartError {
+    /// Did `init` run?
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        match self {
+            Self::Init(_) => Delivery::Done,
+            Self::InitTimeout(_) => Delivery::Unknown,
+            Self::Name(_) | Self::NotRunning => Delivery::Never,
+        }
+    }
+}
+
+/// Why a process did not start on a node given by its id.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The node tried.
+    #[error(transparent)]
+    Start(StartError),
+    /// The node is not connected.
+    #[error("no connection to {0}")]
+    NoConnection(NodeId),
+    /// The connection was lost while waiting; if the process started, it was killed at the end of the session.
+    #[error("the connection to {0} was lost")]
+    ConnectionLost(NodeId),
+    /// No answer in time; no orphan stays.
+    #[error("{node} did not start {behavior} within {after:?}")]
+    Timeout {
+        /// Wire name of the behavior.
+        behavior: String,
+        /// The node.
+        node: NodeId,
+        /// The time that was given.
+        after: Duration,
+    },
+    /// The node does not know the behavior: register it there before the cluster starts.
+    #[error("behavior {behavior} is not registered on {node}")]
+    BehaviorNotFound {
+        /// Wire name of the behavior.
+        behavior: String,
+        /// The node.
+        node: NodeId,
+    },
+    /// The arguments do not fit: the nodes run different versions of the behavior.
+    #[error("behavior {behavior} on {node} does not take these arguments: {reason}")]
+    Incompatible {
+        /// Wire name of the behavior.
+        behavior: String,
+        /// The node.
+        node: NodeId,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// A bound was reached on the way there.
+    #[error("overloaded: the {0} is full")]
+    Overloaded(Overload),
+}
+
+impl SpawnError {
+    /// Did `init` run?
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        match self {
+            Self::Start(error) => error.delivery(),
+            Self::ConnectionLost(_) | Self::Timeout { .. } => Delivery::Unknown,
+            Self::NoConnection(_)
+            | Self::BehaviorNotFound { .. }
+            | Self::Incompatible { .. }
+            | Self::Overloaded(_) => Delivery::Never,
+        }
+    }
+}
+
+impl From<StartError> for SpawnError {
+    fn from(error: StartError) -> Self {
+        Self::Start(error)
+    }
+}
+
+/// Why a name was not registered or found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// Another process has it.
+    #[error("the name \"{name}\" is taken by {holder}")]
+    Taken {
+        /// The name.
+        name: String,
+        /// Who has it.
+        holder: Pid,
+    },
+    /// Nobody has it.
+    #[error("no process is registered as \"{0}\"")]
+    NotFound(String),
+    /// The process to be named does not live (here).
+    #[error("no process {0} on this node")]
+    NoProc(Pid),
+    /// It is not a name: 1 to 255 bytes, no control characters.
+    #[error("invalid name \"{name}\": {reason}")]
+    Invalid {
+        /// The name.
+        name: String,
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
+    /// Whoever has it is of another behavior.
+    #[error(transparent)]
+    WrongBehavior(WrongBehavior),
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeStartError {
+    /// No thread could be started.
+    #[error("cannot start a thread for the node: {0}")]
+    Thread(#[source] std::io::Error),
+    /// Two behaviors want the same wire name.
+    #[error(transparent)]
+    Behavior(#[from] DuplicateBehavior),
+}
+
+/// Two behaviors want the same wire name on one node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a behavior named \"{name}\" is already registered")]
+#[non_exhaustive]
+pub struct DuplicateBehavior {
+    /// The name.
+    pub name: String,
+}
+
+impl DuplicateBehavior {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned() }
+    }
+}
+
+/// Why a call failed, in the form that crosses the wire: without the addresses that the caller knows.
+#[doc(hidden)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum CallFailure {
+    /// No such process.
+    NoProc,
+    /// It ended first.
+    Exited(ExitReason, Delivery),
+    /// Its `Caller` was dropped.
+    NoReply,
+    /// Its mailbox is full.
+    Overloaded(Overload),
+    /// It is of another behavior: its name.
+    WrongBehavior(String),
+    /// The call could not be decoded there.
+    Decode(String),
+    /// The reply could not be encoded there.
+    Encode(String),
+    /// The reply is longer than allowed: its length and the maximum.
+    TooLarge(u64, u64),
+    /// The session ended.
+    ConnectionLost,
+    /// The message never left.
+    NotSent,
+    /// The deadline passed.
+    Timeout(Delivery),
+    /// From a newer version.
+    Other(u16, String),
+}
+
+impl CallFailure {
+    /// The error that the caller of `pid` sees.
+    #[must_use]
+    pub fn into_error(self, pid: &Pid, after: Duration, expected: &str) -> CallError {
+        match self {
+            Self::NoProc => CallError::NoProc(pid.clone()),
+            Self::Exited(reason, delivery) => CallError::Exited { pid: pid.clone(), reason, delivery },
+            Self::NoReply => CallError::NoReply(pid.clone()),
+            Self::Overloaded(what) => CallError::Overloaded(what),
+            Self::WrongBehavior(found) => CallError::WrongBehavior(WrongBehavior::new(expected, found)),
+            Self::Decode(text) => CallError::Decode(DecodeError(text)),
+            Self::Encode(text) => CallError::Encode(EncodeError(text)),
+            Self::TooLarge(len, max) => CallError::TooLarge {
+                len: usize::try_from(len).unwrap_or(usize::MAX),
+                max: usize::try_from(max).unwrap_or(usize::MAX),
+            },
+            Self::ConnectionLost => CallError::ConnectionLost(pid.node_id().clone()),
+            Self::NotSent => CallError::NoConnection(pid.node_id().clone()),
+            Self::Timeout(delivery) => CallError::Timeout { pid: pid.clone(), after, delivery },
+            Self::Other(code, text) => CallError::Other { code, text },
+        }
+    }
+}

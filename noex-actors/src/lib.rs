@@ -1,0 +1,112 @@
+//! Processes of noex: GenServer-style actors hosted by actix, on one node. No network.
+//!
+//! | Room | What it does |
+//! |---|---|
+//! | [`Behavior`], [`behavior`] | what a user writes: messages, state, handlers |
+//! | [`Ref`], [`AnyRef`], [`Via`] | handles: call, cast, stop, kill, monitor |
+//! | [`Context`] | what a process can do from inside |
+//! | [`Node`] | owns processes, names, behaviors and arbiters |
+//! | [`ExitReason`], [`CallError`], … | how things end, and whether a message ran |
+//! | [`route`] | the seam that a transport implements |
+//!
+//! ```
+//! use noex_actors::{ExitReason, Node, behavior};
+//!
+//! struct Counter(i64);
+//!
+//! #[behavior]
+//! impl Counter {
+//!     #[init]
+//!     fn new(start: i64) -> Result<Self, ExitReason> {
+//!         Ok(Counter(start))
+//!     }
+//!     #[call]
+//!     fn add(&mut self, n: i64) -> i64 {
+//!         self.0 += n;
+//!         self.0
+//!     }
+//! }
+//!
+//! # #[actix_rt::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Node::start().await?;
+//! let counter = node.spawn::<Counter>(40).await?;
+//! assert_eq!(counter.add(2).await?, 42);
+//! # node.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+#[cfg(panic = "abort")]
+compile_error!("noex turns panics of processes into exits: it needs panic = \"unwind\"");
+
+mod behavior;
+mod behaviors;
+mod call;
+mod caller;
+mod clock;
+mod context;
+mod decoding;
+mod depth;
+mod error;
+mod events;
+mod exit;
+mod host;
+mod info;
+mod mailbox;
+mod names;
+mod node;
+mod node_builder;
+pub mod node_id;
+mod payload;
+mod pid;
+mod pool;
+#[doc(hidden)]
+pub mod process;
+mod refs;
+#[doc(hidden)]
+pub mod route;
+mod signal;
+mod slot;
+mod spawn;
+mod supervision;
+mod time;
+mod timer;
+
+pub use behavior::{Behavior, Client, RemoteBehavior, Wire};
+pub use behaviors::{BehaviorRegistry, BehaviorRegistryStats, behavior_number};
+pub use call::{Call, DEFAULT_TIMEOUT, Monitor, Stop};
+pub use caller::Caller;
+pub use clock::Clock;
+pub use context::{Context, Gone, Notifier};
+pub use error::{
+    CallError, CastError, DecodeError, DuplicateBehavior, EncodeError, NameError, NodeStartError, Overload,
+    SpawnError, StartError, Unsent, WrongBehavior,
+};
+pub use events::{Events, Subscription};
+pub use exit::{Delivery, ExitReason, NodeDownReason, UnknownWord};
+pub use info::{Down, Info, MonitorRef, Registration};
+pub use node::{Node, NodeBuilder, ProcessEvent, ProcessInfo, RuntimeStats, SupervisedProcess};
+pub use node_id::{Incarnation, InvalidNodeId, NodeId};
+pub use noex_macros::behavior;
+pub use payload::{MAX_DEPTH, Payload};
+pub use pid::Pid;
+pub use process::ProcessStatus;
+pub use refs::{AnyRef, RawRef, Ref, Via};
+pub use signal::{Signal, shutdown_signal};
+pub use spawn::{Placement, Spawn, SpawnAny, SpawnOn, SpawnOptions};
+pub use supervision::{FencingToken, Generation};
+pub use time::Monotonic;
+pub use timer::TimerRef;
+
+/// What generated code and the other crates of noex need.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::{
+        error::CallFailure,
+        events::Hub,
+        names::check_process_name,
+        payload::{decode, encode_into},
+    };
+    pub use serde;
+}

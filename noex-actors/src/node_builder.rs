@@ -1,0 +1,104 @@
+//! Configures a node and starts it.
+
+use std::{
+    any::{Any, TypeId},
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
+};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    BehaviorRegistry, Clock, Incarnation, Node, NodeId, NodeStartError, RemoteBehavior, events::Hub,
+    names::Names, node::NodeInner, pool::Pool,
+};
+
+/// Configures a [`Node`].
+#[must_use]
+pub struct NodeBuilder {
+    arbiters: Option<usize>,
+    behaviors: BehaviorRegistry,
+    data: BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    identity: Option<(NodeId, Incarnation)>,
+}
+
+impl NodeBuilder {
+    pub(crate) fn new() -> Self {
+        Self { arbiters: None, behaviors: BehaviorRegistry::new(), data: BTreeMap::new(), identity: None }
+    }
+
+    /// How many arbiters (threads) run processes. Default: one per core. At least 1.
+    pub fn arbiters(mut self, arbiters: usize) -> Self {
+        self.arbiters = Some(arbiters.max(1));
+        self
+    }
+
+    /// A behavior that other nodes may start and address here.
+    pub fn behavior<B: RemoteBehavior>(mut self) -> Self {
+        self.behaviors = self.behaviors.with::<B>();
+        self
+    }
+
+    /// Several of them.
+    pub fn behaviors(mut self, behaviors: BehaviorRegistry) -> Self {
+        self.behaviors.merge(&behaviors);
+        self
+    }
+
+    /// A value that behaviors reach with `cx.node().data::<T>()`. One per type.
+    pub fn data<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.data.insert(TypeId::of::<T>(), Arc::new(value));
+        self
+    }
+
+    /// Who it is. For clusters.
+    #[doc(hidden)]
+    pub fn identity(mut self, id: NodeId, incarnation: Incarnation) -> Self {
+        self.identity = Some((id, incarnation));
+        self
+    }
+
+    /// Starts the node.
+    ///
+    /// # Errors
+    /// [`NodeStartError`]: two behaviors of one name, or no thread to be had.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, nothing stays.
+    pub async fn start(self) -> Result<Node, NodeStartError> {
+        if let Some(duplicate) = self.behaviors.duplicate() {
+            return Err(duplicate.into());
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let pool = Pool::start(self.arbiters.unwrap_or_else(cores)).await.map_err(NodeStartError::Thread)?;
+        let (id, incarnation) = self.identity.unwrap_or_else(|| (NodeId::nonode(), Incarnation::fresh()));
+        Ok(Node(Arc::new(NodeInner {
+            id,
+            incarnation,
+            clock: Clock::start(),
+            events: Hub::new(pool.control().clone()),
+            pool,
+            behaviors: self.behaviors,
+            data: self.data,
+            processes: RwLock::new(BTreeMap::new()),
+            names: Names::default(),
+            router: OnceLock::new(),
+            extensions: Mutex::new(BTreeMap::new()),
+            stopper: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+            stop_once: tokio::sync::Mutex::new(false),
+            next_pid: AtomicU64::new(1),
+            next_monitor: AtomicU64::new(1),
+        })))
+    }
+}
+
+impl fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeBuilder").field("behaviors", &self.behaviors).finish_non_exhaustive()
+    }
+}

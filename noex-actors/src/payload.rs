@@ -1,0 +1,113 @@
+//! Values as MessagePack: positional, bytes as bin, bounded depth.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::error::{DecodeError, EncodeError};
+
+/// The deepest nesting that a decoder follows.
+pub const MAX_DEPTH: usize = 64;
+
+/// A value as MessagePack bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payload(Vec<u8>);
+
+impl Payload {
+    /// Encodes a value.
+    ///
+    /// # Errors
+    /// [`EncodeError`] with what the value's `Serialize` said.
+    pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
+        let mut bytes = Vec::new();
+        encode_into(value, &mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// Decodes a value.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are not such a value, or nested deeper than [`MAX_DEPTH`].
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        decode(&self.0)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The bytes, owned.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// Appends the encoding of `value`; on an error, `out` is as it was.
+///
+/// # Errors
+/// [`EncodeError`] with what the value's `Serialize` said.
+#[doc(hidden)]
+pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let at = out.len();
+    rmp_serde::encode::write(out, value).map_err(|error| {
+        out.truncate(at);
+        EncodeError(error.to_string())
+    })
+}
+
+/// Decodes a value within the depth limit.
+///
+/// # Errors
+/// [`DecodeError`] when the bytes are not such a value.
+#[doc(hidden)]
+pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
+    crate::depth::check(bytes)?;
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    deserializer.set_max_depth(MAX_DEPTH);
+    T::deserialize(&mut deserializer).map_err(|error| DecodeError(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Serialize, Deserialize)]
+    enum Nested {
+        Leaf,
+        Node(Box<Nested>),
+    }
+
+    #[test]
+    fn nesting_beyond_the_limit_is_an_error() {
+        let deep = (0..200).fold(Nested::Leaf, |inner, _| Nested::Node(Box::new(inner)));
+        let payload = Payload::encode(&deep).unwrap();
+        assert!(payload.decode::<Nested>().is_err());
+        let flat = (0..10).fold(Nested::Leaf, |inner, _| Nested::Node(Box::new(inner)));
+        assert!(Payload::encode(&flat).unwrap().decode::<Nested>().is_ok());
+    }
+
+    #[test]
+    fn a_failing_serialize_leaves_the_buffer_as_it_was() {
+        struct Fails;
+        impl Serialize for Fails {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeTuple;
+                let mut tuple = serializer.serialize_tuple(2)?;
+                tuple.serialize_element(&1)?;
+                Err(serde::ser::Error::custom("no"))
+            }
+        }
+        let mut out = vec![1, 2, 3];
+        assert!(encode_into(&Fails, &mut out).is_err());
+        assert_eq!(out, [1, 2, 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_fail_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode::<Vec<(String, Option<u64>, f64)>>(&bytes);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The seam to other nodes: what a transport gives to processes, and what processes give to it.
+//!
+//! noex-net implements [`Router`], [`Route`] and [`Session`]; nothing here knows of sockets. A `Route` stands for one other
+//! node and outlives its connections; a `Session` is one connection. A call belongs to the session that took it.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+
+use crate::{
+    AnyRef, CallError, CastError, Down, ExitReason, Incarnation, NodeId, Pid, Registration, SpawnError,
+    SpawnOptions,
+    error::{CallFailure, EncodeError},
+};
+
+/// Writes a message into an outbox. May be called once.
+pub type Encode<'a> = &'a mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>;
+
+/// A process of another node, as frames address it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Target {
+    /// The life of the node in which it runs.
+    pub incarnation: Incarnation,
+    /// Its number there.
+    pub number: u64,
+    /// Number of the behavior that the sender expects.
+    pub behavior: u32,
+}
+
+impl Target {
+    pub(crate) fn new(pid: &Pid, behavior: u32) -> Self {
+        Self { incarnation: pid.incarnation(), number: pid.number(), behavior }
+    }
+}
+
+/// Bytes of a reply: short ones inline, nothing allocated.
+pub type ReplyBytes = smallvec::SmallVec<[u8; 96]>;
+
+/// How to reach other nodes. One per node.
+pub trait Router: Send + Sync + fmt::Debug + 'static {
+    /// The way to one node. Cheap after the first time; the same for all who ask.
+    fn route(&self, node: &NodeId) -> Arc<dyn Route>;
+    /// Starts a process on another node.
+    fn spawn(&self, node: &NodeId, request: SpawnRequest) -> BoxFuture<'static, Result<Pid, SpawnError>>;
+    /// A name that a process of this node wants for the whole cluster.
+    ///
+    /// # Errors
+    /// As `GlobalRegistry::register`.
+    fn register_global(&self, name: &str, process: &AnyRef) -> Result<(), crate::NameError>;
+}
+
+/// What a process of another node is started with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SpawnRequest {
+    /// Wire name of the behavior.
+    pub behavior: String,
+    /// Encoded arguments.
+    pub args: Vec<u8>,
+    /// Options; those that make sense elsewhere travel.
+    pub options: SpawnOptions,
+    /// Where its name is registered.
+    pub registration: Registration,
+    /// How long to wait for the answer.
+    pub timeout: Duration,
+}
+
+impl SpawnRequest {
+    pub(crate) fn new(
+        behavior: String,
+        args: Vec<u8>,
+        options: SpawnOptions,
+        registration: Registration,
+        timeout: Duration,
+    ) -> Self {
+        Self { behavior, args, options, registration, timeout }
+    }
+}
+
+/// One other node, through all its connections.
+pub trait Route: Send + Sync + fmt::Debug + 'static {
+    /// The node from which it leads.
+    fn node(&self) -> crate::Node;
+    /// Sends a cast.
+    ///
+    /// # Errors
+    /// [`CastError`], with `pid` for those that name a process.
+    fn cast(&self, target: Target, pid: &Pid, encode: Encode<'_>) -> Result<(), CastError>;
+    /// Waits until the outbox has room.
+    fn ready(&self) -> BoxFuture<'static, ()>;
+    /// Sends a call. `budget` is how long the caller waits.
+    ///
+    /// # Errors
+    /// [`CallError`] if it did not leave.
+    fn call(
+        &self,
+        target: Target,
+        pid: &Pid,
+        budget: Duration,
+        encode: Encode<'_>,
+    ) -> Result<Pending, CallError>;
+    /// Watches a process under the number `id`; `watcher` hears of it exactly once.
+    fn monitor(&self, id: u64, pid: &Pid, watcher: Watcher);
+    /// Ends a watch; its sink hears nothing after this returns true.
+    fn demonitor(&self, pid: &Pid, id: u64) -> bool;
+    /// Tells a process to stop, behind everything sent to it before.
+    fn stop(&self, pid: &Pid, reason: ExitReason);
+    /// Kills a process.
+    fn kill(&self, pid: &Pid);
+    /// Asks whether a process lives.
+    fn is_alive(&self, pid: &Pid) -> BoxFuture<'static, Result<bool, CallError>>;
+}
+
+/// A call on its way.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Pending {
+    /// The connection that took it.
+    pub session: Arc<dyn Session>,
+    /// Its number there.
+    pub id: u64,
+}
+
+impl Pending {
+    /// A call with this number on this connection.
+    #[must_use]
+    pub fn new(session: Arc<dyn Session>, id: u64) -> Self {
+        Self { session, id }
+    }
+}
+
+/// One connection, as calls that wait for a reply see it, and as those that owe one do.
+pub trait Session: Send + Sync + fmt::Debug + 'static {
+    /// The reply, once it is there. The session keeps the deadline.
+    fn poll_reply(&self, id: u64, cx: &mut Context<'_>) -> Poll<Result<ReplyBytes, CallFailure>>;
+    /// The caller went away.
+    fn abandon(&self, id: u64);
+    /// Answers a call of the other side.
+    fn reply(&self, id: u64, encode: Encode<'_>);
+    /// Fails a call of the other side.
+    fn fail(&self, id: u64, failure: CallFailure);
+}
+
+/// Who hears of the end of a process.
+pub enum Watcher {
+    /// A process: the news goes to its mailbox, in order with its messages.
+    Process(std::sync::Weak<dyn crate::process::Process>),
+    /// Anybody else. Must not block.
+    Callback(Box<dyn FnOnce(Down) + Send>),
+}
+
+impl Watcher {
+    /// Delivers the news.
+    pub fn tell(self, down: Down) {
+        match self {
+            Self::Process(process) => {
+                if let Some(process) = process.upgrade() {
+                    process.down(down);
+                }
+            }
+            Self::Callback(callback) => callback(down),
+        }
+    }
+
+    /// Delivers the news that `pid` ended.
+    pub fn tell_of(self, id: u64, pid: Pid, reason: ExitReason) {
+        self.tell(Down::new(id, pid, reason));
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Process(_) => "Watcher::Process",
+            Self::Callback(_) => "Watcher::Callback",
+        })
+    }
+}
