@@ -1,0 +1,391 @@
+//! The handle of a cluster node.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Deref,
+    sync::{Arc, Weak, atomic::Ordering},
+    time::Duration,
+};
+
+use noex_actors::{CallError, Events, Monotonic, Node, NodeDownReason, NodeId, Subscription};
+
+use crate::{
+    ClusterBuilder, ClusterStartError, ClusterStats, ClusterStatus, GlobalRegistry, Instance, NodeInfo,
+    NodeStatus, PeerStats, RefusedReason, RemoteCallStats, RemoteMonitorStats, RemoteSpawnStats,
+    actor::messages::{Fact, StopListening},
+    config::ClusterConfig,
+    event::ClusterEvent,
+    net::Net,
+    remote,
+    wire::control::Control,
+};
+
+/// How long peers may take to take the goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A [`Node`] that is connected to others. Cheap to clone; dropping it stops nothing.
+///
+/// Getters never fail and leave this node out, those named `local_…` aside. After [`stop`](Self::stop) lists are empty
+/// and calls fail with `NotRunning`.
+#[derive(Clone)]
+pub struct Cluster {
+    net: Arc<Net>,
+    global: GlobalRegistry,
+}
+
+/// This node left its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this node is not running")]
+pub struct NotRunning;
+
+impl Deref for Cluster {
+    type Target = Node;
+    fn deref(&self) -> &Node {
+        &self.net.node
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cluster({}, {})", self.net.node.id(), self.status())
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new(net: Arc<Net>) -> Self {
+        Self { global: GlobalRegistry::new(Arc::clone(&net)), net }
+    }
+
+    /// Binds and runs. Seeds are dialled in the background, for ever: whether they answer is not waited for.
+    ///
+    /// # Errors
+    /// [`ClusterStartError`]: the port is in use, there is no address to advertise, …
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, nothing is bound afterwards.
+    pub async fn start(config: ClusterConfig) -> Result<Self, ClusterStartError> {
+        Self::builder(config).start().await
+    }
+
+    /// Configures what is not in a [`ClusterConfig`]: behaviors, closures, a seed provider.
+    pub fn builder(config: ClusterConfig) -> ClusterBuilder {
+        ClusterBuilder::new(config)
+    }
+
+    /// The cluster of a node; inside a behavior: `Cluster::of(cx.node())`.
+    #[must_use]
+    pub fn of(node: &Node) -> Option<Self> {
+        let net = node.extension::<Weak<Net>>()?.upgrade()?;
+        Some(Self::new(net))
+    }
+
+    /// Leaves: announces it, stops the processes, says goodbye, closes and frees the port. Peers report
+    /// `graceful_shutdown`. Idempotent; a second caller waits for the first.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, the node stays half stopped; calling it again goes on.
+    pub async fn stop(&self) {
+        let net = &self.net;
+        net.set_status(ClusterStatus::Stopping);
+        if !net.leaving.swap(true, Ordering::AcqRel) {
+            net.tell(Fact::Leaving);
+            self.tell_peers(&Control::Draining);
+        }
+        net.node.stop_processes().await;
+        if net.status() == ClusterStatus::Stopped {
+            return;
+        }
+        if let Some(listener) = net.listener() {
+            let _ = listener.send(StopListening).await;
+            let freed = async {
+                while listener.connected() {
+                    actix_rt::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            let _ = actix_rt::time::timeout(GOODBYE, freed).await;
+        }
+        self.tell_peers(&Control::Goodbye);
+        self.close_connections().await;
+        net.set_status(ClusterStatus::Stopped);
+        net.names.close().await;
+        net.events.close().await;
+        net.node.stop_runtime().await;
+    }
+
+    fn tell_peers(&self, message: &Control) {
+        let links: Vec<_> = self.net.up.read().values().cloned().collect();
+        for link in links {
+            link.control(message);
+            link.outbox.flush_here();
+        }
+    }
+
+    /// Lets every peer read to the end, then closes what is left.
+    async fn close_connections(&self) {
+        let links = || self.net.links.lock().values().cloned().collect::<Vec<_>>();
+        let polite = async {
+            for link in links() {
+                while link.outbox.queued() > 0 && !link.is_over() {
+                    link.outbox.flush_here();
+                    actix_rt::time::sleep(Duration::from_millis(1)).await;
+                }
+                let _ = socket2::SockRef::from(&*link.socket).shutdown(std::net::Shutdown::Write);
+            }
+            while !links().is_empty() {
+                actix_rt::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if actix_rt::time::timeout(GOODBYE, polite).await.is_err() {
+            links().iter().for_each(|link| link.end());
+        }
+    }
+
+    /// The configuration, as it was given.
+    #[must_use]
+    pub fn config(&self) -> &ClusterConfig {
+        &self.net.config
+    }
+
+    /// Where this node stands.
+    #[must_use]
+    pub fn status(&self) -> ClusterStatus {
+        self.net.status()
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn local_node_id(&self) -> &NodeId {
+        self.net.node.id()
+    }
+
+    /// What it would say of itself.
+    #[must_use]
+    pub fn local_node_info(&self) -> NodeInfo {
+        self.net.local_info()
+    }
+
+    /// All other nodes that are known, connected or not.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeInfo> {
+        self.net.nodes()
+    }
+
+    /// The connected ones.
+    #[must_use]
+    pub fn connected_nodes(&self) -> Vec<NodeInfo> {
+        self.nodes().into_iter().filter(|node| node.status == NodeStatus::Connected).collect()
+    }
+
+    /// Ids of all other nodes that are known.
+    #[must_use]
+    pub fn node_ids(&self) -> Vec<NodeId> {
+        self.nodes().into_iter().map(|node| node.id).collect()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn node(&self, id: &NodeId) -> Option<NodeInfo> {
+        self.net.node_info(id)
+    }
+
+    /// Whether a node is connected. A send may fail all the same, and says so.
+    #[must_use]
+    pub fn is_node_connected(&self, id: &NodeId) -> bool {
+        self.node(id).is_some_and(|node| node.status == NodeStatus::Connected)
+    }
+
+    /// How many are connected.
+    #[must_use]
+    pub fn connected_node_count(&self) -> usize {
+        self.connected_nodes().len()
+    }
+
+    /// How many configured seeds are not this node itself. For readiness.
+    #[must_use]
+    pub fn configured_seed_count(&self) -> usize {
+        self.net.configured_seeds.load(Ordering::Acquire)
+    }
+
+    /// How long this node runs.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.net.node.now().since(Monotonic::ZERO)
+    }
+
+    /// Waits until so many nodes are connected, this one counted.
+    ///
+    /// # Errors
+    /// [`NotRunning`] when this node stops first.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn wait_for_nodes(&self, count: usize) -> Result<(), NotRunning> {
+        let mut events = self.events();
+        loop {
+            if self.status() >= ClusterStatus::Stopping {
+                return Err(NotRunning);
+            }
+            if self.connected_node_count() + 1 >= count {
+                return Ok(());
+            }
+            events.recv().await.ok_or(NotRunning)?;
+        }
+    }
+
+    /// Calls `f` when a node comes up.
+    pub fn on_node_up(&self, mut f: impl FnMut(&NodeInfo) + Send + 'static) -> Subscription {
+        self.on_event(move |event| {
+            if let ClusterEvent::NodeUp(node) = event {
+                f(node);
+            }
+        })
+    }
+
+    /// Calls `f` when a node goes down.
+    pub fn on_node_down(&self, mut f: impl FnMut(&NodeId, NodeDownReason) + Send + 'static) -> Subscription {
+        self.on_event(move |event| {
+            if let ClusterEvent::NodeDown { node, reason, .. } = event {
+                f(node, *reason);
+            }
+        })
+    }
+
+    /// Calls `f` when the status of this node changes.
+    pub fn on_status_change(&self, mut f: impl FnMut(ClusterStatus) + Send + 'static) -> Subscription {
+        self.on_event(move |event| {
+            if let ClusterEvent::StatusChange(status) = event {
+                f(*status);
+            }
+        })
+    }
+
+    /// Calls `f` at everything that happens.
+    pub fn on_event(&self, f: impl FnMut(&ClusterEvent) + Send + 'static) -> Subscription {
+        self.net.events.on(f)
+    }
+
+    /// Everything that happens, as a stream.
+    #[must_use]
+    pub fn events(&self) -> Events<ClusterEvent> {
+        self.net.events.events()
+    }
+
+    /// Names of the whole cluster.
+    #[must_use]
+    pub fn global(&self) -> &GlobalRegistry {
+        &self.global
+    }
+
+    /// Whether a node knows a behavior; of others, what they told when they connected.
+    #[must_use]
+    pub fn peer_has_behavior(&self, id: &NodeId, behavior: &str) -> bool {
+        if id == self.local_node_id() {
+            self.net.node.behaviors().has(behavior)
+        } else {
+            self.is_node_connected(id) && self.net.peer(id).has_behavior(behavior)
+        }
+    }
+
+    /// Whether a node announced that it leaves.
+    #[must_use]
+    pub fn is_draining(&self, id: &NodeId) -> bool {
+        if id == self.local_node_id() {
+            self.net.leaving.load(Ordering::Acquire)
+        } else {
+            self.net.peer(id).is_draining()
+        }
+    }
+
+    /// The supervised instances of one supervisor's children alive on a node; this one is fine.
+    ///
+    /// # Errors
+    /// [`CallError`] when the node cannot be asked, or does not answer in time.
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn instances(
+        &self,
+        id: &NodeId,
+        supervisor: &str,
+        timeout: Duration,
+    ) -> Result<Vec<Instance>, CallError> {
+        remote::instances(&self.net, id, supervisor, timeout).await
+    }
+
+    /// The session with one node, if there is one.
+    #[must_use]
+    pub fn peer_stats(&self, id: &NodeId) -> Option<PeerStats> {
+        self.net.link(id).map(|link| link.stats())
+    }
+
+    /// Calls and casts to other nodes.
+    #[must_use]
+    pub fn remote_call_stats(&self) -> RemoteCallStats {
+        let (counters, up) = (&self.net.counters, self.net.up.read());
+        RemoteCallStats {
+            pending_calls: up.values().map(|link| u64::try_from(link.calls.len()).unwrap_or(0)).sum(),
+            total_calls: counters.calls_total.get(),
+            total_resolved: counters.calls_resolved.get(),
+            total_rejected: counters.calls_rejected.get(),
+            total_timed_out: counters.calls_timed_out.get(),
+            total_casts: counters.casts.get(),
+        }
+    }
+
+    /// Processes started on other nodes.
+    #[must_use]
+    pub fn remote_spawn_stats(&self) -> RemoteSpawnStats {
+        let counters = &self.net.counters;
+        let (initiated, resolved) = (counters.spawns_initiated.get(), counters.spawns_resolved.get());
+        let (rejected, timed_out) = (counters.spawns_rejected.get(), counters.spawns_timed_out.get());
+        RemoteSpawnStats {
+            pending_count: initiated.saturating_sub(resolved + rejected + timed_out),
+            total_initiated: initiated,
+            total_resolved: resolved,
+            total_rejected: rejected,
+            total_timed_out: timed_out,
+        }
+    }
+
+    /// Watches across nodes.
+    #[must_use]
+    pub fn remote_monitor_stats(&self) -> RemoteMonitorStats {
+        let counters = &self.net.counters;
+        let active = self.net.up.read().values().map(|link| link.watches.counts()).collect::<Vec<_>>();
+        let count = |n: usize| u64::try_from(n).unwrap_or(0);
+        RemoteMonitorStats {
+            pending_count: 0,
+            active_outgoing_count: active.iter().map(|(outgoing, _)| count(*outgoing)).sum(),
+            active_incoming_count: active.iter().map(|(_, incoming)| count(*incoming)).sum(),
+            total_initiated: counters.monitors_initiated.get(),
+            total_established: counters.monitors_initiated.get(),
+            total_timed_out: 0,
+            total_demonitored: counters.monitors_demonitored.get(),
+            total_process_down_received: counters.downs_received.get(),
+            total_process_down_sent: counters.downs_sent.get(),
+        }
+    }
+
+    /// Figures of the cluster, as this node sees it.
+    #[must_use]
+    pub fn stats(&self) -> ClusterStats {
+        let counters = &self.net.counters;
+        let mut node_down_total: BTreeMap<_, _> =
+            NodeDownReason::ALL.iter().map(|reason| (*reason, 0)).collect();
+        node_down_total.extend(counters.node_downs.lock().iter());
+        let mut refused_total: BTreeMap<_, _> =
+            RefusedReason::ALL.iter().map(|reason| (*reason, 0)).collect();
+        refused_total.extend(counters.refused.lock().iter());
+        ClusterStats {
+            node_up_total: counters.node_ups.get(),
+            node_down_total,
+            refused_total,
+            casts_refused_total: counters.casts_refused.get(),
+            connections: self.net.links.lock().len(),
+            calls: self.remote_call_stats(),
+            spawns: self.remote_spawn_stats(),
+            monitors: self.remote_monitor_stats(),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What happens to a cluster, as its user hears it.
+
+use std::net::SocketAddr;
+
+use noex_actors::{Incarnation, NodeDownReason, NodeId};
+
+use crate::{ClusterStatus, NodeInfo, machine::handshake::RefusedReason};
+
+/// Something happened to the cluster.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ClusterEvent {
+    /// A node is connected. One per life of a node and session, before its `NodeDown`.
+    NodeUp(NodeInfo),
+    /// A node is not connected any more; every `Down` of its processes came before.
+    NodeDown {
+        /// The node.
+        node: NodeId,
+        /// Which of its lives.
+        incarnation: Incarnation,
+        /// Why.
+        reason: NodeDownReason,
+    },
+    /// A node announced that it leaves: nothing new is placed there.
+    NodeDraining(NodeId),
+    /// This node's status changed.
+    StatusChange(ClusterStatus),
+    /// A connection was refused before it was a session.
+    PeerRefused {
+        /// Its other end.
+        addr: SocketAddr,
+        /// Why.
+        reason: RefusedReason,
+    },
+    /// A node could not be connected.
+    DialFailed {
+        /// The node, if it was dialled by its id.
+        node: Option<NodeId>,
+        /// What was dialled.
+        target: String,
+        /// Why.
+        reason: DialError,
+    },
+}
+
+/// Why a node could not be connected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// Nobody listens there.
+    #[error("connection_refused")]
+    ConnectionRefused,
+    /// No answer in time.
+    #[error("timeout")]
+    Timeout,
+    /// The host name has no address.
+    #[error("dns: {0}")]
+    Dns(String),
+    /// One of the two ends refused the other.
+    #[error("refused: {0}")]
+    Refused(RefusedReason),
+    /// The connection ended in the middle.
+    #[error("closed")]
+    Closed,
+    /// Another error of the network.
+    #[error("{0}")]
+    Other(String),
+}

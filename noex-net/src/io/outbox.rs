@@ -1,0 +1,456 @@
+//! The outbox of a connection: senders encode straight into it; one flush per tick tags and writes what has gathered.
+//!
+//! ```text
+//! append ──► open batches ──┐
+//!                           ├─flush──► sealed batches ──try_write──► kernel
+//! urgent ──► urgent batch ──┘
+//! ```
+//! The urgent lane holds signs of life and the like. It has a lock of its own: a heartbeat does not wait for a user's
+//! `Serialize`, which runs under the other, and goes out before what has gathered.
+//!
+//! The first append of a tick schedules one flush: on the connection's own arbiter by waking its flusher, elsewhere by
+//! a task on the sender's runtime. Whoever finds the socket full leaves the rest to the flusher, which waits for it.
+//!
+//! Invariants: 1. batches are sealed and written in the order in which they were opened; 2. a failing or panicking
+//! `Serialize` leaves the outbox as it was; 3. `dirty` is set whenever an append was not seen by a flush yet.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread::ThreadId,
+};
+
+use futures_util::task::AtomicWaker;
+use noex_actors::{EncodeError, Overload};
+use parking_lot::Mutex;
+use tokio::{net::TcpStream, sync::Notify};
+
+use crate::wire::{
+    frame::{self, Head},
+    limits::{BATCH, CHUNK, LEN, TAG},
+    tag::Tagger,
+};
+
+/// Most batches handed to the kernel in one call.
+const MAX_SLICES: usize = 16;
+
+/// Why nothing was appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Closed,
+    Overloaded(Overload),
+    TooLarge { len: usize, max: usize },
+    Encode(EncodeError),
+}
+
+#[derive(Debug)]
+struct Open {
+    batches: VecDeque<Vec<u8>>,
+    /// Emptied buffers, to be used again.
+    spare: Vec<Vec<u8>>,
+    next_stream: u64,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Writer {
+    tagger: Option<Tagger>,
+    sealed: VecDeque<Vec<u8>>,
+    /// How much of the first sealed batch is written.
+    offset: usize,
+}
+
+/// What is to be sent on one connection.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    socket: Arc<TcpStream>,
+    open: Mutex<Open>,
+    urgent: Mutex<Vec<u8>>,
+    writer: Mutex<Writer>,
+    dirty: AtomicBool,
+    /// The socket was full: the flusher waits for it.
+    blocked: AtomicBool,
+    flusher: AtomicWaker,
+    /// The thread of the connection's arbiter.
+    home: ThreadId,
+    header: usize,
+    limit: usize,
+    max_message: usize,
+    /// Bytes appended since the beginning, headers of batches included.
+    appended: AtomicU64,
+    high_water: AtomicUsize,
+    written: AtomicU64,
+    batches_sent: AtomicU64,
+    room: Notify,
+}
+
+/// A piece of a longer frame: with its own fields it is no longer than a chunk.
+const PIECE: usize = CHUNK - 16;
+
+/// How far a flush came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Everything is with the kernel.
+    All,
+    /// The socket is full.
+    Blocked,
+    /// Somebody else writes and will see to the rest.
+    Busy,
+}
+
+impl Outbox {
+    /// The outbox of a socket; made on the arbiter where its flusher will run.
+    pub(crate) fn new(
+        socket: Arc<TcpStream>,
+        tagger: Option<Tagger>,
+        limit: usize,
+        max_message: usize,
+    ) -> Self {
+        let header = LEN + if tagger.is_some() { TAG } else { 0 };
+        let open = Open { batches: VecDeque::new(), spare: Vec::new(), next_stream: 0, closed: false };
+        Self {
+            socket,
+            open: Mutex::new(open),
+            urgent: Mutex::new(Vec::new()),
+            writer: Mutex::new(Writer { tagger, sealed: VecDeque::new(), offset: 0 }),
+            dirty: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
+            flusher: AtomicWaker::new(),
+            home: std::thread::current().id(),
+            header,
+            limit,
+            max_message,
+            appended: AtomicU64::new(0),
+            high_water: AtomicUsize::new(0),
+            written: AtomicU64::new(0),
+            batches_sent: AtomicU64::new(0),
+            room: Notify::new(),
+        }
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn queued(&self) -> usize {
+        let appended = self.appended.load(Ordering::Relaxed);
+        usize::try_from(appended.saturating_sub(self.written.load(Ordering::Relaxed))).unwrap_or(usize::MAX)
+    }
+
+    /// Most bytes that ever waited.
+    pub(crate) fn high_water(&self) -> usize {
+        self.high_water.load(Ordering::Relaxed)
+    }
+
+    /// Bytes handed to the kernel.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// Batches sealed.
+    pub(crate) fn batches_sent(&self) -> u64 {
+        self.batches_sent.load(Ordering::Relaxed)
+    }
+
+    /// Appends a frame of a user's message, within the limits. `encode` learns where in the stream the frame begins.
+    pub(crate) fn append(
+        self: &Arc<Self>,
+        head: impl FnOnce(u64) -> Head,
+        encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), Refusal> {
+        if self.queued() > self.limit {
+            return Err(Refusal::Overloaded(Overload::Outbox));
+        }
+        self.put(head, encode)
+    }
+
+    /// Appends a reply, within twice the limit: what was asked is answered as long as that is possible at all.
+    pub(crate) fn append_reply(
+        self: &Arc<Self>,
+        head: Head,
+        encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), Refusal> {
+        if self.queued() > self.limit.saturating_mul(2) {
+            return Err(Refusal::Overloaded(Overload::Outbox));
+        }
+        self.put(|_| head, encode)
+    }
+
+    /// Appends a control frame; the limit does not apply: control traffic is small and bounded by itself.
+    pub(crate) fn append_control(
+        self: &Arc<Self>,
+        encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), Refusal> {
+        self.put(|_| Head::Control, encode)
+    }
+
+    fn put(
+        self: &Arc<Self>,
+        head: impl FnOnce(u64) -> Head,
+        encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), Refusal> {
+        let put = {
+            let mut open = self.open.lock();
+            if open.closed {
+                return Err(Refusal::Closed);
+            }
+            self.put_frame(&mut open, head, encode)
+        };
+        if let Err(refusal) = put {
+            // A flush may have left out what was here before, as the lock was held.
+            self.schedule();
+            return Err(refusal);
+        }
+        let queued = self.queued();
+        if queued > self.high_water.load(Ordering::Relaxed) {
+            self.high_water.fetch_max(queued, Ordering::Relaxed);
+        }
+        self.schedule();
+        Ok(())
+    }
+
+    fn put_frame(
+        &self,
+        open: &mut Open,
+        head: impl FnOnce(u64) -> Head,
+        encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), Refusal> {
+        let began = self.appended.load(Ordering::Relaxed);
+        let batch = self.writable(open);
+        let at = batch.len();
+        let mut rollback = Rollback { batch, at, armed: true };
+        head(began).begin(rollback.batch);
+        encode(rollback.batch).map_err(Refusal::Encode)?;
+        let len = rollback.batch.len() - at - frame::HEADER;
+        if len > self.max_message {
+            return Err(Refusal::TooLarge { len, max: self.max_message });
+        }
+        if len <= CHUNK {
+            rollback.armed = false;
+            frame::finish(rollback.batch, at);
+            self.grew(len + frame::HEADER);
+            return Ok(());
+        }
+        let long = rollback.batch.split_off(at + frame::HEADER);
+        drop(rollback);
+        let stream = open.next_stream;
+        open.next_stream += 1;
+        let pieces = long.chunks(PIECE);
+        let last = pieces.len() - 1;
+        for (index, piece) in pieces.enumerate() {
+            let batch = self.writable(open);
+            let before = batch.len();
+            frame::put_chunk(stream, index == last, piece, batch);
+            self.grew(batch.len() - before);
+        }
+        Ok(())
+    }
+
+    /// The batch that takes the next frame.
+    fn writable<'a>(&self, open: &'a mut Open) -> &'a mut Vec<u8> {
+        if open.batches.back().is_none_or(|batch| batch.len() >= BATCH) {
+            let mut batch = open.spare.pop().unwrap_or_else(|| Vec::with_capacity(BATCH / 8));
+            batch.resize(self.header, 0);
+            open.batches.push_back(batch);
+            self.grew(self.header);
+        }
+        open.batches.back_mut().expect("there is an open batch")
+    }
+
+    fn grew(&self, by: usize) {
+        self.appended.fetch_add(u64::try_from(by).unwrap_or(0), Ordering::AcqRel);
+    }
+
+    /// Appends a short control frame that goes out before everything else. The order within the lane is kept.
+    pub(crate) fn append_urgent(
+        self: &Arc<Self>,
+        encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), Refusal> {
+        {
+            let mut urgent = self.urgent.lock();
+            let before = urgent.len();
+            if urgent.is_empty() {
+                urgent.resize(self.header, 0);
+            }
+            let at = urgent.len();
+            Head::Control.begin(&mut urgent);
+            let encoded = encode(&mut urgent);
+            let fits = urgent.len() - at <= CHUNK && urgent.len() <= 2 * BATCH;
+            if encoded.is_err() || !fits {
+                urgent.truncate(before);
+                return Err(encoded.err().map_or(Refusal::Overloaded(Overload::Outbox), Refusal::Encode));
+            }
+            frame::finish(&mut urgent, at);
+            self.grew(urgent.len() - before);
+        }
+        self.schedule();
+        Ok(())
+    }
+
+    /// Makes sure that a flush comes.
+    fn schedule(self: &Arc<Self>) {
+        if self.dirty.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if std::thread::current().id() == self.home {
+            self.flusher.wake();
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let outbox = Arc::clone(self);
+            runtime.spawn(async move { outbox.flush_here() });
+        } else {
+            self.flusher.wake();
+        }
+    }
+
+    /// Flushes on this thread and leaves what does not go through to the flusher.
+    pub(crate) fn flush_here(&self) {
+        match self.flush() {
+            Ok(Flushed::All | Flushed::Busy) => {}
+            // An error is for the reader to find; the flusher ends by it, too.
+            Ok(Flushed::Blocked) | Err(_) => self.flusher.wake(),
+        }
+    }
+
+    /// Writes what there is, as far as the socket takes it.
+    pub(crate) fn flush(&self) -> io::Result<Flushed> {
+        loop {
+            let Some(mut writer) = self.writer.try_lock() else { return Ok(Flushed::Busy) };
+            self.dirty.store(false, Ordering::Release);
+            self.seal(&mut writer);
+            let done = self.write(&mut writer);
+            drop(writer);
+            match done {
+                Ok(()) if self.dirty.load(Ordering::Acquire) => {}
+                Ok(()) => return Ok(Flushed::All),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked.store(true, Ordering::Release);
+                    return Ok(Flushed::Blocked);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn seal(&self, writer: &mut Writer) {
+        // Both lanes are taken at one moment, so that what was appended later is written later. While a user's
+        // message is being encoded, only the urgent lane goes: whoever encodes schedules the next flush.
+        let (urgent, mut batches) = match self.open.try_lock() {
+            Some(mut open) => (std::mem::take(&mut *self.urgent.lock()), std::mem::take(&mut open.batches)),
+            None => (std::mem::take(&mut *self.urgent.lock()), VecDeque::new()),
+        };
+        if !urgent.is_empty() {
+            batches.push_front(urgent);
+        }
+        self.batches_sent.fetch_add(u64::try_from(batches.len()).unwrap_or(0), Ordering::Relaxed);
+        for mut batch in batches.drain(..) {
+            let len = u32::try_from(batch.len() - LEN).unwrap_or(u32::MAX);
+            if let Some(tagger) = &mut writer.tagger {
+                let tag = tagger.tag(&batch[self.header..]);
+                batch[LEN..LEN + TAG].copy_from_slice(&tag);
+            }
+            batch[..LEN].copy_from_slice(&len.to_le_bytes());
+            writer.sealed.push_back(batch);
+        }
+    }
+
+    fn write(&self, writer: &mut Writer) -> io::Result<()> {
+        while let Some(first) = writer.sealed.front() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            slices[0] = IoSlice::new(&first[writer.offset..]);
+            let mut used = 1;
+            for (slice, batch) in slices[1..].iter_mut().zip(writer.sealed.iter().skip(1)) {
+                *slice = IoSlice::new(batch);
+                used += 1;
+            }
+            let mut written = match used {
+                1 => self.socket.try_write(&slices[0])?,
+                _ => self.socket.try_write_vectored(&slices[..used])?,
+            };
+            let before = self.queued();
+            self.written.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::AcqRel);
+            if before > self.limit / 2 && self.queued() <= self.limit / 2 {
+                self.room.notify_waiters();
+            }
+            while let Some(batch) = writer.sealed.front() {
+                let left = batch.len() - writer.offset;
+                if written < left {
+                    writer.offset += written;
+                    break;
+                }
+                written -= left;
+                writer.offset = 0;
+                let batch = writer.sealed.pop_front();
+                // Not worth waiting for a user's `Serialize`.
+                if let (Some(batch), Some(mut open)) = (batch, self.open.try_lock()) {
+                    open.give_back(batch);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The flusher of the connection; runs on its arbiter until the socket fails.
+    pub(crate) async fn flusher(self: Arc<Self>) -> io::Error {
+        loop {
+            std::future::poll_fn(|cx| {
+                self.flusher.register(cx.waker());
+                let due = self.dirty.load(Ordering::Acquire) || self.blocked.load(Ordering::Acquire);
+                if due { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            })
+            .await;
+            if self.blocked.swap(false, Ordering::AcqRel) {
+                if let Err(error) = self.socket.writable().await {
+                    return error;
+                }
+            }
+            match self.flush() {
+                Ok(Flushed::All | Flushed::Blocked) => {}
+                // Whoever writes looks at `dirty` again when done.
+                Ok(Flushed::Busy) => tokio::task::yield_now().await,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// Waits until half of the outbox is free, or it is closed.
+    pub(crate) async fn ready(&self) {
+        loop {
+            let room = self.room.notified();
+            if self.queued() <= self.limit / 2 || self.open.lock().closed {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Nothing is taken any more. What was appended may still be flushed.
+    pub(crate) fn close(&self) {
+        self.open.lock().closed = true;
+        self.room.notify_waiters();
+    }
+}
+
+impl Open {
+    fn give_back(&mut self, mut batch: Vec<u8>) {
+        if self.spare.len() < 4 && batch.capacity() <= 4 * BATCH {
+            batch.clear();
+            self.spare.push(batch);
+        }
+    }
+}
+
+/// Takes a half-written frame back, also when its `Serialize` panics.
+struct Rollback<'a> {
+    batch: &'a mut Vec<u8>,
+    at: usize,
+    armed: bool,
+}
+
+impl Drop for Rollback<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.batch.truncate(self.at);
+        }
+    }
+}

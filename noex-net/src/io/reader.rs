@@ -1,0 +1,160 @@
+//! Takes bytes as they come and gives whole, verified batches.
+//!
+//! Invariants: 1. nothing is given that did not verify; 2. the buffer holds at most one longest batch and what came
+//! behind it; 3. after an error nothing more is given: the session ends.
+
+use crate::wire::{
+    limits::{LEN, MAX_BATCH, READ_BUFFER, TAG},
+    tag::Tagger,
+};
+
+/// Why a stream of batches is not to be trusted any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BatchError {
+    /// Longer than allowed, or too short to hold its tag.
+    #[error("a batch of {0} bytes")]
+    Length(usize),
+    /// Forged, replayed, out of order, or changed on the way.
+    #[error("a batch whose tag does not verify")]
+    Forged,
+}
+
+/// Reassembles and verifies the batches of one direction.
+#[derive(Debug)]
+pub(crate) struct Batches {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    tagger: Option<Tagger>,
+}
+
+impl Batches {
+    pub(crate) fn new(tagger: Option<Tagger>) -> Self {
+        Self { buffer: vec![0; READ_BUFFER], start: 0, end: 0, tagger }
+    }
+
+    /// Where the next bytes go; never empty.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            if self.buffer.len() > READ_BUFFER {
+                self.buffer = vec![0; READ_BUFFER];
+            }
+        }
+        let wanted = self.announced().unwrap_or(0).max(READ_BUFFER);
+        if self.buffer.len() - self.end < READ_BUFFER / 4 && self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.buffer.len() || self.buffer.len() < wanted.min(LEN + MAX_BATCH) {
+            let len = wanted.max(self.end + READ_BUFFER).min(LEN + MAX_BATCH + READ_BUFFER);
+            self.buffer.resize(len.max(self.end + 1), 0);
+        }
+        &mut self.buffer[self.end..]
+    }
+
+    /// That many bytes came.
+    pub(crate) fn filled(&mut self, bytes: usize) {
+        self.end = (self.end + bytes).min(self.buffer.len());
+    }
+
+    /// Length of the next batch with its prefix, once the prefix is there.
+    fn announced(&self) -> Option<usize> {
+        let prefix = self.buffer[self.start..self.end].first_chunk::<LEN>()?;
+        usize::try_from(u32::from_le_bytes(*prefix)).ok().map(|len| len.saturating_add(LEN))
+    }
+
+    /// The frames of the next batch; `None` until it is whole.
+    ///
+    /// # Errors
+    /// [`BatchError`]: the stream is broken.
+    pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, BatchError> {
+        let Some(total) = self.announced() else { return Ok(None) };
+        let header = LEN + if self.tagger.is_some() { TAG } else { 0 };
+        if total < header || total > LEN + MAX_BATCH {
+            return Err(BatchError::Length(total - LEN));
+        }
+        if self.end - self.start < total {
+            return Ok(None);
+        }
+        let batch = &self.buffer[self.start..self.start + total];
+        self.start += total;
+        let (head, frames) = batch.split_at(header);
+        if let Some(tagger) = &mut self.tagger {
+            if !tagger.verify(&head[LEN..], frames) {
+                return Err(BatchError::Forged);
+            }
+        }
+        Ok(Some(frames))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sealed(tagger: &mut Tagger, frames: &[u8]) -> Vec<u8> {
+        let mut batch = u32::try_from(frames.len() + TAG).unwrap().to_le_bytes().to_vec();
+        batch.extend(tagger.tag(frames));
+        batch.extend(frames);
+        batch
+    }
+
+    fn feed(batches: &mut Batches, mut bytes: &[u8], step: usize) -> Result<Vec<Vec<u8>>, BatchError> {
+        let mut all = Vec::new();
+        while !bytes.is_empty() {
+            let room = batches.room();
+            let n = step.min(bytes.len()).min(room.len());
+            room[..n].copy_from_slice(&bytes[..n]);
+            batches.filled(n);
+            bytes = &bytes[n..];
+            while let Some(frames) = batches.next()? {
+                all.push(frames.to_vec());
+            }
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn batches_come_out_whole_however_they_are_cut() {
+        let frames: Vec<Vec<u8>> = [0, 1, 100, 70_000, 3, MAX_BATCH - TAG, 5].map(|n| vec![7; n]).into();
+        for step in [1000, 4096, 65_536, 1 << 20] {
+            let mut send = Tagger::new(&[1; 32]);
+            let stream: Vec<u8> = frames.iter().flat_map(|f| sealed(&mut send, f)).collect();
+            let mut batches = Batches::new(Some(Tagger::new(&[1; 32])));
+            assert_eq!(feed(&mut batches, &stream, step).unwrap(), frames);
+            assert!(batches.buffer.len() <= LEN + MAX_BATCH + READ_BUFFER);
+        }
+    }
+
+    #[test]
+    fn four_bytes_of_ff_are_an_error_and_no_allocation() {
+        let mut batches = Batches::new(None);
+        assert_eq!(feed(&mut batches, &[0xFF; 4], 4), Err(BatchError::Length(u32::MAX as usize)));
+        assert!(batches.buffer.len() <= LEN + MAX_BATCH + READ_BUFFER);
+    }
+
+    #[test]
+    fn one_flipped_bit_anywhere_ends_the_stream() {
+        let stream = sealed(&mut Tagger::new(&[1; 32]), b"some frames");
+        for bit in 0..8 * stream.len() {
+            let mut changed = stream.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let mut batches = Batches::new(Some(Tagger::new(&[1; 32])));
+            let got = feed(&mut batches, &changed, 4096);
+            assert!(got.is_err() || got.is_ok_and(|all| all.is_empty()), "bit {bit}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_given_or_refused_without_a_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..2000), step in 1_usize..500, tagged: bool,
+        ) {
+            let mut batches = Batches::new(tagged.then(|| Tagger::new(&[1; 32])));
+            let _ = feed(&mut batches, &bytes, step);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Nodes of noex: a cluster that forms over TCP, processes reached across it, and names known in all of it.
+//!
+//! | Room | What it does |
+//! |---|---|
+//! | [`ClusterConfig`], [`Seed`], [`Secrets`] | configuration: builder, serde, environment; one validation |
+//! | [`Cluster`], [`ClusterBuilder`] | the handle: start, stop, who is connected, events, figures |
+//! | [`GlobalRegistry`] | names of the whole cluster |
+//! | `machine/` | decisions: handshake, sessions, membership, failure detection, names |
+//! | `wire/` | bytes: batches, frames, tags, control messages |
+//! | `io/` | moves bytes: outbox, reader |
+//! | `link/` | what waits on one connection: calls, watches, requests |
+//! | `actor/` | thin actix actors around the machines |
+//!
+//! A shared secret proves membership and keeps messages whole; it does not hide them. See docs/wire-protocol.md.
+
+mod actor;
+mod advertise;
+mod cluster;
+mod cluster_builder;
+mod config;
+mod event;
+mod global;
+mod io;
+mod link;
+mod machine;
+mod net;
+mod node_info;
+mod peer;
+mod remote;
+mod secret;
+mod stats;
+mod wire;
+
+pub use cluster::{Cluster, NotRunning};
+pub use cluster_builder::{BoxError, ClusterBuilder, ClusterStartError};
+pub use config::{
+    ClusterConfig, ClusterConfigBuilder, Detector, InsecurePeers, InvalidClusterConfig, InvalidSeed, Seed,
+};
+pub use event::{ClusterEvent, DialError};
+pub use global::{GlobalEvent, GlobalRegistry, GlobalRegistryStats, OnConflict};
+pub use machine::{handshake::RefusedReason, membership::NodeStatus};
+pub use node_info::{ClusterStatus, NodeInfo};
+pub use remote::Instance;
+pub use secret::Secrets;
+pub use stats::{ClusterStats, PeerStats, RemoteCallStats, RemoteMonitorStats, RemoteSpawnStats};

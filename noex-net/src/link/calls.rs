@@ -1,0 +1,214 @@
+//! Calls of this node that wait for a reply on one connection.
+//!
+//! A slab with generations: a late reply finds nothing. Deadlines are kept by one alarm per connection: it is set for
+//! the earliest deadline known, and a stale alarm only looks again. With one timeout for most calls that is one look
+//! per timeout, however many calls there were.
+
+use std::task::{Context, Poll, Waker};
+
+use noex_actors::{__private::CallFailure, Delivery, Monotonic, route::ReplyBytes};
+use parking_lot::Mutex;
+use slab::Slab;
+
+type Outcome = Result<ReplyBytes, CallFailure>;
+
+#[derive(Debug)]
+struct Entry {
+    generation: u32,
+    deadline: Monotonic,
+    /// Where in the outgoing stream the call begins.
+    offset: u64,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting(Option<Waker>),
+    Done(Outcome),
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: Slab<Entry>,
+    generation: u32,
+    /// When the alarm is set; `None`: not set.
+    alarm: Option<Monotonic>,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Calls(Mutex<Table>);
+
+/// A new entry.
+pub(crate) struct Inserted {
+    pub(crate) id: u64,
+    /// The alarm must be set earlier than it is.
+    pub(crate) rearm: bool,
+}
+
+fn id(key: usize, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::try_from(key).unwrap_or(0)
+}
+
+fn key(id: u64) -> (usize, u32) {
+    let (generation, key) = (id >> 32, id & u64::from(u32::MAX));
+    (usize::try_from(key).unwrap_or(usize::MAX), u32::try_from(generation).unwrap_or(0))
+}
+
+impl Table {
+    fn get(&mut self, id: u64) -> Option<&mut Entry> {
+        let (key, generation) = key(id);
+        self.entries.get_mut(key).filter(|entry| entry.generation == generation)
+    }
+}
+
+impl Calls {
+    /// A place for a call. `None` when the session is over.
+    pub(crate) fn insert(&self, deadline: Monotonic, offset: u64) -> Option<Inserted> {
+        let mut table = self.0.lock();
+        if table.closed {
+            return None;
+        }
+        table.generation = table.generation.wrapping_add(1);
+        let generation = table.generation;
+        let state = State::Waiting(None);
+        let key = table.entries.insert(Entry { generation, deadline, offset, state });
+        let rearm = table.alarm.is_none_or(|alarm| deadline < alarm);
+        if rearm {
+            table.alarm = Some(deadline);
+        }
+        Some(Inserted { id: id(key, generation), rearm })
+    }
+
+    /// The outcome came. False if nobody waits for it.
+    pub(crate) fn complete(&self, id: u64, outcome: Outcome) -> bool {
+        let mut table = self.0.lock();
+        let Some(entry) = table.get(id) else { return false };
+        let State::Waiting(waker) = &mut entry.state else { return false };
+        let waker = waker.take();
+        entry.state = State::Done(outcome);
+        drop(table);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    pub(crate) fn poll(&self, id: u64, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let mut table = self.0.lock();
+        let Some(entry) = table.get(id) else { return Poll::Ready(Err(CallFailure::ConnectionLost)) };
+        match &mut entry.state {
+            State::Waiting(waker) => {
+                if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+                    *waker = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+            State::Done(_) => match table.entries.remove(key(id).0).state {
+                State::Done(outcome) => Poll::Ready(outcome),
+                State::Waiting(_) => Poll::Pending,
+            },
+        }
+    }
+
+    /// The caller went away.
+    pub(crate) fn abandon(&self, id: u64) {
+        let mut table = self.0.lock();
+        if table.get(id).is_some() {
+            let entry = table.entries.remove(key(id).0);
+            drop(table);
+            drop(entry);
+        }
+    }
+
+    /// When the alarm is due.
+    pub(crate) fn alarm(&self) -> Option<Monotonic> {
+        self.0.lock().alarm
+    }
+
+    /// Ends the calls whose deadline has come, and sets the alarm for the rest.
+    pub(crate) fn expire(&self, now: Monotonic) {
+        let mut wake = Vec::new();
+        let mut table = self.0.lock();
+        let mut next: Option<Monotonic> = None;
+        for (_, entry) in &mut table.entries {
+            let State::Waiting(waker) = &mut entry.state else { continue };
+            if entry.deadline <= now {
+                wake.extend(waker.take());
+                entry.state = State::Done(Err(CallFailure::Timeout(Delivery::Unknown)));
+            } else {
+                next = Some(next.map_or(entry.deadline, |next| next.min(entry.deadline)));
+            }
+        }
+        table.alarm = next;
+        drop(table);
+        wake.into_iter().for_each(Waker::wake);
+    }
+
+    /// The session is over. What was never handed to the kernel (`written` bytes were) cannot have run.
+    pub(crate) fn close(&self, written: u64) {
+        let mut wake = Vec::new();
+        let mut table = self.0.lock();
+        table.closed = true;
+        for (_, entry) in &mut table.entries {
+            let State::Waiting(waker) = &mut entry.state else { continue };
+            wake.extend(waker.take());
+            let failure =
+                if entry.offset >= written { CallFailure::NotSent } else { CallFailure::ConnectionLost };
+            entry.state = State::Done(Err(failure));
+        }
+        drop(table);
+        wake.into_iter().for_each(Waker::wake);
+    }
+
+    /// Calls that wait now.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll(calls: &Calls, id: u64) -> Poll<Outcome> {
+        calls.poll(id, &mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_late_reply_finds_nothing() {
+        let calls = Calls::default();
+        let first = calls.insert(Monotonic::from_millis(5), 0).unwrap();
+        calls.abandon(first.id);
+        let second = calls.insert(Monotonic::from_millis(5), 0).unwrap();
+        assert_ne!(first.id, second.id, "the place is used again, under another generation");
+        assert!(!calls.complete(first.id, Ok(ReplyBytes::new())));
+        assert!(calls.complete(second.id, Ok(ReplyBytes::new())));
+        assert!(matches!(poll(&calls, second.id), Poll::Ready(Ok(_))));
+        assert_eq!(calls.len(), 0);
+    }
+
+    #[test]
+    fn the_alarm_is_moved_only_forward_in_time() {
+        let calls = Calls::default();
+        let at = Monotonic::from_millis;
+        assert!(calls.insert(at(50), 0).unwrap().rearm);
+        assert!(!calls.insert(at(60), 0).unwrap().rearm);
+        let early = calls.insert(at(10), 0).unwrap();
+        assert!(early.rearm && calls.alarm() == Some(at(10)));
+        calls.expire(at(10));
+        assert!(matches!(poll(&calls, early.id), Poll::Ready(Err(CallFailure::Timeout(_)))));
+        assert_eq!(calls.alarm(), Some(at(50)));
+    }
+
+    #[test]
+    fn at_the_end_only_what_never_left_is_safe_to_repeat() {
+        let calls = Calls::default();
+        let (sent, kept) =
+            (calls.insert(Monotonic::ZERO, 0).unwrap(), calls.insert(Monotonic::ZERO, 100).unwrap());
+        calls.close(100);
+        assert_eq!(poll(&calls, sent.id), Poll::Ready(Err(CallFailure::ConnectionLost)));
+        assert_eq!(poll(&calls, kept.id), Poll::Ready(Err(CallFailure::NotSent)));
+        assert!(calls.insert(Monotonic::ZERO, 0).is_none());
+    }
+}

@@ -1,0 +1,279 @@
+//! What comes in on one connection: frames in, effects out. Runs in the connection's reader, on its arbiter.
+//!
+//! Order: frames take effect one after the other, as they were sent. The first heartbeat waits until the node is up
+//! here too, so that nothing behind it finds a node that is not.
+//!
+//! SECURITY: everything is bounded and checked; what breaks the protocol ends the session, what asks for something
+//! that is not there gets an error.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use noex_actors::{
+    __private::{CallFailure, decode},
+    AnyRef, Overload,
+    process::{Process, RemoteCall},
+    route::{ReplyBytes, Session},
+};
+
+use super::Link;
+use crate::{
+    actor::messages::Fact,
+    machine::{membership::Load, sessions},
+    remote,
+    wire::{
+        control::{Control, Heartbeat, Request},
+        frame::{Frame, Malformed},
+        limits::{CHUNK, MAX_HINTS, MAX_STREAMS},
+    },
+};
+
+/// What the reader must do before it goes on.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Nothing: the batch is done.
+    Done,
+    /// Wait until the node is up.
+    FirstHeartbeat(Heartbeat),
+    /// The peer ends the connection, for this reason.
+    End(String),
+}
+
+/// The peer broke the protocol: the session ends.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error(transparent)]
+    Frame(#[from] Malformed),
+    #[error("a control message cannot be read: {0}")]
+    Control(String),
+    #[error("a message in chunks is longer than {0} bytes")]
+    TooLong(usize),
+    #[error("more than {MAX_STREAMS} messages in chunks at once")]
+    Streams,
+}
+
+/// The state of one connection's incoming side.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    link: Arc<Link>,
+    streams: BTreeMap<u64, Vec<u8>>,
+    /// The target of the last message; most messages go where the last one went.
+    last: Option<(u64, Arc<dyn Process>)>,
+    up: bool,
+    refused_logged: AtomicU64,
+}
+
+impl Inbound {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Self { link, streams: BTreeMap::new(), last: None, up: false, refused_logged: AtomicU64::new(0) }
+    }
+
+    /// Takes frames until the end of the batch, or until the reader must do something.
+    pub(crate) fn run(&mut self, frames: &mut &[u8]) -> Result<Step, Broken> {
+        let node = self.link.net.node.clone();
+        node.decoding(|| {
+            let mut count = 0;
+            let step = loop {
+                match Frame::take(frames) {
+                    Ok(None) => break Ok(Step::Done),
+                    Ok(Some(frame)) => {
+                        count += 1;
+                        match self.frame(frame) {
+                            Ok(Step::Done) => {}
+                            other => break other,
+                        }
+                    }
+                    Err(malformed) => break Err(malformed.into()),
+                }
+            };
+            self.link.messages_received.add(count);
+            step
+        })
+    }
+
+    fn frame(&mut self, frame: Frame<'_>) -> Result<Step, Broken> {
+        match frame {
+            Frame::Reply { id, body } => {
+                self.link.calls.complete(id, Ok(ReplyBytes::from_slice(body)));
+            }
+            Frame::Call { id, behavior, target, budget_ms, body } => {
+                let budget = Duration::from_millis(budget_ms.min(u64::from(u32::MAX)));
+                self.call(id, behavior, target, budget, body);
+            }
+            Frame::Cast { behavior, target, body } => self.cast(behavior, target, body),
+            Frame::Failure { id, body } => {
+                let failure = decode::<CallFailure>(body)
+                    .unwrap_or_else(|error| CallFailure::Other(0, format!("an unknown failure: {error}")));
+                self.link.calls.complete(id, Err(failure));
+            }
+            Frame::Control(body) => {
+                let control = decode::<Control>(body).map_err(|error| Broken::Control(error.to_string()))?;
+                return Ok(self.control(control));
+            }
+            Frame::Chunk { stream, last, piece } => return self.chunk(stream, last, piece),
+        }
+        Ok(Step::Done)
+    }
+
+    fn chunk(&mut self, stream: u64, last: bool, piece: &[u8]) -> Result<Step, Broken> {
+        if !self.streams.contains_key(&stream) && self.streams.len() >= MAX_STREAMS {
+            return Err(Broken::Streams);
+        }
+        let max = self.link.net.config.max_message_bytes().saturating_add(CHUNK);
+        let gathered: usize = self.streams.values().map(Vec::len).sum();
+        if gathered + piece.len() > max {
+            return Err(Broken::TooLong(max));
+        }
+        let whole = self.streams.entry(stream).or_default();
+        whole.extend_from_slice(piece);
+        if !last {
+            return Ok(Step::Done);
+        }
+        let whole = self.streams.remove(&stream).unwrap_or_default();
+        match Frame::parse(&whole)? {
+            // A chunk does not hold a chunk.
+            Frame::Chunk { .. } => Err(Malformed.into()),
+            frame => self.frame(frame),
+        }
+    }
+
+    /// The process of this number, if peers may address it.
+    fn target(&mut self, number: u64) -> Option<Arc<dyn Process>> {
+        if let Some((last, process)) = &self.last {
+            if *last == number && process.is_alive() {
+                return Some(Arc::clone(process));
+            }
+        }
+        let process = self.link.net.node.process_by_number(number)?;
+        self.last = Some((number, Arc::clone(&process)));
+        Some(process)
+    }
+
+    fn call(&mut self, id: u64, behavior: u32, number: u64, budget: Duration, body: &[u8]) {
+        let Some(process) = self.target(number) else {
+            return self.link.fail(id, CallFailure::NoProc);
+        };
+        let session: Arc<dyn Session> = Arc::<Link>::clone(&self.link);
+        process.remote_call(RemoteCall { session: &session, id, behavior, budget, body });
+    }
+
+    fn cast(&mut self, behavior: u32, number: u64, body: &[u8]) {
+        let Some(process) = self.target(number) else { return };
+        if let Err(failure) = process.remote_cast(behavior, body) {
+            self.link.net.counters.casts_refused.one();
+            self.log_refused(number, &failure);
+        }
+    }
+
+    /// Once a second at most: whoever sends too much must not fill the log as well.
+    fn log_refused(&self, number: u64, failure: &CallFailure) {
+        let second = self.link.net.node.now().as_nanos() / 1_000_000_000 + 1;
+        if self.refused_logged.swap(second, Ordering::Relaxed) != second {
+            let full = matches!(failure, CallFailure::Overloaded(Overload::Mailbox));
+            tracing::warn!(peer = %self.link.peer, number, full, ?failure, "a cast was not delivered");
+        }
+    }
+
+    fn tell(&self, fact: Fact) {
+        self.link.net.tell(fact);
+    }
+
+    fn control(&mut self, control: Control) -> Step {
+        let link = &self.link;
+        match control {
+            Control::Welcome => {
+                self.tell(Fact::Session(sessions::Input::WelcomeReceived { conn: link.conn }));
+            }
+            Control::Heartbeat(heartbeat) => return self.heartbeat(heartbeat),
+            Control::Ping { nonce } => link.control(&Control::Pong { nonce }),
+            Control::Pong { nonce } => {
+                link.ponged();
+                self.tell(Fact::Session(sessions::Input::PongReceived { conn: link.conn, nonce }));
+            }
+            Control::Close { reason } => return Step::End(reason),
+            Control::Draining => link.net.draining(&link.peer),
+            Control::Goodbye => {
+                self.tell(Fact::Session(sessions::Input::GoodbyeReceived { conn: link.conn }));
+            }
+            Control::Hints(mut hints) => {
+                hints.truncate(MAX_HINTS);
+                let nodes = hints.into_iter().map(|hint| (hint.id, hint.incarnation)).collect();
+                self.tell(Fact::Hints { from: link.peer.clone(), nodes });
+            }
+            Control::Behaviors(names) => link.net.peer(&link.peer).set_behaviors(names),
+            // What comes before the node is up belongs to no session.
+            _ if !self.up => {}
+            Control::Name(update) => link.net.names.merge(link, update),
+            Control::Names(updates) => link.net.names.full_sync(link, updates),
+            Control::Unregister { name, number } => link.net.names.unregister_requested(&name, number),
+            Control::Monitor { id, number } => link.watch_for_peer(id, number),
+            Control::Demonitor { id } => {
+                if let Some((number, watch)) = link.watches.remove_incoming(id) {
+                    if let Some(process) = link.net.node.process_by_number(number) {
+                        process.core().unwatch(watch);
+                    }
+                }
+            }
+            Control::Down { id, reason } => {
+                if link.watches.fire(id, reason) {
+                    link.net.counters.downs_received.one();
+                }
+            }
+            Control::Stop { number, reason } => {
+                self.with_addressable(number, |process| drop(process.stop(reason)))
+            }
+            Control::Kill { number } => self.with_addressable(number, |process| process.kill()),
+            Control::Request { id, body } => self.request(id, body),
+            Control::Response { id, body } => {
+                // A process that nobody waits for any more is killed at the other end, unconfirmed.
+                if link.requests.answer(id, body) {
+                    tracing::trace!(peer = %link.peer, id, "response");
+                }
+            }
+            Control::Confirm { id } => drop(link.requests.take(id)),
+        }
+        Step::Done
+    }
+
+    fn with_addressable(&self, number: u64, f: impl FnOnce(AnyRef)) {
+        if self.link.addressable(number).is_some() {
+            if let Some(process) = self.link.net.node.any_by_number(number) {
+                f(process);
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, heartbeat: Heartbeat) -> Step {
+        if !self.up {
+            self.up = true;
+            return Step::FirstHeartbeat(heartbeat);
+        }
+        if heartbeat.draining {
+            self.link.net.draining(&self.link.peer);
+        }
+        self.tell(Fact::Heartbeat { peer: self.link.peer.clone(), load: load(&heartbeat) });
+        Step::Done
+    }
+
+    fn request(&self, id: u64, body: Request) {
+        let link = Arc::clone(&self.link);
+        match body {
+            Request::Spawn(order) => {
+                actix_rt::spawn(remote::serve_spawn(link, id, *order));
+            }
+            Request::Instances { supervisor } => remote::serve_instances(&link, id, &supervisor),
+            Request::IsAlive { number } => remote::serve_is_alive(&link, id, number),
+        }
+    }
+}
+
+/// The load that a heartbeat tells of.
+pub(crate) fn load(heartbeat: &Heartbeat) -> Load {
+    Load { process_count: heartbeat.processes, mailbox_len: heartbeat.mailbox_len, cpu: heartbeat.cpu }
+}

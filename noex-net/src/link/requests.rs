@@ -1,0 +1,73 @@
+//! Requests of this node that wait for their response on one connection, and processes of this node that wait to be
+//! confirmed by the peer that asked for them.
+
+use std::collections::BTreeMap;
+
+use noex_actors::AnyRef;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::wire::control::Response;
+
+#[derive(Debug, Default)]
+pub(crate) struct Requests(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<Response>>,
+    unconfirmed: BTreeMap<u64, AnyRef>,
+    closed: bool,
+}
+
+impl Requests {
+    /// A number for a request; `None` when the session is over.
+    pub(crate) fn open(&self) -> Option<(u64, oneshot::Receiver<Response>)> {
+        let mut table = self.0.lock();
+        if table.closed {
+            return None;
+        }
+        let id = table.next;
+        table.next += 1;
+        let (answer, response) = oneshot::channel();
+        table.waiting.insert(id, answer);
+        Some((id, response))
+    }
+
+    /// The response came. False if nobody waits for it.
+    pub(crate) fn answer(&self, id: u64, response: Response) -> bool {
+        let waiting = self.0.lock().waiting.remove(&id);
+        waiting.is_some_and(|answer| answer.send(response).is_ok())
+    }
+
+    pub(crate) fn give_up(&self, id: u64) {
+        let waiting = self.0.lock().waiting.remove(&id);
+        drop(waiting);
+    }
+
+    /// A process that the peer asked for; gives it back if the session is over.
+    pub(crate) fn hold(&self, id: u64, process: AnyRef) -> Result<(), AnyRef> {
+        let mut table = self.0.lock();
+        if table.closed {
+            return Err(process);
+        }
+        table.unconfirmed.insert(id, process);
+        Ok(())
+    }
+
+    /// Takes a process that was not confirmed yet.
+    pub(crate) fn take(&self, id: u64) -> Option<AnyRef> {
+        self.0.lock().unconfirmed.remove(&id)
+    }
+
+    /// The session is over: nobody waits any more. Returns the processes that nobody confirmed.
+    pub(crate) fn close(&self) -> Vec<AnyRef> {
+        let (waiting, unconfirmed) = {
+            let mut table = self.0.lock();
+            table.closed = true;
+            (std::mem::take(&mut table.waiting), std::mem::take(&mut table.unconfirmed))
+        };
+        drop(waiting);
+        unconfirmed.into_values().collect()
+    }
+}

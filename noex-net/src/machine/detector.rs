@@ -1,0 +1,223 @@
+//! Failure detector: decides when a silent connection is dead.
+//!
+//! | Fact | Effect |
+//! |---|---|
+//! | silence of interval × threshold | the connection is reported once and not watched any more |
+//! | own tick more than an interval late | every connection gets one fresh interval |
+//! | a reader's tick more than an interval old | its connection is not judged, and gets one fresh interval when it reads again |
+//!
+//! Any verified bytes count as life. What we did not read while we were stalled is no sign of death: after a
+//! stall, bytes that wait in the socket have one interval to be read. While a reader is kept from reading (user code
+//! blocks its arbiter), nothing can be known of its peer.
+//!
+//! Invariants: 1. a connection is reported at most once per `watch`; 2. `deadline()` is `None` exactly when nothing
+//! is watched; 3. no verdict falls in the interval after an own stall.
+//!
+//! Source: OTP kernel, `net_ticktime`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use noex_actors::Monotonic;
+
+use super::sessions::ConnId;
+
+/// What the shell knows of one connection at the moment of a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// When verified bytes came last.
+    pub(crate) last_received: Monotonic,
+    /// When its reader last had its turn, whether or not there was anything to read.
+    pub(crate) reader_tick: Monotonic,
+}
+
+#[derive(Debug)]
+struct Watched {
+    /// Life before this moment is granted.
+    alive_at: Monotonic,
+}
+
+/// The failure detector of one node.
+#[derive(Debug)]
+pub(crate) struct Detector {
+    interval: Duration,
+    silence: Duration,
+    /// How often the shell should tick: often enough that a verdict is late by a quarter of an interval at most.
+    period: Duration,
+    last_tick: Option<Monotonic>,
+    watched: BTreeMap<ConnId, Watched>,
+}
+
+impl Detector {
+    pub(crate) fn new(interval: Duration, threshold: u32) -> Self {
+        let silence = interval.saturating_mul(threshold);
+        Self { interval, silence, period: interval / 4, last_tick: None, watched: BTreeMap::new() }
+    }
+
+    /// Watches a connection from now on.
+    pub(crate) fn watch(&mut self, conn: ConnId, now: Monotonic) {
+        if self.watched.is_empty() {
+            self.last_tick = Some(now); // nobody ticked while there was nothing to watch
+        }
+        self.watched.insert(conn, Watched { alive_at: now });
+    }
+
+    /// The connection is gone.
+    pub(crate) fn unwatch(&mut self, conn: ConnId) {
+        self.watched.remove(&conn);
+    }
+
+    /// When the next tick is due.
+    #[cfg(test)]
+    pub(crate) fn deadline(&self) -> Option<Monotonic> {
+        if self.watched.is_empty() { None } else { self.last_tick.map(|last| last.plus(self.period)) }
+    }
+
+    /// A tick: `reading` tells of each watched connection. Returns those that are dead; they are not watched
+    /// any more. A connection without a reading keeps what it had.
+    pub(crate) fn tick(
+        &mut self,
+        now: Monotonic,
+        reading: impl Fn(ConnId) -> Option<Reading>,
+    ) -> Vec<ConnId> {
+        let stalled =
+            self.last_tick.is_some_and(|last| now.since(last) > self.period.saturating_add(self.interval));
+        self.last_tick = Some(now);
+        // A grace: as if the last sign of life had come so late that one interval is left.
+        let grace = Monotonic::from_nanos(
+            now.plus(self.interval).as_nanos().saturating_sub(Monotonic::ZERO.plus(self.silence).as_nanos()),
+        );
+        let mut dead = Vec::new();
+        for (conn, watched) in &mut self.watched {
+            if let Some(reading) = reading(*conn) {
+                watched.alive_at = watched.alive_at.max(reading.last_received);
+                let late = now.since(reading.reader_tick) > self.interval;
+                if late {
+                    watched.alive_at = watched.alive_at.max(grace);
+                }
+            }
+            if stalled {
+                watched.alive_at = watched.alive_at.max(grace);
+            }
+            // Nobody can be granted more than until now.
+            if now.since(watched.alive_at) > self.silence {
+                dead.push(*conn);
+            }
+        }
+        for conn in &dead {
+            self.watched.remove(conn);
+        }
+        dead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONN: ConnId = ConnId(1);
+
+    fn at(ms: u64) -> Monotonic {
+        Monotonic::from_millis(ms)
+    }
+
+    fn detector() -> Detector {
+        let mut detector = Detector::new(Duration::from_millis(200), 3);
+        detector.watch(CONN, at(0));
+        detector
+    }
+
+    /// Ticks in time from `from` on until the verdict; `received` and `reader` tell of the connection.
+    fn verdict(
+        detector: &mut Detector,
+        from: u64,
+        received: impl Fn(u64) -> u64,
+        reader: impl Fn(u64) -> u64,
+    ) -> u64 {
+        for now in (from..from + 10_000).step_by(50) {
+            let reading = Reading { last_received: at(received(now)), reader_tick: at(reader(now)) };
+            let dead = detector.tick(at(now), |_| Some(reading));
+            if !dead.is_empty() {
+                return now;
+            }
+        }
+        u64::MAX
+    }
+
+    #[test]
+    fn silence_beyond_interval_times_threshold_is_death_once() {
+        let mut detector = detector();
+        assert_eq!(detector.deadline(), Some(at(50)));
+        assert_eq!(verdict(&mut detector, 50, |_| 1000, |now| now), 1650);
+        assert_eq!(detector.deadline(), None);
+        assert_eq!(verdict(&mut detector, 1700, |_| 1000, |now| now), u64::MAX);
+    }
+
+    #[test]
+    fn who_is_heard_in_time_lives() {
+        assert_eq!(verdict(&mut detector(), 50, |now| now.saturating_sub(600), |now| now), u64::MAX);
+    }
+
+    #[test]
+    fn a_stall_of_two_seconds_kills_nobody_who_speaks_within_one_interval() {
+        for stall in [400, 2_000, 100_000] {
+            let mut detector = detector();
+            let silent_until = |end: u64| move |now: u64| if now < end { 100 } else { end };
+            verdict_none(&mut detector, 50..=100);
+            let back = 100 + stall;
+            // The bytes that waited are read 150 ms after we are back, and nothing comes after them.
+            let died = verdict(&mut detector, back, silent_until(back + 150), |now| now);
+            assert_eq!(died, back + 150 + 650);
+            // Nothing was waiting: dead after one fresh interval.
+            let mut detector = self::detector();
+            verdict_none(&mut detector, 50..=100);
+            let died = verdict(&mut detector, back, |_| 100, |now| now);
+            assert!((back + 201..=back + 250).contains(&died), "{died} after {back}");
+        }
+    }
+
+    fn verdict_none(detector: &mut Detector, times: std::ops::RangeInclusive<u64>) {
+        for now in times.step_by(50) {
+            let reading = Reading { last_received: at(now), reader_tick: at(now) };
+            assert_eq!(detector.tick(at(now), |_| Some(reading)), []);
+        }
+    }
+
+    #[test]
+    fn a_blocked_reader_kills_nobody_and_gets_one_fresh_interval_when_it_reads_again() {
+        let mut detector = detector();
+        detector.watch(ConnId(2), at(0));
+        let mut died = BTreeMap::new();
+        for now in (50..40_000).step_by(50) {
+            // The first is blocked from 300 on, for 30 s; the second reads all the time.
+            let blocked =
+                Reading { last_received: at(0), reader_tick: at(if now < 30_300 { 300 } else { now }) };
+            let reading =
+                |conn| Some(if conn == CONN { blocked } else { Reading { reader_tick: at(now), ..blocked } });
+            for conn in detector.tick(at(now), reading) {
+                died.insert(conn, now);
+            }
+        }
+        // The last tick while it was blocked was at 30 250.
+        assert_eq!(died, BTreeMap::from([(CONN, 30_500), (ConnId(2), 650)]));
+    }
+
+    #[test]
+    fn a_late_tick_within_an_interval_is_no_stall() {
+        let mut detector = detector();
+        let reading = Reading { last_received: at(0), reader_tick: at(0) };
+        let fresh = |now| Some(Reading { reader_tick: at(now), ..reading });
+        for now in [240, 480] {
+            assert_eq!(detector.tick(at(now), |_| fresh(now)), []);
+        }
+        assert_eq!(detector.tick(at(601), |_| fresh(601)), [CONN]);
+    }
+
+    #[test]
+    fn a_connection_that_begins_after_a_quiet_time_is_no_stall() {
+        let mut detector = detector();
+        detector.unwatch(CONN);
+        detector.watch(CONN, at(60_000));
+        assert_eq!(detector.deadline(), Some(at(60_050)));
+        assert_eq!(verdict(&mut detector, 60_050, |_| 0, |now| now), 60_650);
+    }
+}

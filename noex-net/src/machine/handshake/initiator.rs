@@ -1,0 +1,118 @@
+//! The end that dialled: offers, checks the acceptor's proof, proves itself.
+
+use std::collections::VecDeque;
+
+use super::{
+    Established, Expected, Local, Output, RefusedReason, bad_frame, read, refuse,
+    transcript::{Role, Transcript},
+};
+use crate::wire::handshake::{
+    Challenge, Hello, Life, MAGIC, MAX_LIST, Message, Nonce, Proof, ProofBytes, TAG_HMAC, TAG_NONE, VERSION,
+    Word,
+};
+
+/// The initiator's half of one handshake.
+#[derive(Debug)]
+pub(crate) struct Initiator {
+    local: Local,
+    expected: Expected,
+    transcript: Transcript,
+    ended: bool,
+}
+
+impl Initiator {
+    /// Starts: the hello is in `out`. `nonce` must be fresh and random.
+    pub(crate) fn new(local: Local, expected: Expected, nonce: [u8; 32], out: &mut VecDeque<Output>) -> Self {
+        let tag = if local.keys.is_empty() { TAG_NONE } else { TAG_HMAC };
+        let hello = Message::Hello(Hello {
+            magic: Word::new(MAGIC),
+            versions: vec![VERSION],
+            id: local.id.clone(),
+            incarnation: Life(local.incarnation),
+            nonce: Nonce(nonce),
+            key_ids: local.keys.ids().take(MAX_LIST).map(Word::new).collect(),
+            capabilities: local.capabilities,
+            tags: vec![Word::new(tag)],
+        })
+        .encode();
+        let transcript = Transcript::new().with(&hello);
+        out.push_back(Output::Send(hello));
+        Self { local, expected, transcript, ended: false }
+    }
+
+    /// Takes the body of one frame. After an end, frames are ignored.
+    pub(crate) fn handle(&mut self, frame: &[u8], out: &mut VecDeque<Output>) {
+        if self.ended {
+            return;
+        }
+        self.ended = true; // the first frame decides, whatever it is
+        match self.answer(frame) {
+            Ok((proof, end)) => {
+                out.extend(proof.map(Output::Send));
+                out.push_back(end);
+            }
+            Err(end) => out.push_back(end),
+        }
+    }
+
+    fn answer(&self, frame: &[u8]) -> Result<(Option<Vec<u8>>, Output), Output> {
+        let Message::Challenge(challenge) = read(frame)? else { return Err(bad_frame()) };
+        if challenge.version != VERSION {
+            return Err(refuse(RefusedReason::Version));
+        }
+        let (id, incarnation) = (challenge.id.clone(), challenge.incarnation.0);
+        let capabilities = challenge.capabilities & self.local.capabilities;
+        let key_id = self.verify(challenge)?;
+        if id == self.local.id {
+            let end = if incarnation == self.local.incarnation {
+                Output::SelfConnection
+            } else {
+                refuse(RefusedReason::WrongIdentity)
+            };
+            return Err(end);
+        }
+        if !self.expected.admits(&id) {
+            return Err(refuse(RefusedReason::WrongIdentity));
+        }
+
+        let transcript = self.transcript.with(frame);
+        let key = key_id.as_deref().and_then(|id| self.local.keys.get(id));
+        let proof = ProofBytes(key.map(|key| transcript.prove(key, Role::Initiator)));
+        let proof = Message::Proof(Proof { proof }).encode();
+        let transcript = transcript.with(&proof);
+        let established = Established {
+            peer: id,
+            incarnation,
+            capabilities,
+            send_key: key.map(|key| transcript.session_key(key, Role::Initiator)),
+            receive_key: key.map(|key| transcript.session_key(key, Role::Acceptor)),
+            key_id,
+        };
+        Ok((Some(proof), Output::Done(Box::new(established))))
+    }
+
+    /// The id of the key that the acceptor proved to hold; `None` if neither end has one.
+    fn verify(&self, mut challenge: Challenge) -> Result<Option<String>, Output> {
+        let proof = challenge.proof.0.take();
+        let key_id = challenge.key_id.as_ref().map(|id| id.as_str().to_owned());
+        match (self.local.keys.is_empty(), &key_id, proof) {
+            (true, None, None) if challenge.tag.as_str() == TAG_NONE => Ok(None),
+            (true, Some(_), _) | (false, None, _) => Err(refuse(RefusedReason::NoSecret)),
+            (false, Some(id), Some(proof)) => {
+                let Some(key) = self.local.keys.get(id) else {
+                    return Err(refuse(RefusedReason::NoCommonKey));
+                };
+                if challenge.tag.as_str() != TAG_HMAC {
+                    return Err(bad_frame()); // SECURITY: with a key, "no tag" is never accepted
+                }
+                let covered = self.transcript.with(&Message::Challenge(challenge).encode());
+                if covered.verify(key, Role::Acceptor, &proof) {
+                    Ok(key_id)
+                } else {
+                    Err(refuse(RefusedReason::WrongSecret))
+                }
+            }
+            (true, None, _) | (false, Some(_), None) => Err(bad_frame()),
+        }
+    }
+}

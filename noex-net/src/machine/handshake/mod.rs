@@ -1,0 +1,189 @@
+//! The handshake `noex/1`: decides whether the other end of a fresh connection is a node of this cluster.
+//!
+//! ```text
+//! initiator                                            acceptor
+//!    | Hello      versions, id, incarnation, nonce,        |
+//!    |            key ids, capabilities, tags         ---> |
+//!    | <---  Challenge  version, id, incarnation, nonce,   |
+//!    |                  key id, capabilities, tag, proof   |
+//!    | Proof      proof                               ---> |
+//! established                                          established
+//! ```
+//!
+//! The acceptor proves itself first: whoever dials a stranger tells it nothing that a key holder would not know.
+//! `transcript.rs` says what a proof covers. Without a secret the same three messages go without proofs, and the
+//! session has no keys. A node with a key never accepts one without, nor the reverse: `no_secret`.
+//!
+//! Invariants: 1. nothing is established unless the peer proved that it holds the key, over the bytes of this
+//! very exchange, in its own role; 2. each machine ends exactly once, with `Done`, `Refuse`, `RefusedByPeer` or
+//! `SelfConnection`, and says nothing afterwards; 3. both ends of an established pair have the same keys, crosswise.
+
+mod acceptor;
+mod initiator;
+mod transcript;
+
+use std::fmt;
+
+use noex_actors::{Incarnation, NodeId};
+use zeroize::Zeroizing;
+
+pub(crate) use self::{acceptor::Acceptor, initiator::Initiator};
+use crate::{
+    secret::Keys,
+    wire::handshake::{Message, MessageError, Refused, Word},
+};
+
+/// Why a connection was refused, before it became a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum RefusedReason {
+    /// A frame was longer than 4 KiB.
+    TooLong,
+    /// A frame was not a message of the handshake, or not the one whose turn it was.
+    BadFrame,
+    /// The peer hung up in the middle.
+    Eof,
+    /// The peer was not done in time.
+    Timeout,
+    /// Too many unauthenticated connections; this one was given up.
+    Evicted,
+    /// No version of the protocol in common.
+    Version,
+    /// The peer does not hold the key.
+    WrongSecret,
+    /// One end has a secret and the other has none.
+    NoSecret,
+    /// Both have secrets, but no key id in common.
+    NoCommonKey,
+    /// Another node answered than was dialled, or one that bears this node's own id.
+    WrongIdentity,
+    /// A later life of the same node is connected.
+    Superseded,
+    /// No secret is set, and the peer is not on loopback.
+    InsecurePeer,
+}
+
+noex_actors::__vocabulary!(RefusedReason {
+    TooLong = "too_long",
+    BadFrame = "bad_frame",
+    Eof = "eof",
+    Timeout = "timeout",
+    Evicted = "evicted",
+    Version = "version",
+    WrongSecret = "wrong_secret",
+    NoSecret = "no_secret",
+    NoCommonKey = "no_common_key",
+    WrongIdentity = "wrong_identity",
+    Superseded = "superseded",
+    InsecurePeer = "insecure_peer",
+});
+
+/// What a node says of itself in every handshake.
+#[derive(Clone, Debug)]
+pub(crate) struct Local {
+    /// Own id.
+    pub(crate) id: NodeId,
+    /// Own life.
+    pub(crate) incarnation: Incarnation,
+    /// Own capability bits.
+    pub(crate) capabilities: u64,
+    /// Keys; none means a cluster without a secret.
+    pub(crate) keys: Keys,
+}
+
+/// Whom the initiator dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// An address: whoever answers.
+    Anyone,
+    /// A seed with a name: the name must match, its host need not.
+    Name(String),
+    /// A hinted node: exactly this id.
+    Node(NodeId),
+}
+
+impl Expected {
+    fn admits(&self, id: &NodeId) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::Name(name) => id.name() == name,
+            Self::Node(expected) => id == expected,
+        }
+    }
+}
+
+/// A key of one direction; wiped on drop.
+pub(crate) type SessionKey = Zeroizing<[u8; 32]>;
+
+/// The outcome of a handshake that went well.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Established {
+    /// Who the peer is.
+    pub(crate) peer: NodeId,
+    /// Which life of it.
+    pub(crate) incarnation: Incarnation,
+    /// Capability bits that both ends have.
+    pub(crate) capabilities: u64,
+    /// Key of the tags that this end writes; `None` without a secret: no tags.
+    pub(crate) send_key: Option<SessionKey>,
+    /// Key of the tags that this end checks.
+    pub(crate) receive_key: Option<SessionKey>,
+    /// Id of the shared key that was used.
+    pub(crate) key_id: Option<String>,
+}
+
+impl fmt::Debug for Established {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Established")
+            .field("peer", &self.peer)
+            .field("incarnation", &self.incarnation)
+            .field("capabilities", &self.capabilities)
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the shell must do. All but `Send` end the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Send this frame body behind its length.
+    Send(Vec<u8>),
+    /// Both ends are who they say. Frames after this are the session's.
+    Done(Box<Established>),
+    /// Count the refusal, send the frame body if there is one, and close.
+    Refuse { reason: RefusedReason, send: Option<Vec<u8>> },
+    /// The peer refused, and says why; close. The reason is a claim of a stranger.
+    RefusedByPeer(RefusedReason),
+    /// The other end is this node itself; send what is queued and close. Not a refusal.
+    SelfConnection,
+}
+
+/// Reads a frame; a refusal of the peer and what is not a message are outcomes already.
+fn read(frame: &[u8]) -> Result<Message, Output> {
+    match Message::decode(frame) {
+        // A reason that only a later version knows is a refusal all the same.
+        Ok(Message::Refused(refused)) => {
+            Err(Output::RefusedByPeer(refused.reason.as_str().parse().unwrap_or(RefusedReason::Version)))
+        }
+        Ok(message) => Ok(message),
+        Err(MessageError::TooLong(_)) => Err(Output::Refuse { reason: RefusedReason::TooLong, send: None }),
+        Err(MessageError::Malformed) => Err(bad_frame()),
+    }
+}
+
+/// Whoever does not speak the protocol is not spoken to.
+fn bad_frame() -> Output {
+    Output::Refuse { reason: RefusedReason::BadFrame, send: None }
+}
+
+fn refuse(reason: RefusedReason) -> Output {
+    Output::Refuse { reason, send: Some(refused_frame(reason)) }
+}
+
+/// Body of the frame that tells a peer why it is refused; for reasons that the shell finds, too.
+pub(crate) fn refused_frame(reason: RefusedReason) -> Vec<u8> {
+    Message::Refused(Refused { reason: Word::new(reason.as_str()) }).encode()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! Decisions: facts and `now` in, commands out. No clock, no I/O, no randomness of their own.
+//!
+//! | Machine | Decides |
+//! |---|---|
+//! | [`handshake`] | whether the other end of a fresh connection belongs to this cluster |
+//! | [`sessions`] | which connection to a peer is the session with it |
+//! | [`membership`] | which nodes are known, in which status, and who is told of whom |
+//! | [`dialer`] | when to dial whom; part of `membership` |
+//! | [`admission`] | how many connections may wait to be authenticated |
+//! | [`backoff`] | how long to wait between attempts |
+//! | [`detector`] | when a silent connection is dead |
+//! | [`names`] | who holds a global name |
+
+pub(crate) mod admission;
+pub(crate) mod backoff;
+pub(crate) mod detector;
+pub(crate) mod dialer;
+pub(crate) mod handshake;
+pub(crate) mod membership;
+pub(crate) mod names;
+pub(crate) mod sessions;

@@ -1,0 +1,247 @@
+//! What all parts of one cluster node share: who is connected, what is counted, where events come out.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::Addr;
+use futures_util::future::BoxFuture;
+use noex_actors::{
+    __private::Hub,
+    AnyRef, Monotonic, NameError, Node, NodeId, Pid, SpawnError,
+    route::{Route, Router, SpawnRequest},
+};
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    actor::{cluster_manager::ClusterManager, listener::Listener, messages::Fact},
+    config::ClusterConfig,
+    event::ClusterEvent,
+    global::Names,
+    link::Link,
+    machine::{membership::Member, sessions::ConnId},
+    node_info::{ClusterStatus, NodeInfo},
+    peer::Peer,
+    remote,
+    stats::Counters,
+};
+
+/// The shared part of one cluster node.
+#[derive(Debug)]
+pub(crate) struct Net {
+    pub(crate) node: Node,
+    pub(crate) config: ClusterConfig,
+    pub(crate) counters: Counters,
+    pub(crate) events: Hub<ClusterEvent>,
+    pub(crate) names: Names,
+    /// Authenticated connections.
+    pub(crate) links: Mutex<BTreeMap<ConnId, Arc<Link>>>,
+    /// Sessions that are up.
+    pub(crate) up: RwLock<BTreeMap<NodeId, Arc<Link>>>,
+    peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
+    /// What the manager knows, for everybody to read.
+    members: RwLock<BTreeMap<NodeId, Member>>,
+    pub(crate) configured_seeds: AtomicUsize,
+    pub(crate) leaving: AtomicBool,
+    status: AtomicU8,
+    manager: OnceLock<Addr<ClusterManager>>,
+    listener: OnceLock<Addr<Listener>>,
+    /// The way to this value for those who must not keep it.
+    pub(crate) me: Weak<Net>,
+}
+
+impl Net {
+    pub(crate) fn new(node: Node, config: ClusterConfig) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            counters: Counters::default(),
+            events: Hub::new(node.control().clone()),
+            names: Names::new(&node),
+            links: Mutex::new(BTreeMap::new()),
+            up: RwLock::new(BTreeMap::new()),
+            peers: RwLock::new(BTreeMap::new()),
+            members: RwLock::new(BTreeMap::new()),
+            configured_seeds: AtomicUsize::new(config.seeds().len()),
+            leaving: AtomicBool::new(false),
+            status: AtomicU8::new(0),
+            manager: OnceLock::new(),
+            listener: OnceLock::new(),
+            me: Weak::clone(me),
+            node,
+            config,
+        })
+    }
+
+    pub(crate) fn set_manager(&self, manager: Addr<ClusterManager>) {
+        let _ = self.manager.set(manager);
+    }
+
+    pub(crate) fn set_listener(&self, listener: Addr<Listener>) {
+        let _ = self.listener.set(listener);
+    }
+
+    pub(crate) fn listener(&self) -> Option<&Addr<Listener>> {
+        self.listener.get()
+    }
+
+    /// Tells the manager. Never lost: facts are few, and bounded by what causes them.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a fact that is lost would leave the machines wrong for ever"
+    )]
+    pub(crate) fn tell(&self, fact: Fact) {
+        if let Some(manager) = self.manager.get() {
+            manager.do_send(fact);
+        }
+    }
+
+    pub(crate) fn status(&self) -> ClusterStatus {
+        match self.status.load(Ordering::Acquire) {
+            0 => ClusterStatus::Starting,
+            1 => ClusterStatus::Running,
+            2 => ClusterStatus::Stopping,
+            _ => ClusterStatus::Stopped,
+        }
+    }
+
+    /// Moves on to a later status and tells. False if it is there already.
+    pub(crate) fn set_status(&self, status: ClusterStatus) -> bool {
+        let number = match status {
+            ClusterStatus::Starting => 0,
+            ClusterStatus::Running => 1,
+            ClusterStatus::Stopping => 2,
+            ClusterStatus::Stopped => 3,
+        };
+        let before = self.status.fetch_max(number, Ordering::AcqRel);
+        if before < number || (before, number) == (0, 0) {
+            self.events.emit(ClusterEvent::StatusChange(status));
+        }
+        before < number
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.status() != ClusterStatus::Stopped
+    }
+
+    /// The peer with this id, made at the first question.
+    pub(crate) fn peer(&self, id: &NodeId) -> Arc<Peer> {
+        if let Some(peer) = self.peers.read().get(id) {
+            return Arc::clone(peer);
+        }
+        let mut peers = self.peers.write();
+        let make = || Arc::new(Peer::new(id.clone(), self.node.clone(), Weak::clone(&self.me)));
+        Arc::clone(peers.entry(id.clone()).or_insert_with(make))
+    }
+
+    /// Drops what is kept about a node that is forgotten, unless somebody holds references to it.
+    pub(crate) fn forget(&self, id: &NodeId) {
+        let mut peers = self.peers.write();
+        if peers.get(id).is_some_and(|peer| Arc::strong_count(peer) == 1) {
+            peers.remove(id);
+        }
+    }
+
+    /// A peer says that it leaves.
+    pub(crate) fn draining(&self, id: &NodeId) {
+        if self.peer(id).start_draining() {
+            self.events.emit(ClusterEvent::NodeDraining(id.clone()));
+        }
+    }
+
+    pub(crate) fn link(&self, id: &NodeId) -> Option<Arc<Link>> {
+        self.up.read().get(id).cloned()
+    }
+
+    /// Makes what the manager knows readable.
+    pub(crate) fn publish(&self, members: &BTreeMap<NodeId, Member>) {
+        self.members.write().clone_from(members);
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
+        if !self.is_running() {
+            return Vec::new();
+        }
+        self.members.read().iter().map(|(id, member)| self.info(id, member)).collect()
+    }
+
+    pub(crate) fn node_info(&self, id: &NodeId) -> Option<NodeInfo> {
+        let members = self.members.read();
+        members.get(id).filter(|_| self.is_running()).map(|member| self.info(id, member))
+    }
+
+    fn info(&self, id: &NodeId, member: &Member) -> NodeInfo {
+        let now = self.node.now();
+        NodeInfo {
+            id: id.clone(),
+            host: id.host().to_owned(),
+            port: id.port(),
+            status: member.status,
+            process_count: usize::try_from(member.load.process_count).unwrap_or(usize::MAX),
+            last_heartbeat_at: member.last_heartbeat.map(|at| self.node.clock().wall(at)),
+            uptime: member.up_since.map_or(Duration::ZERO, |since| now.since(since)),
+            incarnation: member.incarnation,
+            mailbox_len: usize::try_from(member.load.mailbox_len).unwrap_or(usize::MAX),
+            cpu: member.load.cpu,
+        }
+    }
+
+    pub(crate) fn local_info(&self) -> NodeInfo {
+        let id = self.node.id();
+        let stats = self.node.runtime_stats();
+        NodeInfo {
+            id: id.clone(),
+            host: id.host().to_owned(),
+            port: id.port(),
+            status: crate::NodeStatus::Connected,
+            process_count: stats.processes,
+            last_heartbeat_at: None,
+            uptime: self.node.now().since(Monotonic::ZERO),
+            incarnation: self.node.incarnation(),
+            mailbox_len: stats.mailbox_len,
+            cpu: 0.0,
+        }
+    }
+}
+
+/// What a node reaches others by. Keeps nothing alive.
+#[derive(Debug)]
+pub(crate) struct NetRouter {
+    net: Weak<Net>,
+    node: Node,
+}
+
+impl NetRouter {
+    pub(crate) fn new(net: &Arc<Net>) -> Self {
+        Self { net: Arc::downgrade(net), node: net.node.clone() }
+    }
+}
+
+impl Router for NetRouter {
+    fn route(&self, id: &NodeId) -> Arc<dyn Route> {
+        match self.net.upgrade() {
+            Some(net) => net.peer(id),
+            None => Arc::new(Peer::new(id.clone(), self.node.clone(), Weak::new())),
+        }
+    }
+
+    fn spawn(&self, id: &NodeId, request: SpawnRequest) -> BoxFuture<'static, Result<Pid, SpawnError>> {
+        let (net, id) = (self.net.upgrade(), id.clone());
+        Box::pin(async move {
+            match net {
+                Some(net) => remote::spawn(&net, &id, request).await,
+                None => Err(SpawnError::NoConnection(id)),
+            }
+        })
+    }
+
+    fn register_global(&self, name: &str, process: &AnyRef) -> Result<(), NameError> {
+        match self.net.upgrade() {
+            Some(net) => net.names.register(&net, name, process, crate::OnConflict::NotifyLoser),
+            None => Err(NameError::NoProc(process.pid().clone())),
+        }
+    }
+}

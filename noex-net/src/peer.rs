@@ -1,0 +1,218 @@
+//! One other node, through all its connections: where references to its processes send.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use futures_util::future::BoxFuture;
+use noex_actors::{
+    CallError, CastError, ExitReason, Node, NodeId, Pid,
+    route::{Encode, Pending, Route, Target, Watcher},
+};
+use parking_lot::RwLock;
+
+use crate::{
+    io::outbox::Refusal,
+    link::{CallHead, Link, RequestError},
+    net::Net,
+    wire::{
+        control::{Control, Request, Response},
+        frame::Head,
+    },
+};
+
+/// How long a question about a process may take.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One other node.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    id: NodeId,
+    node: Node,
+    net: Weak<Net>,
+    session: ArcSwapOption<Link>,
+    behaviors: RwLock<Vec<String>>,
+    draining: AtomicBool,
+}
+
+impl Peer {
+    pub(crate) fn new(id: NodeId, node: Node, net: Weak<Net>) -> Self {
+        Self {
+            id,
+            node,
+            net,
+            session: ArcSwapOption::const_empty(),
+            behaviors: RwLock::new(Vec::new()),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// A session came up.
+    pub(crate) fn connected(&self, link: &Arc<Link>, behaviors: Vec<String>, draining: bool) {
+        self.set_behaviors(behaviors);
+        self.draining.store(draining, Ordering::Release);
+        self.session.store(Some(Arc::clone(link)));
+    }
+
+    /// The session is over.
+    pub(crate) fn disconnected(&self) {
+        self.session.store(None);
+    }
+
+    pub(crate) fn set_behaviors(&self, names: Vec<String>) {
+        *self.behaviors.write() = names;
+    }
+
+    pub(crate) fn has_behavior(&self, name: &str) -> bool {
+        self.behaviors.read().iter().any(|known| known == name)
+    }
+
+    /// True the first time.
+    pub(crate) fn start_draining(&self) -> bool {
+        !self.draining.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    fn is_running(&self) -> bool {
+        self.net.upgrade().is_some_and(|net| net.is_running())
+    }
+
+    /// The session with that life of the node.
+    fn session_for(&self, pid: &Pid) -> Result<Arc<Link>, CallError> {
+        let Some(link) = self.session.load_full() else {
+            return Err(if self.is_running() {
+                CallError::NoConnection(self.id.clone())
+            } else {
+                CallError::NotRunning
+            });
+        };
+        if link.incarnation == pid.incarnation() { Ok(link) } else { Err(CallError::NoProc(pid.clone())) }
+    }
+}
+
+fn call_error(refusal: Refusal, id: &NodeId) -> CallError {
+    match refusal {
+        Refusal::Closed => CallError::NoConnection(id.clone()),
+        Refusal::Overloaded(what) => CallError::Overloaded(what),
+        Refusal::TooLarge { len, max } => CallError::TooLarge { len, max },
+        Refusal::Encode(error) => CallError::Encode(error),
+    }
+}
+
+fn cast_error(error: CallError, id: &NodeId) -> CastError {
+    match error {
+        CallError::NoProc(pid) => CastError::NoProc(pid),
+        CallError::Overloaded(what) => CastError::Overloaded(what),
+        CallError::TooLarge { len, max } => CastError::TooLarge { len, max },
+        CallError::Encode(error) => CastError::Encode(error),
+        CallError::NotRunning => CastError::NotRunning,
+        _ => CastError::NoConnection(id.clone()),
+    }
+}
+
+impl Route for Peer {
+    fn node(&self) -> Node {
+        self.node.clone()
+    }
+
+    fn cast(&self, target: Target, pid: &Pid, encode: Encode<'_>) -> Result<(), CastError> {
+        let link = self.session_for(pid).map_err(|error| cast_error(error, &self.id))?;
+        let head = Head::Cast { behavior: target.behavior, target: target.number };
+        link.outbox
+            .append(|_| head, encode)
+            .map_err(|refusal| cast_error(call_error(refusal, &self.id), &self.id))?;
+        link.messages_sent.one();
+        link.net.counters.casts.one();
+        Ok(())
+    }
+
+    fn ready(&self) -> BoxFuture<'static, ()> {
+        let link = self.session.load_full();
+        Box::pin(async move {
+            if let Some(link) = link {
+                link.outbox.ready().await;
+            }
+        })
+    }
+
+    fn call(
+        &self,
+        target: Target,
+        pid: &Pid,
+        budget: Duration,
+        encode: Encode<'_>,
+    ) -> Result<Pending, CallError> {
+        let link = self.session_for(pid)?;
+        let head = CallHead { number: target.number, behavior: target.behavior, budget };
+        let id = link.call(head, encode).map_err(|refusal| call_error(refusal, &self.id))?;
+        link.net.counters.calls_total.one();
+        Ok(Pending::new(link, id))
+    }
+
+    fn monitor(&self, id: u64, pid: &Pid, watcher: Watcher) {
+        let tell = |watcher: Watcher, reason| watcher.tell_of(id, pid.clone(), reason);
+        match self.session_for(pid) {
+            Err(CallError::NoProc(_)) => tell(watcher, ExitReason::NoProc),
+            Err(_) => tell(watcher, ExitReason::NoConnection),
+            Ok(link) => {
+                link.net.counters.monitors_initiated.one();
+                match link.watches.add(id, pid, watcher) {
+                    Ok(()) => link.control(&Control::Monitor { id, number: pid.number() }),
+                    Err(watcher) => tell(watcher, ExitReason::NoConnection),
+                }
+            }
+        }
+    }
+
+    fn demonitor(&self, pid: &Pid, id: u64) -> bool {
+        let Ok(link) = self.session_for(pid) else { return false };
+        let removed = link.watches.remove(id);
+        if removed {
+            link.net.counters.monitors_demonitored.one();
+            link.control(&Control::Demonitor { id });
+        }
+        removed
+    }
+
+    fn stop(&self, pid: &Pid, reason: ExitReason) {
+        if let Ok(link) = self.session_for(pid) {
+            link.control(&Control::Stop { number: pid.number(), reason });
+        }
+    }
+
+    fn kill(&self, pid: &Pid) {
+        if let Ok(link) = self.session_for(pid) {
+            link.control(&Control::Kill { number: pid.number() });
+        }
+    }
+
+    fn is_alive(&self, pid: &Pid) -> BoxFuture<'static, Result<bool, CallError>> {
+        let (link, pid, id) = (self.session_for(pid), pid.clone(), self.id.clone());
+        Box::pin(async move {
+            let link = match link {
+                Ok(link) => link,
+                Err(CallError::NoProc(_)) => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            match link.request(Request::IsAlive { number: pid.number() }, ASK_TIMEOUT).await {
+                Ok((_, Response::Alive(alive))) => Ok(alive),
+                Ok(_) => Err(CallError::Other { code: 0, text: "an unexpected response".to_owned() }),
+                Err(RequestError::NotSent) => Err(CallError::NoConnection(id)),
+                Err(RequestError::ConnectionLost) => Err(CallError::ConnectionLost(id)),
+                Err(RequestError::Timeout) => Err(CallError::Timeout {
+                    pid,
+                    after: ASK_TIMEOUT,
+                    delivery: noex_actors::Delivery::Unknown,
+                }),
+            }
+        })
+    }
+}

@@ -1,0 +1,222 @@
+//! Requests between nodes: starting processes, and asking what lives.
+//!
+//! ```text
+//! requester            other node
+//!    | Spawn      ---->  |  starts it, holds it unconfirmed
+//!    | <---- Spawned     |
+//!    | Confirm    ---->  |  it stays
+//! ```
+//! A process that is not confirmed within 10 s, or by the end of the session, is killed: a spawn whose requester gave
+//! up leaves no orphan.
+
+use std::{sync::Arc, time::Duration};
+
+use noex_actors::{
+    AnyRef, CallError, Delivery, Generation, NameError, NodeId, Pid, SpawnError, SpawnOptions, StartError,
+    route::SpawnRequest,
+};
+
+use crate::{
+    link::{Link, RequestError},
+    net::Net,
+    wire::control::{Control, InstanceEntry, Request, Response, SpawnFailure, SpawnOrder},
+};
+
+/// How long a process waits to be confirmed.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A supervised instance alive on some node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Instance {
+    /// Id of the child.
+    pub child: String,
+    /// Which instance of the child it is.
+    pub generation: Generation,
+    /// The process.
+    pub pid: Pid,
+    /// Wire name of its behavior.
+    pub behavior: String,
+}
+
+/// Starts a process on another node.
+pub(crate) async fn spawn(net: &Arc<Net>, id: &NodeId, request: SpawnRequest) -> Result<Pid, SpawnError> {
+    let counters = &net.counters;
+    counters.spawns_initiated.one();
+    let outcome = try_spawn(net, id, request).await;
+    match &outcome {
+        Ok(_) => counters.spawns_resolved.one(),
+        Err(SpawnError::Timeout { .. }) => counters.spawns_timed_out.one(),
+        Err(_) => counters.spawns_rejected.one(),
+    }
+    outcome
+}
+
+async fn try_spawn(net: &Arc<Net>, id: &NodeId, request: SpawnRequest) -> Result<Pid, SpawnError> {
+    let link = net.link(id).ok_or_else(|| SpawnError::NoConnection(id.clone()))?;
+    let SpawnRequest { behavior, args, options, registration, timeout, .. } = request;
+    let order = SpawnOrder {
+        behavior: behavior.clone(),
+        args,
+        name: options.get_name().map(str::to_owned),
+        registration,
+        init_timeout_ms: millis(options.get_init_timeout()),
+        mailbox_capacity: u64::try_from(options.get_mailbox_capacity()).unwrap_or(u64::MAX),
+        token: options.get_fencing_token().cloned(),
+    };
+    match link.request(Request::Spawn(Box::new(order)), timeout).await {
+        Ok((request, Response::Spawned(Ok(number)))) => {
+            link.control(&Control::Confirm { id: request });
+            Ok(Pid::new(id.clone(), link.incarnation, number))
+        }
+        Ok((_, Response::Spawned(Err(failure)))) => Err(spawn_error(failure, behavior, id)),
+        Ok(_) => Err(SpawnError::ConnectionLost(id.clone())),
+        Err(RequestError::NotSent) => Err(SpawnError::NoConnection(id.clone())),
+        Err(RequestError::ConnectionLost) => Err(SpawnError::ConnectionLost(id.clone())),
+        Err(RequestError::Timeout) => Err(SpawnError::Timeout { behavior, node: id.clone(), after: timeout }),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn spawn_error(failure: SpawnFailure, behavior: String, node: &NodeId) -> SpawnError {
+    let node = node.clone();
+    match failure {
+        SpawnFailure::NotRunning => SpawnError::Start(StartError::NotRunning),
+        SpawnFailure::Init(reason) => SpawnError::Start(StartError::Init(reason)),
+        SpawnFailure::InitTimeout { millis } => {
+            SpawnError::Start(StartError::InitTimeout(Duration::from_millis(millis)))
+        }
+        SpawnFailure::NameTaken { name, node, incarnation, number } => {
+            let holder = Pid::new(node, incarnation, number);
+            SpawnError::Start(StartError::Name(NameError::Taken { name, holder }))
+        }
+        SpawnFailure::NameInvalid { name } => SpawnError::Start(StartError::Name(NameError::Invalid {
+            name,
+            reason: "the other node does not take it",
+        })),
+        SpawnFailure::BehaviorNotFound => SpawnError::BehaviorNotFound { behavior, node },
+        SpawnFailure::Incompatible { reason } => SpawnError::Incompatible { behavior, node, reason },
+    }
+}
+
+fn spawn_failure(error: SpawnError) -> SpawnFailure {
+    match error {
+        SpawnError::Start(StartError::Init(reason)) => SpawnFailure::Init(reason),
+        SpawnError::Start(StartError::InitTimeout(after)) => {
+            SpawnFailure::InitTimeout { millis: millis(after) }
+        }
+        SpawnError::Start(StartError::Name(NameError::Taken { name, holder })) => SpawnFailure::NameTaken {
+            name,
+            node: holder.node_id().clone(),
+            incarnation: holder.incarnation(),
+            number: holder.number(),
+        },
+        SpawnError::Start(StartError::Name(error)) => SpawnFailure::NameInvalid { name: error.to_string() },
+        SpawnError::BehaviorNotFound { .. } => SpawnFailure::BehaviorNotFound,
+        SpawnError::Incompatible { reason, .. } => SpawnFailure::Incompatible { reason },
+        _ => SpawnFailure::NotRunning,
+    }
+}
+
+/// Starts a process that the peer asks for, on the connection's arbiter.
+pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
+    let mut options = SpawnOptions::new()
+        .init_timeout(Duration::from_millis(order.init_timeout_ms))
+        .mailbox_capacity(usize::try_from(order.mailbox_capacity).unwrap_or(usize::MAX));
+    if let Some(name) = order.name {
+        options = options.name(name);
+    }
+    if let Some(token) = order.token {
+        options = options.fencing_token(token);
+    }
+    let node = &link.net.node;
+    let outcome = match node.spawn_registered(&order.behavior, &order.args, options, order.registration).await
+    {
+        Ok(process) => {
+            let number = process.pid().number();
+            if let Err(process) = link.requests.hold(id, process) {
+                return process.kill();
+            }
+            actix_rt::spawn(kill_unconfirmed(Arc::clone(&link), id));
+            Ok(number)
+        }
+        Err(error) => {
+            tracing::debug!(peer = %link.peer, behavior = %order.behavior, %error, "a spawn for a peer failed");
+            Err(spawn_failure(error))
+        }
+    };
+    link.control(&Control::Response { id, body: Response::Spawned(outcome) });
+}
+
+async fn kill_unconfirmed(link: Arc<Link>, id: u64) {
+    actix_rt::time::sleep(CONFIRM_TIMEOUT).await;
+    if let Some(orphan) = link.requests.take(id) {
+        tracing::debug!(peer = %link.peer, pid = %orphan.pid(), "a process that nobody confirmed is killed");
+        orphan.kill();
+    }
+}
+
+fn local_instances(net: &Net, supervisor: &str) -> Vec<(String, Generation, AnyRef, String)> {
+    let supervised = net.node.supervised().into_iter();
+    let of = supervised.filter(|process| process.token.supervisor == supervisor);
+    of.map(|process| (process.token.child, process.token.generation, process.any, process.behavior)).collect()
+}
+
+/// Tells which instances of a supervisor's children live here.
+pub(crate) fn serve_instances(link: &Link, id: u64, supervisor: &str) {
+    let entry = |(child, generation, any, behavior): (String, Generation, AnyRef, String)| InstanceEntry {
+        child,
+        generation: generation.0,
+        number: any.pid().number(),
+        behavior,
+    };
+    let instances = local_instances(&link.net, supervisor).into_iter().map(entry).collect();
+    link.control(&Control::Response { id, body: Response::Instances(instances) });
+}
+
+/// Tells whether a process lives.
+pub(crate) fn serve_is_alive(link: &Link, id: u64, number: u64) {
+    let alive = link.net.node.process_by_number(number).is_some_and(|process| process.is_alive());
+    link.control(&Control::Response { id, body: Response::Alive(alive) });
+}
+
+/// The instances of a supervisor's children alive on a node.
+pub(crate) async fn instances(
+    net: &Arc<Net>,
+    id: &NodeId,
+    supervisor: &str,
+    timeout: Duration,
+) -> Result<Vec<Instance>, CallError> {
+    if id == net.node.id() {
+        let instance = |(child, generation, any, behavior): (String, Generation, AnyRef, String)| Instance {
+            child,
+            generation,
+            pid: any.pid().clone(),
+            behavior,
+        };
+        return Ok(local_instances(net, supervisor).into_iter().map(instance).collect());
+    }
+    let link = net.link(id).ok_or_else(|| CallError::NoConnection(id.clone()))?;
+    let request = Request::Instances { supervisor: supervisor.to_owned() };
+    match link.request(request, timeout).await {
+        Ok((_, Response::Instances(entries))) => {
+            let instance = |entry: InstanceEntry| Instance {
+                child: entry.child,
+                generation: Generation(entry.generation),
+                pid: Pid::new(id.clone(), link.incarnation, entry.number),
+                behavior: entry.behavior,
+            };
+            Ok(entries.into_iter().map(instance).collect())
+        }
+        Ok(_) | Err(RequestError::ConnectionLost) => Err(CallError::ConnectionLost(id.clone())),
+        Err(RequestError::NotSent) => Err(CallError::NoConnection(id.clone())),
+        Err(RequestError::Timeout) => Err(CallError::Timeout {
+            pid: Pid::new(id.clone(), link.incarnation, 0),
+            after: timeout,
+            delivery: Delivery::Unknown,
+        }),
+    }
+}

@@ -1,0 +1,169 @@
+//! Figures, and the counters behind them.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
+};
+
+use noex_actors::{Incarnation, NodeDownReason, NodeId};
+use parking_lot::Mutex;
+
+use crate::machine::handshake::RefusedReason;
+
+/// A number that only rises.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+    pub(crate) fn one(&self) {
+        self.add(1);
+    }
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a node counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) calls_total: Counter,
+    pub(crate) calls_resolved: Counter,
+    pub(crate) calls_rejected: Counter,
+    pub(crate) calls_timed_out: Counter,
+    pub(crate) casts: Counter,
+    pub(crate) casts_refused: Counter,
+    pub(crate) spawns_initiated: Counter,
+    pub(crate) spawns_resolved: Counter,
+    pub(crate) spawns_rejected: Counter,
+    pub(crate) spawns_timed_out: Counter,
+    pub(crate) monitors_initiated: Counter,
+    pub(crate) monitors_demonitored: Counter,
+    pub(crate) downs_received: Counter,
+    pub(crate) downs_sent: Counter,
+    pub(crate) node_ups: Counter,
+    pub(crate) node_downs: Mutex<BTreeMap<NodeDownReason, u64>>,
+    pub(crate) refused: Mutex<BTreeMap<RefusedReason, u64>>,
+}
+
+impl Counters {
+    pub(crate) fn node_down(&self, reason: NodeDownReason) {
+        *self.node_downs.lock().entry(reason).or_insert(0) += 1;
+    }
+    pub(crate) fn refused(&self, reason: RefusedReason) {
+        *self.refused.lock().entry(reason).or_insert(0) += 1;
+    }
+}
+
+/// Calls and casts to other nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoteCallStats {
+    /// Calls that wait for a reply.
+    pub pending_calls: u64,
+    /// Calls ever sent.
+    pub total_calls: u64,
+    /// Calls that were answered.
+    pub total_resolved: u64,
+    /// Calls that failed otherwise than by their deadline.
+    pub total_rejected: u64,
+    /// Calls whose deadline passed.
+    pub total_timed_out: u64,
+    /// Casts ever sent.
+    pub total_casts: u64,
+}
+
+/// Processes started on other nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoteSpawnStats {
+    /// Requests without an answer yet.
+    pub pending_count: u64,
+    /// Requests ever sent.
+    pub total_initiated: u64,
+    /// Processes that started.
+    pub total_resolved: u64,
+    /// Requests that failed otherwise than by their deadline.
+    pub total_rejected: u64,
+    /// Requests whose deadline passed.
+    pub total_timed_out: u64,
+}
+
+/// Watches across nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoteMonitorStats {
+    /// Watches that are being set up. Always 0: a watch is active once it is sent.
+    pub pending_count: u64,
+    /// Watches of this node on processes of others.
+    pub active_outgoing_count: u64,
+    /// Watches of others on processes of this node.
+    pub active_incoming_count: u64,
+    /// Watches ever asked for.
+    pub total_initiated: u64,
+    /// Watches ever sent.
+    pub total_established: u64,
+    /// Always 0: a watch has no time limit.
+    pub total_timed_out: u64,
+    /// Watches given up.
+    pub total_demonitored: u64,
+    /// Ends of processes heard of from other nodes.
+    pub total_process_down_received: u64,
+    /// Ends of processes told to other nodes.
+    pub total_process_down_sent: u64,
+}
+
+/// The session with one node.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerStats {
+    /// The node.
+    pub node_id: NodeId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Frames of users' messages sent.
+    pub messages_sent: u64,
+    /// Frames received, of all kinds.
+    pub messages_received: u64,
+    /// Bytes handed to the kernel.
+    pub bytes_sent: u64,
+    /// Verified bytes received.
+    pub bytes_received: u64,
+    /// When anything was received last.
+    pub last_received_at: Option<SystemTime>,
+    /// When the connection was authenticated.
+    pub connected_at: SystemTime,
+    /// Round trip of the last ping.
+    pub rtt: Option<Duration>,
+    /// Bytes that wait to be sent.
+    pub outbox_bytes: usize,
+    /// Most bytes that ever waited.
+    pub outbox_high_water: usize,
+    /// Batches sent.
+    pub batches_sent: u64,
+}
+
+/// Figures of the cluster as this node sees it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ClusterStats {
+    /// How often a node came up.
+    pub node_up_total: u64,
+    /// How often a node went down, by reason; every reason is there.
+    pub node_down_total: BTreeMap<NodeDownReason, u64>,
+    /// Connections refused before they were sessions, by reason; every reason is there.
+    pub refused_total: BTreeMap<RefusedReason, u64>,
+    /// Casts of other nodes that could not be delivered.
+    pub casts_refused_total: u64,
+    /// Connections that are authenticated now.
+    pub connections: usize,
+    /// Calls and casts.
+    pub calls: RemoteCallStats,
+    /// Spawns.
+    pub spawns: RemoteSpawnStats,
+    /// Watches.
+    pub monitors: RemoteMonitorStats,
+}

@@ -1,0 +1,145 @@
+//! Control messages: everything between nodes that is not a user's message.
+//!
+//! MessagePack, variants by name, fields by position. Compatibility: a variant that a peer does not know ends the
+//! session, so a new one is sent only to peers whose capabilities name it; a new field goes to the end, with a default.
+
+use noex_actors::{ExitReason, FencingToken, Incarnation, NodeId, Registration};
+use serde::{Deserialize, Serialize};
+
+use crate::machine::names::Update;
+
+/// What one node tells another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Control {
+    /// The pair's arbiter takes this connection.
+    Welcome,
+    /// Life and load. The first after `Welcome` makes the node up.
+    Heartbeat(Heartbeat),
+    /// Are you there?
+    Ping { nonce: u64 },
+    /// Yes.
+    Pong { nonce: u64 },
+    /// This connection ends, and why.
+    Close { reason: String },
+    /// The node leaves: place nothing on it; what ends there migrates.
+    Draining,
+    /// The node left.
+    Goodbye,
+    /// Nodes to which the sender is connected.
+    Hints(Vec<Hint>),
+    /// The behaviors of the sender, when they change.
+    Behaviors(Vec<String>),
+    /// One name of the sender changed.
+    Name(Update),
+    /// All names of the sender.
+    Names(Vec<Update>),
+    /// Give up a name of yours, if this process has it.
+    Unregister { name: String, number: u64 },
+    /// Watch a process.
+    Monitor { id: u64, number: u64 },
+    /// Do not watch it any more.
+    Demonitor { id: u64 },
+    /// A watched process ended.
+    Down { id: u64, reason: ExitReason },
+    /// Stop a process, behind what was sent to it before.
+    Stop { number: u64, reason: ExitReason },
+    /// Kill a process.
+    Kill { number: u64 },
+    /// Do something and say how it went.
+    Request { id: u64, body: Request },
+    /// How it went.
+    Response { id: u64, body: Response },
+    /// The process started for that request is wanted.
+    Confirm { id: u64 },
+}
+
+impl Control {
+    /// Whether it goes before everything else. The others keep their place among users' messages: a stop stays behind
+    /// the casts before it, a `Down` behind the last words of its process.
+    pub(crate) fn is_urgent(&self) -> bool {
+        matches!(
+            self,
+            Self::Welcome
+                | Self::Heartbeat(_)
+                | Self::Ping { .. }
+                | Self::Pong { .. }
+                | Self::Close { .. }
+                | Self::Draining
+        )
+    }
+}
+
+/// Life and load of a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Heartbeat {
+    pub(crate) processes: u64,
+    pub(crate) mailbox_len: u64,
+    pub(crate) cpu: f32,
+    pub(crate) uptime_ms: u64,
+    pub(crate) draining: bool,
+    /// In the first heartbeat of a session: what can be started there.
+    pub(crate) behaviors: Option<Vec<String>>,
+}
+
+/// A node to which the sender is connected.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Hint {
+    pub(crate) id: NodeId,
+    pub(crate) incarnation: Incarnation,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Start a process.
+    Spawn(Box<SpawnOrder>),
+    /// Which instances of this supervisor's children live there?
+    Instances { supervisor: String },
+    /// Does this process live?
+    IsAlive { number: u64 },
+}
+
+/// A process to be started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SpawnOrder {
+    pub(crate) behavior: String,
+    #[serde(with = "serde_bytes")]
+    pub(crate) args: Vec<u8>,
+    pub(crate) name: Option<String>,
+    pub(crate) registration: Registration,
+    pub(crate) init_timeout_ms: u64,
+    pub(crate) mailbox_capacity: u64,
+    pub(crate) token: Option<FencingToken>,
+}
+
+/// How it went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Response {
+    /// Number of the process, or why there is none.
+    Spawned(Result<u64, SpawnFailure>),
+    /// The instances.
+    Instances(Vec<InstanceEntry>),
+    /// Whether it lives.
+    Alive(bool),
+}
+
+/// A supervised instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct InstanceEntry {
+    pub(crate) child: String,
+    pub(crate) generation: u64,
+    pub(crate) number: u64,
+    pub(crate) behavior: String,
+}
+
+/// Why no process was started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum SpawnFailure {
+    NotRunning,
+    Init(ExitReason),
+    InitTimeout { millis: u64 },
+    NameTaken { name: String, node: NodeId, incarnation: Incarnation, number: u64 },
+    NameInvalid { name: String },
+    BehaviorNotFound,
+    Incompatible { reason: String },
+}

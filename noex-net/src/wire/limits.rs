@@ -1,0 +1,20 @@
+//! Every bound of the wire, with its reason.
+
+/// Length prefix of a batch: u32, little endian.
+pub(crate) const LEN: usize = 4;
+/// A tag: the first half of an HMAC-SHA256.
+pub(crate) const TAG: usize = 16;
+/// Longest batch, in bytes after its length prefix: what a reader must be ready to hold before it can verify anything.
+pub(crate) const MAX_BATCH: usize = 256 * 1024;
+/// A batch is closed when it has this much: one tag then delays its first frame by some 40 µs at most.
+pub(crate) const BATCH: usize = 64 * 1024;
+/// Longest frame on the wire, header included; longer ones are cut into chunks of this size.
+pub(crate) const CHUNK: usize = 64 * 1024;
+/// Messages in chunks that one connection may have begun and not finished.
+pub(crate) const MAX_STREAMS: usize = 16;
+/// Most hints of one peer that are read at once.
+pub(crate) const MAX_HINTS: usize = 1024;
+/// Bytes read from a socket before other tasks of the arbiter get their turn.
+pub(crate) const READ_BUDGET: usize = 1024 * 1024;
+/// Room of a read buffer while no longer batch is on its way.
+pub(crate) const READ_BUFFER: usize = 64 * 1024;

@@ -1,0 +1,12 @@
+//! Bytes: batches, frames, tags and control messages. Pure: slices in, values out.
+//!
+//! ```text
+//! batch   [len u32 LE][tag 16][frame …]       len counts what follows it; the tag is absent without a secret
+//! frame   [len u24 LE][kind u8][fields][body] len counts what follows it
+//! ```
+
+pub(crate) mod control;
+pub(crate) mod frame;
+pub(crate) mod handshake;
+pub(crate) mod limits;
+pub(crate) mod tag;

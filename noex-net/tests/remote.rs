@@ -1,0 +1,196 @@
+//! Processes of another node, over real TCP: the same code, the same errors.
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use noex_actors::{
+    AnyRef, CallError, CastError, Delivery, ExitReason, Payload, Ref, Registration, SpawnError, StartError,
+};
+use support::{Box_, Res, id, pair, until, within};
+
+#[actix_rt::test]
+async fn calls_and_casts_of_one_sender_keep_their_order_across_nodes() -> Res {
+    let (a, b) = pair().await?;
+    let there = a.spawn_on::<Box_>(&id(&b), 7).await?;
+    assert_eq!(there.pid().node_id(), b.local_node_id());
+    for n in 0..10_000 {
+        there.see(n)?;
+    }
+    let seen = there.seen().await?;
+    assert_eq!(seen.len(), 10_001);
+    assert!(seen[1..].iter().copied().eq(0..10_000));
+    assert_eq!(there.add(35).await?, 42);
+    assert!(there.is_alive().await?);
+    let stats = a.remote_call_stats();
+    assert_eq!(
+        (stats.total_casts, stats.total_calls, stats.total_resolved, stats.pending_calls),
+        (10_000, 2, 2, 0)
+    );
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn many_callers_get_each_their_own_reply() -> Res {
+    let (a, b) = pair().await?;
+    let there = Arc::new(a.spawn_on::<Box_>(&id(&b), 0).await?);
+    let callers: Vec<_> = (0..200)
+        .map(|_| {
+            let there = Arc::clone(&there);
+            actix_rt::spawn(async move {
+                for _ in 0..50 {
+                    there.add(1).await?;
+                }
+                Ok::<(), CallError>(())
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await??;
+    }
+    assert_eq!(there.add(0).await?, 10_000);
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn long_messages_go_in_chunks_and_too_long_ones_are_refused_here() -> Res {
+    let (a, b) = pair().await?;
+    let there = a.spawn_on::<Box_>(&id(&b), 0).await?;
+    for len in [0, 1, 60_000, 65_536, 70_000, 300_000, 5_000_000] {
+        assert_eq!(there.blob(vec![7; len]).await?, len);
+    }
+    match there.blob(vec![7; 20_000_000]).await {
+        Err(error @ CallError::TooLarge { .. }) => assert_eq!(error.delivery(), Delivery::Never),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(there.add(1).await?, 1, "the connection goes on");
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_panic_over_there_fails_calls_and_fires_watches_here() -> Res {
+    let (a, b) = pair().await?;
+    let there = a.spawn_on::<Box_>(&id(&b), 0).await?;
+    let watcher = a.spawn::<Box_>(0).await?;
+    watcher.watch(there.clone())?;
+    let monitor = there.monitor();
+    let asker = there.clone();
+    let held = actix_rt::spawn(async move { asker.held().await });
+    until(5, "the call is held", || b.process(there.pid()).is_some_and(|p| p.message_count > 0)).await;
+    there.explode()?;
+    assert_eq!(within(5, "down", monitor).await.reason, ExitReason::Panic("boom".into()));
+    match held.await? {
+        Err(CallError::Exited { reason: ExitReason::Panic(text), delivery: Delivery::Unknown, .. }) => {
+            assert_eq!(text, "boom");
+        }
+        other => panic!("{other:?}"),
+    }
+    while watcher.downs().await?.is_empty() {}
+    assert_eq!(watcher.downs().await?, [(there.pid().clone(), ExitReason::Panic("boom".into()))]);
+    assert!(matches!(there.add(1).await, Err(CallError::NoProc(_))));
+    assert_eq!(there.monitor().await.reason, ExitReason::NoProc);
+    assert!(!there.is_alive().await?);
+    let stats = (a.remote_monitor_stats(), b.remote_monitor_stats());
+    assert_eq!((stats.0.active_outgoing_count, stats.1.active_incoming_count), (0, 0));
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_forgotten_caller_fails_and_a_deadline_ends_a_call() -> Res {
+    let (a, b) = pair().await?;
+    let there = a.spawn_on::<Box_>(&id(&b), 0).await?;
+    let asker = there.clone();
+    let held = actix_rt::spawn(async move { asker.held().await });
+    until(5, "the call is held", || b.process(there.pid()).is_some_and(|p| p.message_count > 0)).await;
+    there.forget()?;
+    assert!(matches!(held.await?, Err(CallError::NoReply(_))));
+    let napping = there.clone();
+    let nap = actix_rt::spawn(async move { napping.nap(300).await });
+    until(5, "it naps", || b.process(there.pid()).is_some_and(|p| p.message_count > 2)).await;
+    let error = there.add(1).timeout(Duration::from_millis(50)).await.unwrap_err();
+    assert!(matches!(error, CallError::Timeout { .. }), "{error:?}");
+    nap.await??;
+    assert_eq!(there.add(0).await?, 0, "the call that timed out in the queue over there did not run");
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn references_travel_in_messages() -> Res {
+    let (a, b) = pair().await?;
+    let (here, there) = (a.spawn::<Box_>(1).await?, a.spawn_on::<Box_>(&id(&b), 2).await?);
+    assert_eq!(there.ask(here.clone()).await?, Some(vec![1]), "there asks here");
+    let back: Ref<Box_> = there.me().await?;
+    assert_eq!(back, there);
+    assert_eq!(back.seen().await?, [2]);
+    let any: AnyRef = there.erase();
+    assert_eq!(any.typed::<Box_>()?.seen().await?, [2]);
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn spawning_over_there_fails_with_the_reason() -> Res {
+    let (a, b) = pair().await?;
+    match a.spawn_on::<Box_>(&id(&b), -1).await {
+        Err(SpawnError::Start(StartError::Init(reason))) => {
+            assert_eq!(reason, ExitReason::Error("negative".into()))
+        }
+        other => panic!("{other:?}"),
+    }
+    let unknown = a.spawn_named(&id(&b), "nobody", Payload::encode(&())?).await;
+    assert!(matches!(unknown, Err(SpawnError::BehaviorNotFound { .. })), "{unknown:?}");
+    let wrong = a.spawn_named(&id(&b), "box", Payload::encode(&"text")?).await;
+    assert!(matches!(wrong, Err(SpawnError::Incompatible { .. })), "{wrong:?}");
+    let named = a.spawn_on::<Box_>(&id(&b), 1).name("n").register(Registration::Global).await?;
+    let taken = a.spawn_on::<Box_>(&id(&b), 1).name("n").register(Registration::Global).await;
+    assert!(matches!(taken, Err(SpawnError::Start(StartError::Name(_)))), "{taken:?}");
+    until(5, "the name is known here", || a.global().is_registered("n")).await;
+    assert_eq!(a.global().whereis::<Box_>("n"), Some(named.clone()));
+    assert_eq!(a.global().via::<Box_>("n").seen().await?, [1]);
+    assert_eq!(b.process_count(), 1, "what failed left nothing");
+    named.stop(ExitReason::Normal).await?;
+    until(5, "the name went with its process", || !a.global().is_registered("n")).await;
+    assert!(matches!(a.global().via::<Box_>("n").seen().await, Err(CallError::NoName(_))));
+    let nowhere = a.spawn_on::<Box_>(&noex_actors::NodeId::new("x", "127.0.0.1", 9)?, 1).await;
+    assert!(matches!(nowhere, Err(SpawnError::NoConnection(_))));
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn the_end_of_a_session_is_told_to_everybody_who_waits_on_it() -> Res {
+    let (a, b) = pair().await?;
+    let there = a.spawn_on::<Box_>(&id(&b), 0).await?;
+    let asker = there.clone();
+    let held = actix_rt::spawn(async move { asker.held().await });
+    let monitor = there.monitor();
+    until(5, "the call is held", || b.process(there.pid()).is_some_and(|p| p.message_count > 0)).await;
+    there.kill();
+    assert_eq!(within(5, "down", monitor).await.reason, ExitReason::Killed);
+    assert!(matches!(held.await?, Err(CallError::Exited { reason: ExitReason::Killed, .. })));
+    let there = a.spawn_on::<Box_>(&id(&b), 0).await?;
+    let monitor = there.monitor();
+    b.stop().await;
+    let reason = within(5, "down", monitor).await.reason;
+    assert_eq!(reason, ExitReason::Shutdown, "a node that leaves stops its processes first");
+    until(5, "b is gone", || !a.is_node_connected(&id(&b))).await;
+    let error = there.add(1).await.unwrap_err();
+    assert!(matches!(error, CallError::NoConnection(_)) && error.delivery() == Delivery::Never, "{error:?}");
+    assert!(matches!(there.see(1), Err(CastError::NoConnection(_))));
+    assert_eq!(there.monitor().await.reason, ExitReason::NoConnection);
+    a.stop().await;
+    assert!(matches!(there.add(1).await, Err(CallError::NotRunning)));
+    Ok(())
+}
