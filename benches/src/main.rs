@@ -33,6 +33,7 @@ mod child;
 mod driver;
 mod frame;
 mod load;
+mod noex_row;
 mod report;
 mod rounds;
 mod rows;

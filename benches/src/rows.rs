@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use crate::{
     Outcome,
     baseline::{self, Body},
+    noex_row::{self, Auth},
 };
 
 /// One implementation under load. The order is that of the report.
@@ -18,6 +19,10 @@ pub(crate) enum Row {
     BareMp,
     /// How a careful user would write it with tokio.
     MuxMp,
+    /// noex in its default configuration, with a secret.
+    Noex,
+    /// noex without a secret.
+    NoexOpen,
 }
 
 impl Row {
@@ -27,6 +32,8 @@ impl Row {
             Row::Bare => "bare",
             Row::BareMp => "bare-mp",
             Row::MuxMp => "mux-mp",
+            Row::Noex => "noex",
+            Row::NoexOpen => "noex-open",
         }
     }
 
@@ -36,6 +43,8 @@ impl Row {
             Row::Bare => baseline::serve_bare(Body::Raw),
             Row::BareMp => baseline::serve_bare(Body::Msgpack),
             Row::MuxMp => baseline::serve_mux(),
+            Row::Noex => noex_row::serve(Auth::Secret),
+            Row::NoexOpen => noex_row::serve(Auth::Open),
         }
     }
 
@@ -45,6 +54,8 @@ impl Row {
             Row::Bare => baseline::drive_bare(Body::Raw, port, server_pid),
             Row::BareMp => baseline::drive_bare(Body::Msgpack, port, server_pid),
             Row::MuxMp => baseline::drive_mux(port, server_pid),
+            Row::Noex => noex_row::drive(Auth::Secret, port, server_pid),
+            Row::NoexOpen => noex_row::drive(Auth::Open, port, server_pid),
         }
     }
 }

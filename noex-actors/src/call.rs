@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -97,6 +97,7 @@ fn send<B: Behavior>(
     target: &RawRef<B>,
     message: B::Call,
     timeout: Duration,
+    waker: &Waker,
     wait: &mut Wait<B>,
 ) -> Result<Option<Instant>, CallError> {
     match &target.0 {
@@ -117,13 +118,14 @@ fn send<B: Behavior>(
         }
         Way::Remote(remote) => {
             let encode = &mut |out: &mut Vec<u8>| (remote.codec.encode_call)(&message, out);
-            wait.place = Place::Remote(remote.route.call(remote.target, &remote.pid, timeout, encode)?);
+            wait.place =
+                Place::Remote(remote.route.call(remote.target, &remote.pid, timeout, waker, encode)?);
             Ok(None)
         }
         Way::Broken(broken) => Err(broken.why.call_error(&broken.pid)),
         Way::Named(named) => {
             let found = (named.resolve)().ok_or_else(|| CallError::NoName(named.name.clone()))?;
-            let deadline = send(found.raw(), message, timeout, wait);
+            let deadline = send(found.raw(), message, timeout, waker, wait);
             wait.resolved = Some(found.raw().clone());
             deadline
         }
@@ -143,8 +145,10 @@ impl<B: Behavior, R> Future for Call<'_, B, R> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let Some(message) = this.message.take() {
-            if let Some(deadline) = send(this.target, message, *this.timeout, this.wait)? {
-                this.alarm.set(Some(sleep_until(deadline)));
+            match send(this.target, message, *this.timeout, cx.waker(), this.wait)? {
+                Some(deadline) => this.alarm.set(Some(sleep_until(deadline))),
+                // The session has the waker, and keeps the deadline.
+                None => return Poll::Pending,
             }
         }
         let reply = match &this.wait.place {

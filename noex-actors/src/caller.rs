@@ -10,6 +10,7 @@ use actix_rt::time::Instant;
 use crate::{
     Delivery, ExitReason,
     error::{CallFailure, EncodeError},
+    glance::Glance,
     process::Process,
     route::Session,
     slot::Slot,
@@ -126,10 +127,10 @@ impl<R: Send + 'static> Caller<R> {
     }
 
     /// The process takes the call up; false if nobody waits any more and it must not run.
-    pub(crate) fn start(&self) -> bool {
+    pub(crate) fn start(&self, glance: &mut Glance) -> bool {
         match &self.0 {
             Some(To::Local(local)) => local.slot.start(),
-            Some(To::Remote(_)) => self.is_waiting(),
+            Some(To::Remote(remote)) => glance.is_before(remote.deadline),
             Some(To::Mapped(_)) | None => true,
         }
     }

@@ -262,7 +262,7 @@ async fn serve<B: Behavior>(state: &mut B, inbox: &mut Inbox<B>, cx: &mut Contex
         };
         match envelope {
             Envelope::Call(call, from) => {
-                if from.start() {
+                if from.start(&mut inbox.glance) {
                     state.handle_call(call, from, cx).await;
                 } else {
                     from.forget();

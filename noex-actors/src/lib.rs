@@ -51,6 +51,7 @@ mod depth;
 mod error;
 mod events;
 mod exit;
+mod glance;
 mod host;
 mod info;
 mod mailbox;
@@ -77,7 +78,7 @@ pub use behavior::{Behavior, Client, RemoteBehavior, Wire};
 pub use behaviors::{BehaviorRegistry, BehaviorRegistryStats, behavior_number};
 pub use call::{Call, DEFAULT_TIMEOUT, Monitor, Stop};
 pub use caller::Caller;
-pub use clock::Clock;
+pub use clock::{COARSE, Clock};
 pub use context::{Context, Gone, Notifier};
 pub use error::{
     CallError, CastError, DecodeError, DuplicateBehavior, EncodeError, NameError, NodeStartError, Overload,

@@ -13,13 +13,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use actix_rt::time::Instant;
 use parking_lot::Mutex;
 
 use crate::{
     Behavior, Caller, Delivery, Down, ExitReason, Info, Overload, Pid,
     behaviors::RemoteCodec,
     error::CallFailure,
+    glance::Glance,
     host::Killer,
     process::{MailboxStats, Process, ProcessCore, RemoteCall},
 };
@@ -126,20 +126,36 @@ pub(crate) struct Inbox<B: Behavior> {
     mailbox: Arc<Mailbox<B>>,
     local: VecDeque<Envelope<B>>,
     taken: u64,
+    /// Messages taken since the arbiter's other tasks had their turn.
+    burst: u32,
+    /// The clock, for the messages of one burst.
+    pub(crate) glance: Glance,
 }
+
+/// Messages that a process may take before the other tasks of its arbiter get their turn. tokio's own budget (128) is
+/// left to what handlers await.
+const BURST: u32 = 512;
 
 impl<B: Behavior> Inbox<B> {
     pub(crate) fn new(mailbox: Arc<Mailbox<B>>) -> Self {
-        Self { mailbox, local: VecDeque::new(), taken: 0 }
+        Self { mailbox, local: VecDeque::new(), taken: 0, burst: 0, glance: Glance::default() }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Envelope<B>> {
+        if self.burst >= BURST {
+            self.burst = 0;
+            self.glance.forget();
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if self.local.is_empty() {
             let mut queue = self.mailbox.queue.lock();
             if queue.items.is_empty() {
                 if queue.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
                     queue.waker = Some(cx.waker().clone());
                 }
+                self.burst = 0;
+                self.glance.forget();
                 return Poll::Pending;
             }
             if self.local.capacity() > 1024 {
@@ -150,6 +166,7 @@ impl<B: Behavior> Inbox<B> {
         match self.local.pop_front() {
             Some(envelope) => {
                 self.taken += 1;
+                self.burst += 1;
                 self.mailbox.handled.store(self.taken, Ordering::Release);
                 Poll::Ready(envelope)
             }
@@ -159,7 +176,7 @@ impl<B: Behavior> Inbox<B> {
 
     /// The next message. A flooded process yields to its arbiter when its budget is spent.
     pub(crate) async fn next(&mut self) -> Envelope<B> {
-        tokio::task::coop::cooperative(std::future::poll_fn(|cx| self.poll(cx))).await
+        std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
     pub(crate) fn close(&mut self, reason: &ExitReason) {
@@ -203,14 +220,13 @@ impl<B: Behavior> Process for Mailbox<B> {
     }
 
     fn remote_call(self: Arc<Self>, call: RemoteCall<'_>) {
-        let RemoteCall { session, id, behavior, budget, body } = call;
+        let RemoteCall { session, id, behavior, deadline, body } = call;
         let Some(codec) = self.codec.filter(|codec| codec.id == behavior) else {
             return session.fail(id, self.wrong_behavior());
         };
         match (codec.decode_call)(body) {
             Ok(message) => {
                 let process: Arc<dyn Process> = Arc::<Self>::clone(&self);
-                let deadline = Instant::now() + budget;
                 let from = Caller::remote(Arc::clone(session), id, codec.encode_reply, process, deadline);
                 if let Err((refusal, Envelope::Call(_, from))) = self.push(Envelope::Call(message, from)) {
                     from.refuse(match refusal {

@@ -213,7 +213,7 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     fn down(&self, down: Down);
     /// It lost a global name. Never refused.
     fn name_lost(&self, name: &str, winner: &Pid);
-    /// A call from another node, which waits for `budget`.
+    /// A call from another node.
     fn remote_call(self: Arc<Self>, call: RemoteCall<'_>);
     /// A cast from another node.
     ///
@@ -236,8 +236,8 @@ pub struct RemoteCall<'a> {
     pub id: u64,
     /// Number of the behavior that the caller expects.
     pub behavior: u32,
-    /// How long the caller waits.
-    pub budget: std::time::Duration,
+    /// Until when the caller waits.
+    pub deadline: actix_rt::time::Instant,
     /// The encoded message.
     pub body: &'a [u8],
 }

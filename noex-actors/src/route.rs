@@ -6,7 +6,7 @@
 use std::{
     fmt,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -94,7 +94,7 @@ pub trait Route: Send + Sync + fmt::Debug + 'static {
     fn cast(&self, target: Target, pid: &Pid, encode: Encode<'_>) -> Result<(), CastError>;
     /// Waits until the outbox has room.
     fn ready(&self) -> BoxFuture<'static, ()>;
-    /// Sends a call. `budget` is how long the caller waits.
+    /// Sends a call. `budget` is how long the caller waits; `waker` is woken when the reply is there.
     ///
     /// # Errors
     /// [`CallError`] if it did not leave.
@@ -103,6 +103,7 @@ pub trait Route: Send + Sync + fmt::Debug + 'static {
         target: Target,
         pid: &Pid,
         budget: Duration,
+        waker: &Waker,
         encode: Encode<'_>,
     ) -> Result<Pending, CallError>;
     /// Watches a process under the number `id`; `watcher` hears of it exactly once.

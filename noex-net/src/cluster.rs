@@ -130,7 +130,7 @@ impl Cluster {
                     link.outbox.flush_here();
                     actix_rt::time::sleep(Duration::from_millis(1)).await;
                 }
-                let _ = socket2::SockRef::from(&*link.socket).shutdown(std::net::Shutdown::Write);
+                let _ = socket2::SockRef::from(link.socket()).shutdown(std::net::Shutdown::Write);
             }
             while !links().is_empty() {
                 actix_rt::time::sleep(Duration::from_millis(1)).await;
@@ -322,15 +322,26 @@ impl Cluster {
     /// Calls and casts to other nodes.
     #[must_use]
     pub fn remote_call_stats(&self) -> RemoteCallStats {
-        let (counters, up) = (&self.net.counters, self.net.up.read());
-        RemoteCallStats {
-            pending_calls: up.values().map(|link| u64::try_from(link.calls.len()).unwrap_or(0)).sum(),
+        let (counters, links) = (&self.net.counters, self.net.links.lock());
+        let mut stats = RemoteCallStats {
+            pending_calls: 0,
             total_calls: counters.calls_total.get(),
             total_resolved: counters.calls_resolved.get(),
             total_rejected: counters.calls_rejected.get(),
             total_timed_out: counters.calls_timed_out.get(),
             total_casts: counters.casts.get(),
+        };
+        // What ended is in the counters; what is open counts for itself.
+        for link in links.values().filter(|link| !link.is_over()) {
+            let totals = link.calls.totals();
+            stats.pending_calls += u64::try_from(link.calls.len()).unwrap_or(0);
+            stats.total_calls += totals.sent;
+            stats.total_resolved += totals.resolved;
+            stats.total_rejected += totals.rejected;
+            stats.total_timed_out += totals.timed_out;
+            stats.total_casts += link.casts_sent.get();
         }
+        stats
     }
 
     /// Processes started on other nodes.
@@ -377,12 +388,14 @@ impl Cluster {
         let mut refused_total: BTreeMap<_, _> =
             RefusedReason::ALL.iter().map(|reason| (*reason, 0)).collect();
         refused_total.extend(counters.refused.lock().iter());
+        // In a statement of its own: the figures below lock it again.
+        let connections = self.net.links.lock().len();
         ClusterStats {
             node_up_total: counters.node_ups.get(),
             node_down_total,
             refused_total,
             casts_refused_total: counters.casts_refused.get(),
-            connections: self.net.links.lock().len(),
+            connections,
             calls: self.remote_call_stats(),
             spawns: self.remote_spawn_stats(),
             monitors: self.remote_monitor_stats(),

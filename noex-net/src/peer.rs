@@ -5,6 +5,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    task::Waker,
     time::Duration,
 };
 
@@ -129,8 +130,7 @@ impl Route for Peer {
         link.outbox
             .append(|_| head, encode)
             .map_err(|refusal| cast_error(call_error(refusal, &self.id), &self.id))?;
-        link.messages_sent.one();
-        link.net.counters.casts.one();
+        link.casts_sent.one();
         Ok(())
     }
 
@@ -148,12 +148,12 @@ impl Route for Peer {
         target: Target,
         pid: &Pid,
         budget: Duration,
+        waker: &Waker,
         encode: Encode<'_>,
     ) -> Result<Pending, CallError> {
         let link = self.session_for(pid)?;
         let head = CallHead { number: target.number, behavior: target.behavior, budget };
-        let id = link.call(head, encode).map_err(|refusal| call_error(refusal, &self.id))?;
-        link.net.counters.calls_total.one();
+        let id = link.call(head, waker, encode).map_err(|refusal| call_error(refusal, &self.id))?;
         Ok(Pending::new(link, id))
     }
 

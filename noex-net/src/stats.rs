@@ -9,7 +9,7 @@ use std::{
 use noex_actors::{Incarnation, NodeDownReason, NodeId};
 use parking_lot::Mutex;
 
-use crate::machine::handshake::RefusedReason;
+use crate::{link::Totals, machine::handshake::RefusedReason};
 
 /// A number that only rises.
 #[derive(Debug, Default)]
@@ -52,6 +52,14 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn node_down(&self, reason: NodeDownReason) {
         *self.node_downs.lock().entry(reason).or_insert(0) += 1;
+    }
+    /// What a session counted by itself is kept.
+    pub(crate) fn session_over(&self, calls: Totals, casts: u64) {
+        self.calls_total.add(calls.sent);
+        self.calls_resolved.add(calls.resolved);
+        self.calls_rejected.add(calls.rejected);
+        self.calls_timed_out.add(calls.timed_out);
+        self.casts.add(casts);
     }
     pub(crate) fn refused(&self, reason: RefusedReason) {
         *self.refused.lock().entry(reason).or_insert(0) += 1;
@@ -124,7 +132,7 @@ pub struct PeerStats {
     pub node_id: NodeId,
     /// Its life.
     pub incarnation: Incarnation,
-    /// Frames of users' messages sent.
+    /// Calls and casts sent.
     pub messages_sent: u64,
     /// Frames received, of all kinds.
     pub messages_received: u64,

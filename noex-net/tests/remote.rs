@@ -182,6 +182,7 @@ async fn the_end_of_a_session_is_told_to_everybody_who_waits_on_it() -> Res {
     assert!(matches!(held.await?, Err(CallError::Exited { reason: ExitReason::Killed, .. })));
     let there = a.spawn_on::<Box_>(&id(&b), 0).await?;
     let monitor = there.monitor();
+    assert_eq!(there.seen().await?, [0], "behind the watch, so it stands");
     b.stop().await;
     let reason = within(5, "down", monitor).await.reason;
     assert_eq!(reason, ExitReason::Shutdown, "a node that leaves stops its processes first");

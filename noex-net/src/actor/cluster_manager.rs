@@ -134,7 +134,8 @@ impl ClusterManager {
     fn close(&mut self, conn: ConnId, reason: CloseReason) {
         let Some(found) = self.conns.get(&conn) else { return };
         if reason == CloseReason::Superseded {
-            let addr = found.link.socket.peer_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+            let addr =
+                found.link.socket().peer_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
             self.refused(addr, RefusedReason::Superseded, "a later start of that node is connected");
         }
         if let Some(found) = self.conns.get(&conn) {

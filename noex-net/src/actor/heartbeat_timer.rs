@@ -46,6 +46,7 @@ impl HeartbeatTimer {
         for conn in dead {
             self.net.tell(Fact::Session(sessions::Input::TimedOut { conn }));
         }
+        links.values().for_each(|link| link.ask_for_turn());
         // What a sender appended and did not come to flush, because its arbiter is blocked, is flushed from here.
         links.values().filter(|link| link.outbox.queued() > 0).for_each(|link| link.outbox.flush_here());
     }

@@ -7,8 +7,12 @@
 
 use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
-use tokio::net::TcpStream;
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix_rt::task::JoinHandle;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpStream, tcp::OwnedReadHalf},
+};
 
 use super::{
     listener::Listener,
@@ -19,6 +23,7 @@ use crate::{
     event::DialError,
     io::{
         handshake::{read_frame, write_frame},
+        outbox::turn,
         reader::Batches,
     },
     link::{Inbound, Link, Step},
@@ -31,6 +36,8 @@ use crate::{
     wire::{control::Control, limits::READ_BUDGET, tag::Tagger},
 };
 
+/// How often a reader lets its arbiter run for a crowded mailbox before it reads on.
+const MAX_YIELDS: u32 = 64;
 /// How long the last words of a connection may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -49,6 +56,7 @@ pub(crate) struct PeerConnection {
     origin: Option<Origin>,
     link: Option<Arc<Link>>,
     evicted: bool,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Starts a connection on the next arbiter of the pool.
@@ -70,7 +78,7 @@ pub(crate) fn start(net: &Arc<Net>, conn: ConnId, origin: Origin) -> Option<Addr
                 .ok()
                 .map(|socket| Origin::Accepted { socket: Box::new(socket), remote, listener }),
         };
-        PeerConnection { net, conn, origin, link: None, evicted: false }
+        PeerConnection { net, conn, origin, link: None, evicted: false, tasks: Vec::new() }
     }))
 }
 
@@ -176,38 +184,39 @@ impl PeerConnection {
     fn authenticated(&mut self, ready: Ready, target: Option<Target>, ctx: &mut Context<Self>) {
         let Ready { socket, established } = ready;
         let receive = established.receive_key.as_ref().map(|key| Tagger::new(key));
-        let socket = Arc::new(socket);
-        let link = Link::new(self.conn, &established, Arc::clone(&socket), Arc::clone(&self.net));
+        let (read_half, write_half) = socket.into_split();
+        let link = Link::new(self.conn, &established, Arc::new(write_half), Arc::clone(&self.net));
         self.link = Some(Arc::clone(&link));
         self.net.links.lock().insert(self.conn, Arc::clone(&link));
         self.net.tell(Fact::Authenticated { link: Arc::clone(&link), connection: ctx.address(), target });
-        ctx.spawn(flush(Arc::clone(&link)).into_actor(self));
-        ctx.spawn(keep_deadlines(Arc::clone(&link)).into_actor(self));
-        let tick = (self.net.config.heartbeat_interval() / 4).max(Duration::from_millis(10));
-        let ticking = Arc::clone(&link);
-        ctx.run_interval(tick, move |_, _| ticking.tick());
-        ctx.spawn(read(link, receive).into_actor(self).map(|told, this, ctx| this.over(told, ctx)));
+        // Tasks of their own: a context polls all its futures at every wake of one.
+        self.tasks = vec![actix_rt::spawn(flush(Arc::clone(&link)))];
+        // Timers are the control arbiter's: an arbiter without timers of its own asks for the time less often.
+        self.net.node.control().spawn(keep_deadlines(Arc::clone(&link)));
+        let this = ctx.address();
+        let reading = actix_rt::spawn(async move {
+            let told = read(link, read_half, receive).await;
+            // The mailbox of a connection has room: it gets a handful of messages in its life.
+            let _ = this.try_send(Over(told));
+        });
+        self.tasks.push(reading);
     }
 
-    /// The reader is drained: end the link, then say so.
-    fn over(&mut self, told: Option<String>, ctx: &mut Context<Self>) {
+    /// Ends the link, then says so.
+    fn end(&mut self, told: Option<String>) {
+        self.tasks.drain(..).for_each(|task| task.abort());
         if let Some(link) = self.link.take() {
             link.end();
             self.net.links.lock().remove(&self.conn);
             self.net.tell(Fact::Closed { conn: self.conn, told });
         }
-        ctx.stop();
     }
 }
 
 /// The arbiter went away under the connection: whoever waits on it must hear of it all the same.
 impl Drop for PeerConnection {
     fn drop(&mut self) {
-        if let Some(link) = self.link.take() {
-            link.end();
-            self.net.links.lock().remove(&self.conn);
-            self.net.tell(Fact::Closed { conn: self.conn, told: None });
-        }
+        self.end(None);
     }
 }
 
@@ -220,7 +229,7 @@ impl Handler<CloseConnection> for PeerConnection {
             let flushed = async {
                 while link.outbox.queued() > 0 && !link.is_over() {
                     let _ = link.outbox.flush();
-                    if link.outbox.queued() > 0 && link.socket.writable().await.is_err() {
+                    if link.outbox.queued() > 0 && link.socket().writable().await.is_err() {
                         break;
                     }
                 }
@@ -229,6 +238,19 @@ impl Handler<CloseConnection> for PeerConnection {
             link.shut_down();
         };
         ctx.spawn(last_words.into_actor(self));
+    }
+}
+
+/// The reader is drained. With the reason that the peer gave.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Over(Option<String>);
+
+impl Handler<Over> for PeerConnection {
+    type Result = ();
+    fn handle(&mut self, Over(told): Over, ctx: &mut Self::Context) {
+        self.end(told);
+        ctx.stop();
     }
 }
 
@@ -411,20 +433,14 @@ async fn keep_deadlines(link: Arc<Link>) {
 }
 
 /// Reads until the end; returns the reason that the peer gave.
-async fn read(link: Arc<Link>, tagger: Option<Tagger>) -> Option<String> {
+async fn read(link: Arc<Link>, mut socket: OwnedReadHalf, tagger: Option<Tagger>) -> Option<String> {
     let mut batches = Batches::new(tagger);
     let mut inbound = Inbound::new(Arc::clone(&link));
     let mut budget = READ_BUDGET;
     loop {
-        if let Err(error) = link.socket.readable().await {
-            tracing::debug!(peer = %link.peer, %error, "the connection cannot be read");
-            return None;
-        }
-        let read = link.socket.try_read(batches.room());
-        let bytes = match read {
+        let bytes = match socket.read(batches.room()).await {
             Ok(0) => return None,
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => {
                 tracing::debug!(peer = %link.peer, %error, "the connection was lost");
                 return None;
@@ -438,6 +454,14 @@ async fn read(link: Arc<Link>, tagger: Option<Tagger>) -> Option<String> {
                 tracing::warn!(peer = %link.peer, error, "the peer broke the protocol; the connection ends");
                 return None;
             }
+        }
+        link.outbox.flush_after_turn().await;
+        // A flood waits in the socket, as far as that helps; the reader is never blocked by a full mailbox.
+        for _ in 0..MAX_YIELDS {
+            if !inbound.crowded() {
+                break;
+            }
+            turn().await;
         }
         budget = budget.saturating_sub(bytes);
         if budget == 0 {
@@ -454,9 +478,10 @@ async fn take(
     inbound: &mut Inbound,
 ) -> Result<Option<String>, String> {
     while let Some(mut frames) = batches.next().map_err(|error| error.to_string())? {
-        link.received(frames.len());
+        let received = actix_rt::time::Instant::now();
+        link.received(frames.len(), link.net.node.clock().at(received));
         loop {
-            match inbound.run(&mut frames).map_err(|error| error.to_string())? {
+            match inbound.run(&mut frames, received).map_err(|error| error.to_string())? {
                 Step::Done => break,
                 Step::End(reason) => return Ok(Some(reason)),
                 Step::FirstHeartbeat(heartbeat) => {

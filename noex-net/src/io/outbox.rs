@@ -27,7 +27,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use noex_actors::{EncodeError, Overload};
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
 use crate::wire::{
     frame::{self, Head},
@@ -67,7 +67,7 @@ struct Writer {
 /// What is to be sent on one connection.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    socket: Arc<TcpStream>,
+    socket: Arc<OwnedWriteHalf>,
     open: Mutex<Open>,
     urgent: Mutex<Vec<u8>>,
     writer: Mutex<Writer>,
@@ -75,6 +75,8 @@ pub(crate) struct Outbox {
     /// The socket was full: the flusher waits for it.
     blocked: AtomicBool,
     flusher: AtomicWaker,
+    /// The reader flushes when the tasks that it woke have run: the flusher need not.
+    reader_flushes: AtomicBool,
     /// The thread of the connection's arbiter.
     home: ThreadId,
     header: usize,
@@ -105,7 +107,7 @@ pub(crate) enum Flushed {
 impl Outbox {
     /// The outbox of a socket; made on the arbiter where its flusher will run.
     pub(crate) fn new(
-        socket: Arc<TcpStream>,
+        socket: Arc<OwnedWriteHalf>,
         tagger: Option<Tagger>,
         limit: usize,
         max_message: usize,
@@ -120,6 +122,7 @@ impl Outbox {
             dirty: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             flusher: AtomicWaker::new(),
+            reader_flushes: AtomicBool::new(false),
             home: std::thread::current().id(),
             header,
             limit,
@@ -294,12 +297,24 @@ impl Outbox {
             return;
         }
         if std::thread::current().id() == self.home {
-            self.flusher.wake();
+            if !self.reader_flushes.load(Ordering::Relaxed) {
+                self.flusher.wake();
+            }
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let outbox = Arc::clone(self);
             runtime.spawn(async move { outbox.flush_here() });
         } else {
             self.flusher.wake();
+        }
+    }
+
+    /// Lets the tasks run that the reader woke, then flushes what they sent. Saves the flusher its turn.
+    pub(crate) async fn flush_after_turn(&self) {
+        self.reader_flushes.store(true, Ordering::Relaxed);
+        turn().await;
+        self.reader_flushes.store(false, Ordering::Relaxed);
+        if self.dirty.load(Ordering::Acquire) {
+            self.flush_here();
         }
     }
 
@@ -335,37 +350,45 @@ impl Outbox {
     fn seal(&self, writer: &mut Writer) {
         // Both lanes are taken at one moment, so that what was appended later is written later. While a user's
         // message is being encoded, only the urgent lane goes: whoever encodes schedules the next flush.
-        let (urgent, mut batches) = match self.open.try_lock() {
-            Some(mut open) => (std::mem::take(&mut *self.urgent.lock()), std::mem::take(&mut open.batches)),
-            None => (std::mem::take(&mut *self.urgent.lock()), VecDeque::new()),
-        };
-        if !urgent.is_empty() {
-            batches.push_front(urgent);
+        let Writer { tagger, sealed, .. } = writer;
+        let before = sealed.len();
+        {
+            let open = self.open.try_lock();
+            let mut urgent = self.urgent.lock();
+            if !urgent.is_empty() {
+                sealed.push_back(std::mem::take(&mut *urgent));
+            }
+            drop(urgent);
+            if let Some(mut open) = open {
+                sealed.extend(open.batches.drain(..));
+            }
         }
-        self.batches_sent.fetch_add(u64::try_from(batches.len()).unwrap_or(0), Ordering::Relaxed);
-        for mut batch in batches.drain(..) {
+        let mut count = 0;
+        for batch in sealed.iter_mut().skip(before) {
             let len = u32::try_from(batch.len() - LEN).unwrap_or(u32::MAX);
-            if let Some(tagger) = &mut writer.tagger {
-                let tag = tagger.tag(&batch[self.header..]);
-                batch[LEN..LEN + TAG].copy_from_slice(&tag);
+            if let Some(tagger) = tagger {
+                tagger.seal(&mut batch[LEN..]);
             }
             batch[..LEN].copy_from_slice(&len.to_le_bytes());
-            writer.sealed.push_back(batch);
+            count += 1;
         }
+        self.batches_sent.fetch_add(count, Ordering::Relaxed);
     }
 
     fn write(&self, writer: &mut Writer) -> io::Result<()> {
         while let Some(first) = writer.sealed.front() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            slices[0] = IoSlice::new(&first[writer.offset..]);
-            let mut used = 1;
-            for (slice, batch) in slices[1..].iter_mut().zip(writer.sealed.iter().skip(1)) {
-                *slice = IoSlice::new(batch);
-                used += 1;
-            }
-            let mut written = match used {
-                1 => self.socket.try_write(&slices[0])?,
-                _ => self.socket.try_write_vectored(&slices[..used])?,
+            let first = &first[writer.offset..];
+            let mut written = if writer.sealed.len() == 1 {
+                self.socket.try_write(first)?
+            } else {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                let rest = writer.sealed.iter().skip(1).map(Vec::as_slice);
+                let mut used = 0;
+                for (slice, batch) in slices.iter_mut().zip(std::iter::once(first).chain(rest)) {
+                    *slice = IoSlice::new(batch);
+                    used += 1;
+                }
+                self.socket.try_write_vectored(&slices[..used])?
             };
             let before = self.queued();
             self.written.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::AcqRel);
@@ -438,6 +461,20 @@ impl Open {
             self.spare.push(batch);
         }
     }
+}
+
+/// Lets the other tasks of this arbiter have their turn. tokio's `yield_now` asks the kernel for news first, which
+/// costs a system call.
+pub(crate) async fn turn() {
+    let mut had = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut had, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
 }
 
 /// Takes a half-written frame back, also when its `Serialize` panics.

@@ -78,14 +78,14 @@ impl Batches {
         if self.end - self.start < total {
             return Ok(None);
         }
-        let batch = &self.buffer[self.start..self.start + total];
+        let batch = &mut self.buffer[self.start..self.start + total];
         self.start += total;
-        let (head, frames) = batch.split_at(header);
         if let Some(tagger) = &mut self.tagger {
-            if !tagger.verify(&head[LEN..], frames) {
+            if !tagger.verify(&mut batch[LEN..]) {
                 return Err(BatchError::Forged);
             }
         }
+        let frames = &batch[header..];
         Ok(Some(frames))
     }
 }
@@ -97,8 +97,9 @@ mod tests {
 
     fn sealed(tagger: &mut Tagger, frames: &[u8]) -> Vec<u8> {
         let mut batch = u32::try_from(frames.len() + TAG).unwrap().to_le_bytes().to_vec();
-        batch.extend(tagger.tag(frames));
+        batch.extend([0; TAG]);
         batch.extend(frames);
+        tagger.seal(&mut batch[LEN..]);
         batch
     }
 

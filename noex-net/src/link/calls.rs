@@ -34,6 +34,16 @@ struct Table {
     /// When the alarm is set; `None`: not set.
     alarm: Option<Monotonic>,
     closed: bool,
+    totals: Totals,
+}
+
+/// How calls ended, so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) sent: u64,
+    pub(crate) resolved: u64,
+    pub(crate) rejected: u64,
+    pub(crate) timed_out: u64,
 }
 
 #[derive(Debug, Default)]
@@ -64,14 +74,15 @@ impl Table {
 
 impl Calls {
     /// A place for a call. `None` when the session is over.
-    pub(crate) fn insert(&self, deadline: Monotonic, offset: u64) -> Option<Inserted> {
+    pub(crate) fn insert(&self, deadline: Monotonic, offset: u64, waker: &Waker) -> Option<Inserted> {
         let mut table = self.0.lock();
         if table.closed {
             return None;
         }
         table.generation = table.generation.wrapping_add(1);
         let generation = table.generation;
-        let state = State::Waiting(None);
+        let state = State::Waiting(Some(waker.clone()));
+        table.totals.sent += 1;
         let key = table.entries.insert(Entry { generation, deadline, offset, state });
         let rearm = table.alarm.is_none_or(|alarm| deadline < alarm);
         if rearm {
@@ -86,7 +97,13 @@ impl Calls {
         let Some(entry) = table.get(id) else { return false };
         let State::Waiting(waker) = &mut entry.state else { return false };
         let waker = waker.take();
+        let resolved = outcome.is_ok();
         entry.state = State::Done(outcome);
+        if resolved {
+            table.totals.resolved += 1;
+        } else {
+            table.totals.rejected += 1;
+        }
         drop(table);
         if let Some(waker) = waker {
             waker.wake();
@@ -131,16 +148,19 @@ impl Calls {
         let mut wake = Vec::new();
         let mut table = self.0.lock();
         let mut next: Option<Monotonic> = None;
+        let mut timed_out = 0;
         for (_, entry) in &mut table.entries {
             let State::Waiting(waker) = &mut entry.state else { continue };
             if entry.deadline <= now {
                 wake.extend(waker.take());
                 entry.state = State::Done(Err(CallFailure::Timeout(Delivery::Unknown)));
+                timed_out += 1;
             } else {
                 next = Some(next.map_or(entry.deadline, |next| next.min(entry.deadline)));
             }
         }
         table.alarm = next;
+        table.totals.timed_out += timed_out;
         drop(table);
         wake.into_iter().for_each(Waker::wake);
     }
@@ -150,15 +170,23 @@ impl Calls {
         let mut wake = Vec::new();
         let mut table = self.0.lock();
         table.closed = true;
+        let mut rejected = 0;
         for (_, entry) in &mut table.entries {
             let State::Waiting(waker) = &mut entry.state else { continue };
             wake.extend(waker.take());
             let failure =
                 if entry.offset >= written { CallFailure::NotSent } else { CallFailure::ConnectionLost };
             entry.state = State::Done(Err(failure));
+            rejected += 1;
         }
+        table.totals.rejected += rejected;
         drop(table);
         wake.into_iter().for_each(Waker::wake);
+    }
+
+    /// How calls ended, so far.
+    pub(crate) fn totals(&self) -> Totals {
+        self.0.lock().totals
     }
 
     /// Calls that wait now.
@@ -178,9 +206,9 @@ mod tests {
     #[test]
     fn a_late_reply_finds_nothing() {
         let calls = Calls::default();
-        let first = calls.insert(Monotonic::from_millis(5), 0).unwrap();
+        let first = calls.insert(Monotonic::from_millis(5), 0, Waker::noop()).unwrap();
         calls.abandon(first.id);
-        let second = calls.insert(Monotonic::from_millis(5), 0).unwrap();
+        let second = calls.insert(Monotonic::from_millis(5), 0, Waker::noop()).unwrap();
         assert_ne!(first.id, second.id, "the place is used again, under another generation");
         assert!(!calls.complete(first.id, Ok(ReplyBytes::new())));
         assert!(calls.complete(second.id, Ok(ReplyBytes::new())));
@@ -192,9 +220,9 @@ mod tests {
     fn the_alarm_is_moved_only_forward_in_time() {
         let calls = Calls::default();
         let at = Monotonic::from_millis;
-        assert!(calls.insert(at(50), 0).unwrap().rearm);
-        assert!(!calls.insert(at(60), 0).unwrap().rearm);
-        let early = calls.insert(at(10), 0).unwrap();
+        assert!(calls.insert(at(50), 0, Waker::noop()).unwrap().rearm);
+        assert!(!calls.insert(at(60), 0, Waker::noop()).unwrap().rearm);
+        let early = calls.insert(at(10), 0, Waker::noop()).unwrap();
         assert!(early.rearm && calls.alarm() == Some(at(10)));
         calls.expire(at(10));
         assert!(matches!(poll(&calls, early.id), Poll::Ready(Err(CallFailure::Timeout(_)))));
@@ -204,11 +232,11 @@ mod tests {
     #[test]
     fn at_the_end_only_what_never_left_is_safe_to_repeat() {
         let calls = Calls::default();
-        let (sent, kept) =
-            (calls.insert(Monotonic::ZERO, 0).unwrap(), calls.insert(Monotonic::ZERO, 100).unwrap());
+        let insert = |offset| calls.insert(Monotonic::ZERO, offset, Waker::noop());
+        let (sent, kept) = (insert(0).unwrap(), insert(100).unwrap());
         calls.close(100);
         assert_eq!(poll(&calls, sent.id), Poll::Ready(Err(CallFailure::ConnectionLost)));
         assert_eq!(poll(&calls, kept.id), Poll::Ready(Err(CallFailure::NotSent)));
-        assert!(calls.insert(Monotonic::ZERO, 0).is_none());
+        assert!(insert(0).is_none());
     }
 }

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use actix_rt::time::Instant;
 use noex_actors::{
     __private::{CallFailure, decode},
     AnyRef, Overload,
@@ -33,6 +34,9 @@ use crate::{
         limits::{CHUNK, MAX_HINTS, MAX_STREAMS},
     },
 };
+
+/// Messages in a mailbox beyond which the reader lets its arbiter run before it reads on.
+const CROWDED: usize = 4096;
 
 /// What the reader must do before it goes on.
 #[derive(Debug)]
@@ -66,16 +70,26 @@ pub(crate) struct Inbound {
     /// The target of the last message; most messages go where the last one went.
     last: Option<(u64, Arc<dyn Process>)>,
     up: bool,
+    /// When the batch came.
+    received: Instant,
     refused_logged: AtomicU64,
 }
 
 impl Inbound {
     pub(crate) fn new(link: Arc<Link>) -> Self {
-        Self { link, streams: BTreeMap::new(), last: None, up: false, refused_logged: AtomicU64::new(0) }
+        Self {
+            link,
+            streams: BTreeMap::new(),
+            last: None,
+            up: false,
+            received: Instant::now(),
+            refused_logged: AtomicU64::new(0),
+        }
     }
 
     /// Takes frames until the end of the batch, or until the reader must do something.
-    pub(crate) fn run(&mut self, frames: &mut &[u8]) -> Result<Step, Broken> {
+    pub(crate) fn run(&mut self, frames: &mut &[u8], received: Instant) -> Result<Step, Broken> {
+        self.received = received;
         let node = self.link.net.node.clone();
         node.decoding(|| {
             let mut count = 0;
@@ -143,6 +157,11 @@ impl Inbound {
         }
     }
 
+    /// Whether the process to which the last messages went has much to do: then it should have its turn first.
+    pub(crate) fn crowded(&self) -> bool {
+        self.last.as_ref().is_some_and(|(_, process)| process.mailbox().len > CROWDED)
+    }
+
     /// The process of this number, if peers may address it.
     fn target(&mut self, number: u64) -> Option<Arc<dyn Process>> {
         if let Some((last, process)) = &self.last {
@@ -160,7 +179,13 @@ impl Inbound {
             return self.link.fail(id, CallFailure::NoProc);
         };
         let session: Arc<dyn Session> = Arc::<Link>::clone(&self.link);
-        process.remote_call(RemoteCall { session: &session, id, behavior, budget, body });
+        process.remote_call(RemoteCall {
+            session: &session,
+            id,
+            behavior,
+            deadline: self.received + budget,
+            body,
+        });
     }
 
     fn cast(&mut self, behavior: u32, number: u64, body: &[u8]) {

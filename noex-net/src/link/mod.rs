@@ -13,20 +13,24 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
+use actix_rt::{Arbiter, ArbiterHandle};
 use noex_actors::{
     __private::{CallFailure, encode_into},
-    Down, ExitReason, Incarnation, Monotonic, NodeId,
+    COARSE, Down, ExitReason, Incarnation, Monotonic, NodeId,
     route::{Encode, ReplyBytes, Session, Watcher},
 };
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{
+    net::{TcpStream, tcp::OwnedWriteHalf},
+    sync::Notify,
+};
 
 pub(crate) use self::{
-    calls::Calls,
+    calls::{Calls, Totals},
     inbound::{Inbound, Step, load},
     requests::Requests,
     watches::Watches,
@@ -56,10 +60,13 @@ pub(crate) struct Link {
     pub(crate) alarm: Notify,
     pub(crate) watches: Watches,
     pub(crate) requests: Requests,
-    pub(crate) socket: Arc<TcpStream>,
-    pub(crate) messages_sent: Counter,
+    socket: Arc<OwnedWriteHalf>,
+    /// Casts sent. Replies are not counted.
+    pub(crate) casts_sent: Counter,
     pub(crate) messages_received: Counter,
     pub(crate) bytes_received: Counter,
+    /// The arbiter of the reader.
+    home: ArbiterHandle,
     connected_at: Monotonic,
     last_received: AtomicU64,
     reader_tick: AtomicU64,
@@ -71,7 +78,7 @@ impl Link {
     pub(crate) fn new(
         conn: ConnId,
         established: &Established,
-        socket: Arc<TcpStream>,
+        socket: Arc<OwnedWriteHalf>,
         net: Arc<Net>,
     ) -> Arc<Self> {
         let tagger = established.send_key.as_ref().map(|key| Tagger::new(key));
@@ -89,9 +96,10 @@ impl Link {
             watches: Watches::default(),
             requests: Requests::default(),
             socket,
-            messages_sent: Counter::default(),
+            casts_sent: Counter::default(),
             messages_received: Counter::default(),
             bytes_received: Counter::default(),
+            home: Arbiter::current(),
             connected_at: now,
             last_received: AtomicU64::new(now.as_nanos()),
             reader_tick: AtomicU64::new(now.as_nanos()),
@@ -114,14 +122,14 @@ impl Link {
     }
 
     /// Sends a call; returns its number.
-    pub(crate) fn call(&self, head: CallHead, encode: Encode<'_>) -> Result<u64, Refusal> {
+    pub(crate) fn call(&self, head: CallHead, waker: &Waker, encode: Encode<'_>) -> Result<u64, Refusal> {
         let CallHead { number, behavior, budget } = head;
-        let deadline = self.net.node.now().plus(budget);
+        let deadline = self.net.node.clock().coarse().plus(budget).plus(COARSE);
         let budget_ms = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut inserted = None;
         let sent = self.outbox.append(
             |offset| {
-                inserted = self.calls.insert(deadline, offset);
+                inserted = self.calls.insert(deadline, offset, waker);
                 let id = inserted.as_ref().map_or(0, |inserted| inserted.id);
                 Head::Call { id, behavior, target: number, budget_ms }
             },
@@ -135,7 +143,6 @@ impl Link {
         if inserted.rearm {
             self.alarm.notify_one();
         }
-        self.messages_sent.one();
         Ok(inserted.id)
     }
 
@@ -158,16 +165,19 @@ impl Link {
     }
 
     /// Verified bytes came.
-    pub(crate) fn received(&self, bytes: usize) {
-        let now = self.net.node.now().as_nanos();
+    pub(crate) fn received(&self, bytes: usize, now: Monotonic) {
+        let now = now.as_nanos();
         self.last_received.store(now, Ordering::Relaxed);
         self.reader_tick.store(now, Ordering::Relaxed);
         self.bytes_received.add(u64::try_from(bytes).unwrap_or(0));
     }
 
-    /// The arbiter of the reader has its turn.
-    pub(crate) fn tick(&self) {
-        self.reader_tick.store(self.net.node.now().as_nanos(), Ordering::Relaxed);
+    /// Notes when the arbiter of the reader has its next turn.
+    pub(crate) fn ask_for_turn(self: &Arc<Self>) {
+        let link = Arc::clone(self);
+        self.home.spawn(async move {
+            link.reader_tick.store(link.net.node.now().as_nanos(), Ordering::Relaxed);
+        });
     }
 
     /// For the failure detector.
@@ -189,9 +199,14 @@ impl Link {
         }
     }
 
+    /// The socket; reading is the reader's.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        (*self.socket).as_ref()
+    }
+
     /// Ends both directions of the socket: the reader finds the end.
     pub(crate) fn shut_down(&self) {
-        let _ = socket2::SockRef::from(&*self.socket).shutdown(std::net::Shutdown::Both);
+        let _ = socket2::SockRef::from(self.socket()).shutdown(std::net::Shutdown::Both);
     }
 
     /// The session is over: everything that waits on it ends now, exactly once.
@@ -202,6 +217,7 @@ impl Link {
         self.outbox.close();
         self.shut_down();
         self.calls.close(self.outbox.written());
+        self.net.counters.session_over(self.calls.totals(), self.casts_sent.get());
         for (process, watch) in self.watches.close() {
             if let Some(process) = self.net.node.process_by_number(process) {
                 process.core().unwatch(watch);
@@ -223,7 +239,7 @@ impl Link {
         PeerStats {
             node_id: self.peer.clone(),
             incarnation: self.incarnation,
-            messages_sent: self.messages_sent.get(),
+            messages_sent: self.casts_sent.get() + self.calls.totals().sent,
             messages_received: self.messages_received.get(),
             bytes_sent: self.outbox.written(),
             bytes_received: self.bytes_received.get(),
@@ -291,16 +307,7 @@ impl Drop for GiveUp<'_> {
 
 impl Session for Link {
     fn poll_reply(&self, id: u64, cx: &mut Context<'_>) -> Poll<Result<ReplyBytes, CallFailure>> {
-        let polled = self.calls.poll(id, cx);
-        if let Poll::Ready(outcome) = &polled {
-            let counters = &self.net.counters;
-            match outcome {
-                Ok(_) => counters.calls_resolved.one(),
-                Err(CallFailure::Timeout(_)) => counters.calls_timed_out.one(),
-                Err(_) => counters.calls_rejected.one(),
-            }
-        }
-        polled
+        self.calls.poll(id, cx)
     }
 
     fn abandon(&self, id: u64) {
@@ -309,7 +316,7 @@ impl Session for Link {
 
     fn reply(&self, id: u64, encode: Encode<'_>) {
         let failure = match self.outbox.append_reply(Head::Reply { id }, encode) {
-            Ok(()) => return self.messages_sent.one(),
+            Ok(()) => return,
             Err(Refusal::Closed | Refusal::Overloaded(_)) => return,
             Err(Refusal::Encode(error)) => CallFailure::Encode(error.to_string()),
             Err(Refusal::TooLarge { len, max }) => CallFailure::TooLarge(

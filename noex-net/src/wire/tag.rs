@@ -20,26 +20,28 @@ impl Tagger {
         Self { keyed: Hmac::new_from_slice(key).expect("HMAC takes keys of any length"), sequence: 0 }
     }
 
-    fn next(&mut self, frames: &[u8]) -> Hmac<Sha256> {
+    /// Feeds the next batch: `tagged` is the room of the tag and the frames behind it. What is authenticated besides
+    /// the frames stands in that room meanwhile, so that all of it is fed in one piece.
+    fn next(&mut self, tagged: &mut [u8]) -> Hmac<Sha256> {
+        let frames = u64::try_from(tagged.len() - TAG).unwrap_or(u64::MAX);
+        tagged[..8].copy_from_slice(&self.sequence.to_le_bytes());
+        tagged[8..TAG].copy_from_slice(&frames.to_le_bytes());
         let mut mac = self.keyed.clone();
-        mac.update(&self.sequence.to_le_bytes());
-        mac.update(&u64::try_from(frames.len()).unwrap_or(u64::MAX).to_le_bytes());
-        mac.update(frames);
+        mac.update(tagged);
         self.sequence += 1;
         mac
     }
 
-    /// The tag of the next batch.
-    pub(crate) fn tag(&mut self, frames: &[u8]) -> [u8; TAG] {
-        let full = self.next(frames).finalize().into_bytes();
-        let mut tag = [0; TAG];
-        tag.iter_mut().zip(full).for_each(|(to, from)| *to = from);
-        tag
+    /// Writes the tag of the next batch into its room, the first 16 bytes.
+    pub(crate) fn seal(&mut self, tagged: &mut [u8]) {
+        let full = self.next(tagged).finalize().into_bytes();
+        tagged[..TAG].copy_from_slice(&full[..TAG]);
     }
 
-    /// Whether this is the tag of the next batch. Takes the same time either way.
-    pub(crate) fn verify(&mut self, tag: &[u8], frames: &[u8]) -> bool {
-        tag.len() == TAG && self.next(frames).verify_truncated_left(tag).is_ok()
+    /// Whether the first 16 bytes are the tag of the next batch; they are overwritten. Takes the same time either way.
+    pub(crate) fn verify(&mut self, tagged: &mut [u8]) -> bool {
+        let Some(tag) = tagged.first_chunk::<TAG>().copied() else { return false };
+        self.next(tagged).verify_truncated_left(&tag).is_ok()
     }
 }
 
@@ -53,20 +55,36 @@ impl std::fmt::Debug for Tagger {
 mod tests {
     use super::*;
 
+    fn sealed(tagger: &mut Tagger, frames: &[u8]) -> Vec<u8> {
+        let mut tagged = vec![0; TAG];
+        tagged.extend_from_slice(frames);
+        tagger.seal(&mut tagged);
+        tagged
+    }
+
     #[test]
     fn a_batch_verifies_once_in_its_place_and_unchanged() {
         let (mut send, mut receive) = (Tagger::new(&[7; 32]), Tagger::new(&[7; 32]));
-        let (first, second) = (send.tag(b"one"), send.tag(b"two"));
-        assert!(receive.verify(&first, b"one"));
-        assert!(!receive.verify(&first, b"one"), "a replay");
-        let mut receive = Tagger::new(&[7; 32]);
-        assert!(!receive.verify(&second, b"two"), "a gap");
-        for bit in 0..8 * 3 {
-            let mut flipped = *b"one";
+        let (first, second) = (sealed(&mut send, b"one"), sealed(&mut send, b"two"));
+        assert!(receive.verify(&mut first.clone()));
+        assert!(!receive.verify(&mut first.clone()), "a replay");
+        assert!(!Tagger::new(&[7; 32]).verify(&mut second.clone()), "a gap");
+        for bit in 0..8 * first.len() {
+            let mut flipped = first.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(!Tagger::new(&[7; 32]).verify(&first, &flipped));
+            assert!(!Tagger::new(&[7; 32]).verify(&mut flipped));
         }
-        assert!(!Tagger::new(&[8; 32]).verify(&first, b"one"), "another key");
-        assert!(!Tagger::new(&[7; 32]).verify(&first[..15], b"one"), "a short tag");
+        assert!(!Tagger::new(&[8; 32]).verify(&mut first.clone()), "another key");
+        assert!(!Tagger::new(&[7; 32]).verify(&mut first[..15].to_vec()), "a short tag");
+    }
+
+    #[test]
+    fn the_tag_covers_sequence_length_and_frames() {
+        let mut plain = Hmac::<Sha256>::new_from_slice(&[7; 32]).unwrap();
+        plain.update(&0_u64.to_le_bytes());
+        plain.update(&3_u64.to_le_bytes());
+        plain.update(b"one");
+        let full = plain.finalize().into_bytes();
+        assert_eq!(sealed(&mut Tagger::new(&[7; 32]), b"one")[..TAG], full[..TAG]);
     }
 }
