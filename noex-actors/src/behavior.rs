@@ -58,7 +58,6 @@ pub trait Behavior: Sized + 'static {
     }
 
     /// Defaults of every spawn of this behavior.
-    #[must_use]
     fn spawn_options() -> SpawnOptions {
         SpawnOptions::new()
     }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Behavior, CallError, Caller, DecodeError, Delivery, Down, ExitReason, Overload, Pid, RawRef,
-    error::CallFailure,
+    failure::CallFailure,
     mailbox::{Envelope, Refusal, short_name},
     process::Process,
     refs::Way,
@@ -153,7 +153,7 @@ impl<B: Behavior, R> Future for Call<'_, B, R> {
         }
         let reply = match &this.wait.place {
             Place::Local(slot) => match slot.poll(cx) {
-                Poll::Ready(reply) => Poll::Ready(reply.map_err(Into::into)),
+                Poll::Ready(reply) => Poll::Ready(reply),
                 Poll::Pending => Poll::Pending,
             },
             Place::Remote(pending) => {

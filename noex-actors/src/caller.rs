@@ -8,12 +8,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use actix_rt::time::Instant;
 
 use crate::{
-    Delivery, ExitReason,
-    error::{CallFailure, EncodeError},
-    glance::Glance,
-    process::Process,
-    route::Session,
-    slot::Slot,
+    Delivery, ExitReason, error::EncodeError, failure::CallFailure, glance::Glance, process::Process,
+    route::Session, slot::Slot,
 };
 
 /// Whom to answer. Send it anywhere; dropping it unanswered fails the caller at once.

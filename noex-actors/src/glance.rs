@@ -26,10 +26,11 @@ impl Glance {
     /// Whether `deadline` has not come yet.
     pub(crate) fn is_before(&mut self, deadline: Instant) -> bool {
         let coarse = coarse();
-        if let Some((looked, at)) = self.0 {
-            if coarse.saturating_sub(at) < GOOD_FOR / 2 && deadline > looked + GOOD_FOR {
-                return true;
-            }
+        if let Some((looked, at)) = self.0
+            && coarse.saturating_sub(at) < GOOD_FOR / 2
+            && deadline > looked + GOOD_FOR
+        {
+            return true;
         }
         let now = Instant::now();
         self.0 = Some((now, coarse));

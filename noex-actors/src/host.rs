@@ -23,7 +23,6 @@ use tokio::sync::oneshot;
 
 use crate::{
     Behavior, Context, ExitReason, Info, Ref, StartError,
-    context::NoInfo,
     mailbox::{Envelope, Inbox, Mailbox},
     process::Process,
 };
@@ -269,10 +268,11 @@ async fn serve<B: Behavior>(state: &mut B, inbox: &mut Inbox<B>, cx: &mut Contex
                 }
             }
             Envelope::Cast(cast) => state.handle_cast(cast, cx).await,
-            Envelope::Info(info) => match cx.admit(info) {
-                Ok(info) => state.handle_info(info, cx).await,
-                Err(NoInfo) => {}
-            },
+            Envelope::Info(info) => {
+                if let Ok(info) = cx.admit(info) {
+                    state.handle_info(info, cx).await
+                }
+            }
             Envelope::Stop(reason) => return reason,
         }
     }

@@ -51,6 +51,7 @@ mod depth;
 mod error;
 mod events;
 mod exit;
+mod failure;
 mod glance;
 mod host;
 mod info;
@@ -104,8 +105,8 @@ pub use timer::TimerRef;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::{
-        error::CallFailure,
         events::Hub,
+        failure::CallFailure,
         names::check_process_name,
         payload::{decode, encode_into},
     };

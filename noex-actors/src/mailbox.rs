@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use crate::{
     Behavior, Caller, Delivery, Down, ExitReason, Info, Overload, Pid,
     behaviors::RemoteCodec,
-    error::CallFailure,
+    failure::CallFailure,
     glance::Glance,
     host::Killer,
     process::{MailboxStats, Process, ProcessCore, RemoteCall},

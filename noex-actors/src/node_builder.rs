@@ -80,7 +80,7 @@ impl NodeBuilder {
             id,
             incarnation,
             clock: Clock::start(),
-            events: Hub::new(pool.control().clone()),
+            events: Hub::new(pool.round_robin()),
             pool,
             behaviors: self.behaviors,
             data: self.data,

@@ -147,19 +147,19 @@ pub fn canonical_host(host: &str) -> Result<String, &'static str> {
         return inner
             .parse::<Ipv6Addr>()
             .map(|ip| format!("[{ip}]"))
-            .map_err(|_| "the host is not an IPv6 address");
+            .map_err(|_why| "the host is not an IPv6 address");
     }
     if host.contains(':') {
         return host
             .parse::<Ipv6Addr>()
             .map(|ip| format!("[{ip}]"))
-            .map_err(|_| "the host must be a name, an IPv4 address or an IPv6 address in brackets");
+            .map_err(|_why| "the host must be a name, an IPv4 address or an IPv6 address in brackets");
     }
     if host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return host
             .parse::<Ipv4Addr>()
             .map(|ip| ip.to_string())
-            .map_err(|_| "the host is not an IPv4 address");
+            .map_err(|_why| "the host is not an IPv4 address");
     }
     if host.len() > 253 {
         return Err("the host must have at most 253 characters");
@@ -188,7 +188,7 @@ pub fn parse_port(text: &str) -> Result<u16, &'static str> {
     if text.starts_with('0') {
         return Err("the port must be from 1 to 65535, without leading zeros");
     }
-    text.parse().map_err(|_| "the port must be a number from 1 to 65535")
+    text.parse().map_err(|_why| "the port must be a number from 1 to 65535")
 }
 
 impl fmt::Display for NodeId {

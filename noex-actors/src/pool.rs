@@ -48,8 +48,9 @@ impl Pool {
                     let _ = stopped.await;
                 });
             })?;
-            let (control, arbiters) =
-                started.await.map_err(|_| io::Error::other("the thread of the node's own System ended"))?;
+            let (control, arbiters) = started
+                .await
+                .map_err(|_why| io::Error::other("the thread of the node's own System ended"))?;
             (control, arbiters, Some(stop))
         };
         Ok(Self {
@@ -91,10 +92,7 @@ impl Pool {
 
     pub(crate) fn dedicated(&self) -> ArbiterHandle {
         // A new arbiter needs a System on its thread: ask one that has it.
-        let arbiter = match System::try_current() {
-            Some(_) => Some(Arbiter::new().handle()),
-            None => None,
-        };
+        let arbiter = System::try_current().map(|_| Arbiter::new().handle());
         match arbiter {
             Some(arbiter) => {
                 self.dedicated.lock().push(arbiter.clone());

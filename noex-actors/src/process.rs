@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Down, ExitReason, FencingToken, Monotonic, Node, Pid,
-    error::CallFailure,
+    failure::CallFailure,
     route::{Session, Watcher},
 };
 

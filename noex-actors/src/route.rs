@@ -14,8 +14,7 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     AnyRef, CallError, CastError, Down, ExitReason, Incarnation, NodeId, Pid, Registration, SpawnError,
-    SpawnOptions,
-    error::{CallFailure, EncodeError},
+    SpawnOptions, error::EncodeError, failure::CallFailure,
 };
 
 /// Writes a message into an outbox. May be called once.

@@ -24,7 +24,7 @@ impl TimerRef {
         Self { pending: Arc::new(AtomicBool::new(true)), task: Arc::new(OnceLock::new()) }
     }
 
-    /// The timer that a task of this node's control arbiter keeps.
+    /// A timer that a task on that arbiter keeps.
     pub(crate) fn remote(
         after: Duration,
         fire: impl FnOnce() + Send + 'static,

@@ -1,5 +1,7 @@
 //! What a process promises, on one node.
 
+#![allow(clippy::panic, reason = "tests, and processes that must panic")]
+
 use std::{
     rc::Rc,
     sync::{

@@ -154,7 +154,7 @@ impl ClusterBuilder {
         let port = socket.local_addr().map_err(|source| bind_error(&config, source))?.port();
         let advertise = || ClusterStartError::Advertise { host: config.host().to_owned() };
         let host = advertise::host(&config).ok_or_else(advertise)?;
-        let id = NodeId::new(config.node_name(), &host, port).map_err(|_| advertise())?;
+        let id = NodeId::new(config.node_name(), &host, port).map_err(|_why| advertise())?;
         let incarnation = incarnation.unwrap_or_else(Incarnation::fresh);
         let node = node.identity(id.clone(), incarnation).start().await.map_err(|error| match error {
             NodeStartError::Behavior(duplicate) => ClusterStartError::Behavior(duplicate),
@@ -178,7 +178,7 @@ impl ClusterBuilder {
         }
         net.tell(Fact::Seeds(net.config.seeds().to_vec()));
         if let Some(provider) = provider {
-            net.node.control().spawn(ask_for_seeds(Arc::downgrade(&net), provider));
+            net.node.next_arbiter().spawn(ask_for_seeds(Arc::downgrade(&net), provider));
         }
         tracing::info!(node = %id, incarnation = incarnation.0, "cluster node running");
         Ok(cluster)
@@ -246,8 +246,9 @@ async fn start_actors(net: &Arc<Net>, socket: TcpListener) -> Result<(), Cluster
         let listener = Listener::new(Arc::clone(&shared), ids, socket).start();
         let _ = started.send((here, listener));
     });
-    let (_, listener) =
-        ready.await.map_err(|_| ClusterStartError::Thread(io::Error::other("the control arbiter ended")))?;
+    let (_, listener) = ready
+        .await
+        .map_err(|_why| ClusterStartError::Thread(io::Error::other("the control arbiter ended")))?;
     net.set_listener(listener);
     Ok(())
 }

@@ -17,6 +17,7 @@ mod actor;
 mod advertise;
 mod cluster;
 mod cluster_builder;
+mod cluster_stats;
 mod config;
 mod event;
 mod global;

@@ -59,7 +59,7 @@ impl Net {
     pub(crate) fn new(node: Node, config: ClusterConfig) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             counters: Counters::default(),
-            events: Hub::new(node.control().clone()),
+            events: Hub::new(node.next_arbiter()),
             names: Names::new(&node),
             links: Mutex::new(BTreeMap::new()),
             up: RwLock::new(BTreeMap::new()),

@@ -1,5 +1,7 @@
 //! A cluster over real TCP: it forms, holds, and refuses.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::{

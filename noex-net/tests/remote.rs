@@ -1,5 +1,7 @@
 //! Processes of another node, over real TCP: the same code, the same errors.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};
@@ -144,7 +146,7 @@ async fn spawning_over_there_fails_with_the_reason() -> Res {
     let (a, b) = pair().await?;
     match a.spawn_on::<Box_>(&id(&b), -1).await {
         Err(SpawnError::Start(StartError::Init(reason))) => {
-            assert_eq!(reason, ExitReason::Error("negative".into()))
+            assert_eq!(reason, ExitReason::Error("negative".into()));
         }
         other => panic!("{other:?}"),
     }

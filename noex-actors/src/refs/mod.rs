@@ -99,7 +99,7 @@ impl<B: Behavior> Ref<B> {
     pub fn cast_after(&self, after: Duration, cast: B::Cast) -> TimerRef {
         let target = self.clone();
         match self.raw().node() {
-            Some(node) => TimerRef::remote(after, move || drop(target.cast(cast)), node.control()),
+            Some(node) => TimerRef::remote(after, move || drop(target.cast(cast)), &node.next_arbiter()),
             None => TimerRef::never(),
         }
     }

@@ -270,7 +270,7 @@ impl ClusterManager {
                 self.session(sessions::Input::FirstHeartbeat { conn });
             }
             Fact::Heartbeat { peer, load } => {
-                self.member(membership::Input::HeartbeatReceived { peer, load })
+                self.member(membership::Input::HeartbeatReceived { peer, load });
             }
             Fact::Hints { from, nodes } => self.member(membership::Input::HintReceived { from, nodes }),
             Fact::Closed { conn, told } => self.closed(conn, told),

@@ -52,10 +52,10 @@ impl Listener {
 
     fn accept(&mut self, socket: TcpStream, remote: SocketAddr, ctx: &mut Context<Self>) {
         let conn = self.ids.next();
-        if let Some(evicted) = self.admission.admit(conn, remote.ip()) {
-            if let Some(connection) = self.waiting.remove(&evicted) {
-                let _ = connection.try_send(Evict);
-            }
+        if let Some(evicted) = self.admission.admit(conn, remote.ip())
+            && let Some(connection) = self.waiting.remove(&evicted)
+        {
+            let _ = connection.try_send(Evict);
         }
         let origin = Origin::Accepted { socket: Box::new(socket), remote, listener: ctx.address() };
         match peer_connection::start(&self.net, conn, origin) {

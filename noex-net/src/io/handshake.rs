@@ -15,13 +15,13 @@ use crate::{machine::handshake::RefusedReason, wire::handshake::MAX_FRAME};
 /// Why the peer is refused: too long, or gone.
 pub(crate) async fn read_frame(socket: &mut TcpStream) -> Result<Vec<u8>, RefusedReason> {
     let mut prefix = [0; 4];
-    socket.read_exact(&mut prefix).await.map_err(|_| RefusedReason::Eof)?;
+    socket.read_exact(&mut prefix).await.map_err(|_why| RefusedReason::Eof)?;
     let len = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
     if len > MAX_FRAME {
         return Err(RefusedReason::TooLong);
     }
     let mut body = vec![0; len];
-    socket.read_exact(&mut body).await.map_err(|_| RefusedReason::Eof)?;
+    socket.read_exact(&mut body).await.map_err(|_why| RefusedReason::Eof)?;
     Ok(body)
 }
 

@@ -80,10 +80,10 @@ impl Batches {
         }
         let batch = &mut self.buffer[self.start..self.start + total];
         self.start += total;
-        if let Some(tagger) = &mut self.tagger {
-            if !tagger.verify(&mut batch[LEN..]) {
-                return Err(BatchError::Forged);
-            }
+        if let Some(tagger) = &mut self.tagger
+            && !tagger.verify(&mut batch[LEN..])
+        {
+            return Err(BatchError::Forged);
         }
         let frames = &batch[header..];
         Ok(Some(frames))

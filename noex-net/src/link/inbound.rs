@@ -164,10 +164,11 @@ impl Inbound {
 
     /// The process of this number, if peers may address it.
     fn target(&mut self, number: u64) -> Option<Arc<dyn Process>> {
-        if let Some((last, process)) = &self.last {
-            if *last == number && process.is_alive() {
-                return Some(Arc::clone(process));
-            }
+        if let Some((last, process)) = &self.last
+            && *last == number
+            && process.is_alive()
+        {
+            return Some(Arc::clone(process));
         }
         let process = self.link.net.node.process_by_number(number)?;
         self.last = Some((number, Arc::clone(&process)));
@@ -239,10 +240,10 @@ impl Inbound {
             Control::Unregister { name, number } => link.net.names.unregister_requested(&name, number),
             Control::Monitor { id, number } => link.watch_for_peer(id, number),
             Control::Demonitor { id } => {
-                if let Some((number, watch)) = link.watches.remove_incoming(id) {
-                    if let Some(process) = link.net.node.process_by_number(number) {
-                        process.core().unwatch(watch);
-                    }
+                if let Some((number, watch)) = link.watches.remove_incoming(id)
+                    && let Some(process) = link.net.node.process_by_number(number)
+                {
+                    process.core().unwatch(watch);
                 }
             }
             Control::Down { id, reason } => {
@@ -251,7 +252,7 @@ impl Inbound {
                 }
             }
             Control::Stop { number, reason } => {
-                self.with_addressable(number, |process| drop(process.stop(reason)))
+                self.with_addressable(number, |process| drop(process.stop(reason)));
             }
             Control::Kill { number } => self.with_addressable(number, |process| process.kill()),
             Control::Request { id, body } => self.request(id, body),
@@ -267,10 +268,10 @@ impl Inbound {
     }
 
     fn with_addressable(&self, number: u64, f: impl FnOnce(AnyRef)) {
-        if self.link.addressable(number).is_some() {
-            if let Some(process) = self.link.net.node.any_by_number(number) {
-                f(process);
-            }
+        if self.link.addressable(number).is_some()
+            && let Some(process) = self.link.net.node.any_by_number(number)
+        {
+            f(process);
         }
     }
 

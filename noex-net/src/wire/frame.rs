@@ -38,7 +38,7 @@ pub(crate) enum Frame<'a> {
 pub(crate) struct Malformed;
 
 fn varint(bytes: &[u8]) -> Result<(u64, &[u8]), Malformed> {
-    unsigned_varint::decode::u64(bytes).map_err(|_| Malformed)
+    unsigned_varint::decode::u64(bytes).map_err(|_why| Malformed)
 }
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), Malformed> {

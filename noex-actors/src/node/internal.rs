@@ -1,0 +1,236 @@
+//! What the rest of noex does with a node: not for programs.
+
+use std::{
+    any::TypeId,
+    sync::{Arc, atomic::Ordering},
+};
+
+use actix_rt::ArbiterHandle;
+use futures_util::future::BoxFuture;
+
+use super::ProcessEvent;
+use crate::{
+    AnyRef, Behavior, Clock, ExitReason, Monotonic, Node, Pid, Registration, SpawnError, SpawnOptions,
+    StartError,
+    mailbox::{Mailbox, short_name},
+    pool::Pool,
+    process::{Process, ProcessCore},
+    route::{Router, Watcher},
+};
+
+/// For the other crates of noex.
+#[doc(hidden)]
+impl Node {
+    /// The present, on this node's clock.
+    #[must_use]
+    pub fn now(&self) -> Monotonic {
+        self.0.clock.now()
+    }
+
+    /// This node's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// The arbiter that never runs user code.
+    #[must_use]
+    pub fn control(&self) -> &ArbiterHandle {
+        self.0.pool.control()
+    }
+
+    /// An arbiter of the pool, in turn.
+    #[must_use]
+    pub fn next_arbiter(&self) -> ArbiterHandle {
+        self.0.pool.round_robin()
+    }
+
+    /// Connects this node to others. Once.
+    pub fn set_router(&self, router: Arc<dyn Router>) {
+        let _ = self.0.router.set(router);
+    }
+
+    /// What `stop` does from now on. Once.
+    pub fn set_stopper(&self, stopper: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+        let _ = self.0.stopper.set(Box::new(stopper));
+    }
+
+    /// Something that another crate keeps with this node, made at the first question.
+    pub fn extension_or_init<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut extensions = self.0.extensions.lock();
+        let any = Arc::clone(extensions.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(make())));
+        drop(extensions);
+        any.downcast().expect("extensions are kept by their type")
+    }
+
+    /// Something that another crate keeps with this node, if it does.
+    #[must_use]
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let any = self.0.extensions.lock().get(&TypeId::of::<T>()).cloned()?;
+        any.downcast().ok()
+    }
+
+    /// Whether `stop` began.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Acquire)
+    }
+
+    /// A process of this node, by its number.
+    #[must_use]
+    pub fn process_by_number(&self, number: u64) -> Option<Arc<dyn Process>> {
+        self.0.processes.read().get(&number).cloned()
+    }
+
+    /// A process of this node as a handle.
+    #[must_use]
+    pub fn any_by_number(&self, number: u64) -> Option<AnyRef> {
+        self.process_by_number(number).map(AnyRef::local)
+    }
+
+    /// Watches a process anywhere; `reserve` sees the number of the watch before the watch begins.
+    pub fn monitor(&self, pid: &Pid, watcher: Watcher, reserve: impl FnOnce(u64)) -> u64 {
+        let id = self.fresh_monitor();
+        reserve(id);
+        self.watch_as(id, pid, watcher);
+        id
+    }
+
+    fn watch_as(&self, id: u64, pid: &Pid, watcher: Watcher) {
+        if self.is_own(pid) {
+            match self.process_of(pid) {
+                Some(process) => process.core().watch(id, watcher),
+                None => watcher.tell_of(id, pid.clone(), ExitReason::NoProc),
+            }
+        } else {
+            match self.router() {
+                Some(router) => router.route(pid.node_id()).monitor(id, pid, watcher),
+                None => watcher.tell_of(id, pid.clone(), ExitReason::NoConnection),
+            }
+        }
+    }
+
+    /// A number for a watch.
+    #[must_use]
+    pub fn fresh_monitor(&self) -> u64 {
+        self.0.next_monitor.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends a watch.
+    pub fn demonitor(&self, pid: &Pid, id: u64) -> bool {
+        if self.is_own(pid) {
+            self.process_of(pid).is_some_and(|process| process.core().unwatch(id))
+        } else {
+            self.router().is_some_and(|router| router.route(pid.node_id()).demonitor(pid, id))
+        }
+    }
+
+    /// Starts a process of this node by the name of its behavior.
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    pub async fn spawn_any(
+        &self,
+        behavior: &str,
+        args: &[u8],
+        options: SpawnOptions,
+    ) -> Result<AnyRef, SpawnError> {
+        match self.0.behaviors.spawn(self, behavior, args, options) {
+            Some(spawn) => spawn.await,
+            None => {
+                Err(SpawnError::BehaviorNotFound { behavior: behavior.to_owned(), node: self.id().clone() })
+            }
+        }
+    }
+
+    /// The same, with its name registered where it should be.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; a process whose name is not to be had is killed again.
+    pub async fn spawn_registered(
+        &self,
+        behavior: &str,
+        args: &[u8],
+        mut options: SpawnOptions,
+        registration: Registration,
+    ) -> Result<AnyRef, SpawnError> {
+        let global = match registration {
+            Registration::Local => None,
+            Registration::Global => options.take_name(),
+            Registration::None => {
+                options.take_name();
+                None
+            }
+        };
+        let process = self.spawn_any(behavior, args, options).await?;
+        if let (Some(name), Some(router)) = (global, self.router())
+            && let Err(error) = router.register_global(&name, &process)
+        {
+            let monitor = process.monitor();
+            process.kill();
+            monitor.await;
+            return Err(SpawnError::Start(StartError::Name(error)));
+        }
+        Ok(process)
+    }
+}
+
+impl Node {
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    pub(crate) fn router(&self) -> Option<Arc<dyn Router>> {
+        self.0.router.get().cloned()
+    }
+
+    pub(crate) fn is_own(&self, pid: &Pid) -> bool {
+        *pid.node_id() == self.0.id
+    }
+
+    pub(crate) fn process_of(&self, pid: &Pid) -> Option<Arc<dyn Process>> {
+        let here = self.is_own(pid) && pid.incarnation() == self.0.incarnation;
+        here.then(|| self.process_by_number(pid.number())).flatten()
+    }
+
+    /// Makes a mailbox, puts it in the table and reserves its name.
+    pub(crate) fn admit<B: Behavior>(
+        &self,
+        mut options: SpawnOptions,
+        parent: u64,
+    ) -> Result<Arc<Mailbox<B>>, StartError> {
+        if self.is_stopping() {
+            return Err(StartError::NotRunning);
+        }
+        let name = options.take_name();
+        let codec = self.0.behaviors.codec::<B>();
+        let behavior = codec.map_or_else(short_name::<B>, |codec| codec.name);
+        let number = self.0.next_pid.fetch_add(1, Ordering::Relaxed);
+        let pid = Pid::new(self.0.id.clone(), self.0.incarnation, number);
+        let core = ProcessCore::new(pid.clone(), self.clone(), behavior, options.token, parent);
+        let mailbox = Arc::new(Mailbox::<B>::new(core, codec, options.capacity));
+        let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&mailbox);
+        if let Some(name) = name {
+            self.0.names.register(&name, &process).map_err(StartError::Name)?;
+        }
+        self.0.processes.write().insert(number, process);
+        self.0.events.emit(ProcessEvent::Started { pid, behavior });
+        Ok(mailbox)
+    }
+
+    /// A process that could not be placed anywhere.
+    pub(crate) fn give_up<B: Behavior>(&self, mailbox: &Arc<Mailbox<B>>) {
+        let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(mailbox);
+        self.ended(&process, &ExitReason::Killed);
+    }
+
+    /// Nothing of the process is left: take it out of the tables and tell its end.
+    pub(crate) fn ended(&self, process: &Arc<dyn Process>, reason: &ExitReason) {
+        let core = process.core();
+        self.0.names.ended(&core.pid, &core.names);
+        self.0.processes.write().remove(&core.pid.number());
+        tracing::debug!(pid = %core.pid, behavior = core.behavior, %reason, "process ended");
+        core.finish(reason);
+        self.0.events.emit(ProcessEvent::Exited { pid: core.pid.clone(), reason: reason.clone() });
+    }
+}

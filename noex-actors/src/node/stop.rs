@@ -1,0 +1,70 @@
+//! Stopping a node: its root processes, then its events and threads.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use crate::{AnyRef, ExitReason, Node, process::Process};
+
+/// How long `stop` waits for processes before it kills them.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Node {
+    /// Stops the root processes, newest first, with reason `Shutdown`; what is left after 30 s is killed. Idempotent.
+    /// The node of a cluster leaves the cluster by it.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, the node stays half stopped; calling it again goes on.
+    pub async fn stop(&self) {
+        match self.0.stopper.get() {
+            Some(stopper) => stopper().await,
+            None => {
+                self.stop_processes().await;
+                self.stop_runtime().await;
+            }
+        }
+    }
+
+    /// The first half of `stop`: processes.
+    #[doc(hidden)]
+    pub async fn stop_processes(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+        let all_stopped = async {
+            loop {
+                let root = {
+                    let processes = self.0.processes.read();
+                    let is_root = |process: &&Arc<dyn Process>| {
+                        let parent = process.core().parent.load(Ordering::Acquire);
+                        parent == 0 || !processes.contains_key(&parent)
+                    };
+                    processes.values().rev().find(is_root).cloned()
+                };
+                let Some(root) = root else { return };
+                let root = AnyRef::local(root);
+                let _ = root.stop(ExitReason::Shutdown).timeout(STOP_TIMEOUT).await;
+            }
+        };
+        if actix_rt::time::timeout(STOP_TIMEOUT, all_stopped).await.is_err() {
+            let left: Vec<_> = self.0.processes.read().values().cloned().collect();
+            tracing::warn!(left = left.len(), "processes did not stop in time and are killed");
+            for process in left {
+                let monitor = AnyRef::local(Arc::clone(&process)).monitor();
+                process.kill();
+                let _ = actix_rt::time::timeout(Duration::from_secs(1), monitor).await;
+            }
+        }
+    }
+
+    /// The second half of `stop`: events and threads.
+    #[doc(hidden)]
+    pub async fn stop_runtime(&self) {
+        let mut stopped = self.0.stop_once.lock().await;
+        if !*stopped {
+            self.0.events.close().await;
+            self.0.extensions.lock().clear();
+            self.0.pool.stop();
+            *stopped = true;
+        }
+    }
+}

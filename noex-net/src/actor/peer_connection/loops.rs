@@ -1,0 +1,107 @@
+//! The loops of an open connection: its flusher, its alarm and its reader.
+
+use std::sync::Arc;
+
+use tokio::{io::AsyncReadExt, net::tcp::OwnedReadHalf};
+
+use crate::{
+    actor::messages::Fact,
+    io::{outbox::turn, reader::Batches},
+    link::{Inbound, Link, Step},
+    wire::{limits::READ_BUDGET, tag::Tagger},
+};
+
+/// How often a reader lets its arbiter run for a crowded mailbox before it reads on.
+const MAX_YIELDS: u32 = 64;
+
+pub(super) async fn flush(link: Arc<Link>) {
+    let error = Arc::clone(&link.outbox).flusher().await;
+    tracing::debug!(peer = %link.peer, %error, "the connection cannot be written to");
+    link.shut_down();
+}
+
+/// Ends calls whose deadline has come.
+pub(super) async fn keep_deadlines(link: Arc<Link>) {
+    while !link.is_over() {
+        let set = link.alarm.notified();
+        match link.calls.alarm() {
+            None => set.await,
+            Some(at) => {
+                let due = actix_rt::time::sleep_until(link.net.node.clock().instant(at));
+                tokio::select! {
+                    () = due => link.calls.expire(link.net.node.now()),
+                    () = set => {}
+                }
+            }
+        }
+    }
+}
+
+/// Reads until the end; returns the reason that the peer gave.
+pub(super) async fn read(
+    link: Arc<Link>,
+    mut socket: OwnedReadHalf,
+    tagger: Option<Tagger>,
+) -> Option<String> {
+    let mut batches = Batches::new(tagger);
+    let mut inbound = Inbound::new(Arc::clone(&link));
+    let mut budget = READ_BUDGET;
+    loop {
+        let bytes = match socket.read(batches.room()).await {
+            Ok(0) => return None,
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::debug!(peer = %link.peer, %error, "the connection was lost");
+                return None;
+            }
+        };
+        batches.filled(bytes);
+        match take(&link, &mut batches, &mut inbound).await {
+            Ok(None) => {}
+            Ok(Some(told)) => return Some(told),
+            Err(error) => {
+                tracing::warn!(peer = %link.peer, error, "the peer broke the protocol; the connection ends");
+                return None;
+            }
+        }
+        link.outbox.flush_after_turn().await;
+        // A flood waits in the socket, as far as that helps; the reader is never blocked by a full mailbox.
+        for _ in 0..MAX_YIELDS {
+            if !inbound.crowded() {
+                break;
+            }
+            turn().await;
+        }
+        budget = budget.saturating_sub(bytes);
+        if budget == 0 {
+            budget = READ_BUDGET;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Takes the whole batches that are there. `Some`: the peer ends the connection.
+async fn take(
+    link: &Arc<Link>,
+    batches: &mut Batches,
+    inbound: &mut Inbound,
+) -> Result<Option<String>, String> {
+    while let Some(mut frames) = batches.next().map_err(|error| error.to_string())? {
+        let received = actix_rt::time::Instant::now();
+        link.received(frames.len(), link.net.node.clock().at(received));
+        loop {
+            match inbound.run(&mut frames, received).map_err(|error| error.to_string())? {
+                Step::Done => break,
+                Step::End(reason) => return Ok(Some(reason)),
+                Step::FirstHeartbeat(heartbeat) => {
+                    let (up, is_up) = tokio::sync::oneshot::channel();
+                    link.net.tell(Fact::FirstHeartbeat { conn: link.conn, heartbeat, up });
+                    if is_up.await.is_err() {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,256 @@
+//! One connection to one node: its handshake, its reader, its flusher and its alarm.
+//!
+//! ```text
+//! dial or accept ──► handshake ──► Authenticated ──► reader ──► end of the link ──► Closed
+//! ```
+//! Invariant: after `Authenticated`, `Closed` follows exactly once, when the last batch has been handed over.
+
+mod loops;
+mod opening;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix_rt::task::JoinHandle;
+use tokio::net::TcpStream;
+
+use self::{
+    loops::{flush, keep_deadlines, read},
+    opening::{Failed, Ready, accept, dial},
+};
+use super::{
+    listener::Listener,
+    messages::{Admitted, CloseConnection, Evict, Fact},
+};
+use crate::{
+    event::DialError,
+    link::Link,
+    machine::{
+        handshake::RefusedReason,
+        membership::{DialOutcome, Target},
+        sessions::ConnId,
+    },
+    net::Net,
+    wire::{control::Control, tag::Tagger},
+};
+
+/// How long the last words of a connection may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How a connection came about.
+pub(crate) enum Origin {
+    /// This end dials.
+    Dialled(Target),
+    /// The other end dialled.
+    Accepted { socket: Box<TcpStream>, remote: SocketAddr, listener: Addr<Listener> },
+}
+
+/// The actor of one connection.
+pub(crate) struct PeerConnection {
+    net: Arc<Net>,
+    conn: ConnId,
+    origin: Option<Origin>,
+    link: Option<Arc<Link>>,
+    /// The other end, of a connection that was accepted.
+    remote: Option<SocketAddr>,
+    evicted: bool,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts a connection on the next arbiter of the pool.
+pub(crate) fn start(net: &Arc<Net>, conn: ConnId, origin: Origin) -> Option<Addr<PeerConnection>> {
+    let arbiter = net.node.next_arbiter();
+    let net = Arc::clone(net);
+    // The socket belongs to the reactor of the thread that uses it.
+    let origin = match origin {
+        Origin::Accepted { socket, remote, listener } => {
+            let socket = socket.into_std().ok()?;
+            Portable::Accepted { socket, remote, listener }
+        }
+        Origin::Dialled(target) => Portable::Dialled(target),
+    };
+    let remote = match &origin {
+        Portable::Accepted { remote, .. } => Some(*remote),
+        Portable::Dialled(_) => None,
+    };
+    Some(PeerConnection::start_in_arbiter(&arbiter, move |_| {
+        let origin = match origin {
+            Portable::Dialled(target) => Some(Origin::Dialled(target)),
+            Portable::Accepted { socket, remote, listener } => TcpStream::from_std(socket)
+                .ok()
+                .map(|socket| Origin::Accepted { socket: Box::new(socket), remote, listener }),
+        };
+        PeerConnection { net, conn, origin, link: None, remote, evicted: false, tasks: Vec::new() }
+    }))
+}
+
+enum Portable {
+    Dialled(Target),
+    Accepted { socket: std::net::TcpStream, remote: SocketAddr, listener: Addr<Listener> },
+}
+
+impl Actor for PeerConnection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let Some(origin) = self.origin.take() else { return ctx.stop() };
+        let net = Arc::clone(&self.net);
+        match origin {
+            Origin::Dialled(target) => {
+                let dial = dial(net, target.clone());
+                ctx.spawn(
+                    dial.into_actor(self).map(move |outcome, this, ctx| this.dialled(target, outcome, ctx)),
+                );
+            }
+            Origin::Accepted { socket, remote, listener } => {
+                let accept = accept(net, *socket, remote);
+                ctx.spawn(accept.into_actor(self).map(move |outcome, this, ctx| {
+                    let _ = listener.try_send(Admitted(this.conn));
+                    match outcome {
+                        Ok(ready) => this.authenticated(ready, None, ctx),
+                        Err(failed) => this.refused(remote, failed, ctx),
+                    }
+                }));
+            }
+        }
+    }
+}
+
+impl PeerConnection {
+    fn dialled(
+        &mut self,
+        target: Target,
+        outcome: Result<Ready, (Option<SocketAddr>, Failed)>,
+        ctx: &mut Context<Self>,
+    ) {
+        let (addr, failed) = match outcome {
+            Ok(ready) => return self.authenticated(ready, Some(target), ctx),
+            Err(failed) => failed,
+        };
+        let (outcome, error) = match failed {
+            Failed::SelfConnection => (DialOutcome::SelfAnswered, None),
+            Failed::Dial(error) => (DialOutcome::Failed, Some(error)),
+            Failed::RefusedByPeer(reason) => {
+                if let Some(addr) = addr {
+                    let detail = "the peer refused this node".to_owned();
+                    self.net.tell(Fact::Refused { addr, reason, detail });
+                }
+                (DialOutcome::Failed, Some(DialError::Refused(reason)))
+            }
+            Failed::Refused(reason, detail) => {
+                if let Some(addr) = addr {
+                    self.net.tell(Fact::Refused { addr, reason, detail });
+                }
+                let error = match reason {
+                    RefusedReason::Eof => DialError::Closed,
+                    RefusedReason::Timeout => DialError::Timeout,
+                    reason => DialError::Refused(reason),
+                };
+                (DialOutcome::Failed, Some(error))
+            }
+        };
+        self.net.tell(Fact::DialEnded { target, outcome, error });
+        ctx.stop();
+    }
+
+    fn refused(&mut self, addr: SocketAddr, failed: Failed, ctx: &mut Context<Self>) {
+        let refused = match failed {
+            Failed::Refused(reason, detail) => Some((reason, detail)),
+            Failed::RefusedByPeer(reason) => Some((reason, "the peer refused this node".to_owned())),
+            Failed::SelfConnection | Failed::Dial(_) => None,
+        };
+        if let Some((reason, detail)) = refused {
+            let reason = if self.evicted { RefusedReason::Evicted } else { reason };
+            self.net.tell(Fact::Refused { addr, reason, detail });
+        }
+        ctx.stop();
+    }
+
+    fn authenticated(&mut self, ready: Ready, target: Option<Target>, ctx: &mut Context<Self>) {
+        let Ready { socket, established } = ready;
+        let receive = established.receive_key.as_ref().map(|key| Tagger::new(key));
+        let (read_half, write_half) = socket.into_split();
+        let link = Link::new(self.conn, &established, Arc::new(write_half), Arc::clone(&self.net));
+        self.link = Some(Arc::clone(&link));
+        self.net.links.lock().insert(self.conn, Arc::clone(&link));
+        self.net.tell(Fact::Authenticated { link: Arc::clone(&link), connection: ctx.address(), target });
+        // Tasks of their own: a context polls all its futures at every wake of one.
+        self.tasks = vec![actix_rt::spawn(flush(Arc::clone(&link)))];
+        // Timers are the control arbiter's: an arbiter without timers of its own asks for the time less often.
+        self.net.node.control().spawn(keep_deadlines(Arc::clone(&link)));
+        let this = ctx.address();
+        let reading = actix_rt::spawn(async move {
+            let told = read(link, read_half, receive).await;
+            // The mailbox of a connection has room: it gets a handful of messages in its life.
+            let _ = this.try_send(Over(told));
+        });
+        self.tasks.push(reading);
+    }
+
+    /// Ends the link, then says so.
+    fn end(&mut self, told: Option<String>) {
+        self.tasks.drain(..).for_each(|task| task.abort());
+        if let Some(link) = self.link.take() {
+            link.end();
+            self.net.links.lock().remove(&self.conn);
+            self.net.tell(Fact::Closed { conn: self.conn, told });
+        }
+    }
+}
+
+/// The arbiter went away under the connection: whoever waits on it must hear of it all the same.
+impl Drop for PeerConnection {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+impl Handler<CloseConnection> for PeerConnection {
+    type Result = ();
+    fn handle(&mut self, CloseConnection(reason): CloseConnection, ctx: &mut Self::Context) {
+        let Some(link) = self.link.clone() else { return };
+        link.control(&Control::Close { reason: reason.to_string() });
+        let last_words = async move {
+            let flushed = async {
+                while link.outbox.queued() > 0 && !link.is_over() {
+                    let _ = link.outbox.flush();
+                    if link.outbox.queued() > 0 && link.socket().writable().await.is_err() {
+                        break;
+                    }
+                }
+            };
+            let _ = actix_rt::time::timeout(LAST_WORDS, flushed).await;
+            link.shut_down();
+        };
+        ctx.spawn(last_words.into_actor(self));
+    }
+}
+
+/// The reader is drained. With the reason that the peer gave.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Over(Option<String>);
+
+impl Handler<Over> for PeerConnection {
+    type Result = ();
+    fn handle(&mut self, Over(told): Over, ctx: &mut Self::Context) {
+        self.end(told);
+        ctx.stop();
+    }
+}
+
+impl Handler<Evict> for PeerConnection {
+    type Result = ();
+    fn handle(&mut self, _: Evict, ctx: &mut Self::Context) {
+        if self.link.is_none() {
+            self.evicted = true;
+            let addr = self.remote.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+            self.net.tell(Fact::Refused {
+                addr,
+                reason: RefusedReason::Evicted,
+                detail: "its place was needed".to_owned(),
+            });
+            ctx.stop();
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Names of the whole cluster: the handle of users, and the shell around the names machine.
+//!
+//! The machine stands behind a lock, as reads are immediate and `register` answers at once. What it wants done is
+//! done under that lock, so that peers hear of changes in the order in which they happened.
+
+mod names;
+
+use std::{fmt, sync::Arc};
+
+use noex_actors::{
+    __private::check_process_name, Events, NameError, NodeId, Pid, Ref, RemoteBehavior, Subscription, Via,
+    WrongBehavior,
+};
+
+pub(crate) use self::names::Names;
+use crate::{machine, net::Net};
+
+/// What becomes of a process that loses a name to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnConflict {
+    /// It hears of it: `Info::NameLost`.
+    #[default]
+    NotifyLoser,
+    /// It hears of it, and is stopped with reason `Shutdown`.
+    StopLoser,
+}
+
+/// Something happened to a global name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GlobalEvent {
+    /// A name has a holder, as this node sees it.
+    Registered {
+        /// The name.
+        name: String,
+        /// Who holds it.
+        pid: Pid,
+    },
+    /// A name has no holder any more.
+    Unregistered {
+        /// The name.
+        name: String,
+        /// Who held it.
+        pid: Pid,
+    },
+    /// Two processes had the name; one order decided.
+    ConflictResolved {
+        /// The name.
+        name: String,
+        /// Who has it.
+        winner: Pid,
+        /// Who had it, too.
+        loser: Pid,
+    },
+    /// A node told of all its names.
+    Synced {
+        /// The node.
+        node: NodeId,
+        /// How many.
+        count: usize,
+    },
+}
+
+/// Figures of the global names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GlobalRegistryStats {
+    /// Names with a holder.
+    pub total_registrations: usize,
+    /// Names held by processes of this node.
+    pub local_registrations: usize,
+    /// Names held by processes of other nodes.
+    pub remote_registrations: usize,
+    /// Full syncs received.
+    pub sync_operations: u64,
+    /// Conflicts resolved.
+    pub conflicts_resolved: u64,
+}
+
+/// Names of the whole cluster, as this node sees them.
+///
+/// Reads are local and immediate; writes never block. A name ends with its process. Two nodes may register one name
+/// at the same moment, or on both sides of a partition: when they see each other one order decides on every node, and
+/// the loser is told.
+#[derive(Clone)]
+pub struct GlobalRegistry {
+    net: Arc<Net>,
+}
+
+impl fmt::Debug for GlobalRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GlobalRegistry({} names)", self.count())
+    }
+}
+
+impl GlobalRegistry {
+    pub(crate) fn new(net: Arc<Net>) -> Self {
+        Self { net }
+    }
+
+    fn read<T>(&self, f: impl FnOnce(&machine::names::Names) -> T) -> T {
+        self.net.names.read(f)
+    }
+
+    /// Registers a process of this node. The same holder again is fine. Answers at once, and provisionally.
+    ///
+    /// # Errors
+    /// [`NameError::Taken`], [`NameError::Invalid`], or [`NameError::NoProc`] for a process that is not on this node.
+    pub fn register(&self, name: &str, process: &impl AsRef<Pid>) -> Result<(), NameError> {
+        self.register_with(name, process, OnConflict::default())
+    }
+
+    /// Registers a process of this node, and says what becomes of it should it lose the name.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_with(
+        &self,
+        name: &str,
+        process: &impl AsRef<Pid>,
+        on_conflict: OnConflict,
+    ) -> Result<(), NameError> {
+        let process = self.net.node.resolve_any(process.as_ref(), None);
+        self.net.names.register(&self.net, name, &process, on_conflict)
+    }
+
+    /// Frees a name, whoever has it; its owner tells everybody. False if nobody has it.
+    ///
+    /// # Errors
+    /// [`NameError::Invalid`].
+    pub fn unregister(&self, name: &str) -> Result<bool, NameError> {
+        check_process_name(name)?;
+        Ok(self.net.names.unregister(&self.net, name))
+    }
+
+    /// Who has the name.
+    #[must_use]
+    pub fn whereis<B: RemoteBehavior>(&self, name: &str) -> Option<Ref<B>> {
+        self.pid(name).map(|pid| self.net.node.resolve(&pid))
+    }
+
+    /// Who has the name.
+    ///
+    /// # Errors
+    /// [`NameError::NotFound`]; [`NameError::WrongBehavior`] for a process of this node that is of another behavior.
+    /// Of one on another node, its first use tells.
+    pub fn lookup<B: RemoteBehavior>(&self, name: &str) -> Result<Ref<B>, NameError> {
+        let pid = self.pid(name).ok_or_else(|| NameError::NotFound(name.to_owned()))?;
+        let found = self.net.node.process(&pid).map(|process| process.behavior);
+        match found {
+            Some(found) if found != B::NAME => {
+                Err(NameError::WrongBehavior(WrongBehavior::new(B::NAME, found)))
+            }
+            _ => Ok(self.net.node.resolve(&pid)),
+        }
+    }
+
+    /// A handle of the name: follows it from process to process.
+    #[must_use]
+    pub fn via<B: RemoteBehavior>(&self, name: &str) -> Via<B> {
+        let (registry, name) = (self.clone(), name.to_owned());
+        let resolved = name.clone();
+        Via::new(&name, &self.net.node, move || registry.whereis(&resolved))
+    }
+
+    /// The address of whoever has the name.
+    #[must_use]
+    pub fn pid(&self, name: &str) -> Option<Pid> {
+        self.read(|names| names.lookup(name).cloned())
+    }
+
+    /// Whether anybody has the name.
+    #[must_use]
+    pub fn is_registered(&self, name: &str) -> bool {
+        self.pid(name).is_some()
+    }
+
+    /// All names, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.read(|names| names.entries().map(|(name, _)| name.to_owned()).collect())
+    }
+
+    /// How many names there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.read(|names| names.entries().count())
+    }
+
+    /// The names of processes on one node, sorted.
+    #[must_use]
+    pub fn entries_for_node(&self, id: &NodeId) -> Vec<(String, Pid)> {
+        self.read(|names| {
+            let of_node = names.entries().filter(|(_, pid)| pid.node_id() == id);
+            of_node.map(|(name, pid)| (name.to_owned(), pid.clone())).collect()
+        })
+    }
+
+    /// Figures.
+    #[must_use]
+    pub fn stats(&self) -> GlobalRegistryStats {
+        self.net.names.stats()
+    }
+
+    /// Who has the name: now, and at every change.
+    #[must_use]
+    pub fn watch(&self, name: &str) -> Events<Option<Pid>> {
+        self.net.names.watch(name)
+    }
+
+    /// Calls `f` at every change of any name.
+    pub fn on_event(&self, f: impl FnMut(&GlobalEvent) + Send + 'static) -> Subscription {
+        self.net.names.events().on(f)
+    }
+}

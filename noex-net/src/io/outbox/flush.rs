@@ -1,0 +1,139 @@
+//! The flushing side of an outbox: seals what has gathered and writes it.
+
+use std::{
+    io::{self, IoSlice},
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{Flushed, MAX_SLICES, Outbox, Writer, turn};
+use crate::wire::limits::LEN;
+
+impl Outbox {
+    /// Lets the tasks run that the reader woke, then flushes what they sent. Saves the flusher its turn.
+    pub(crate) async fn flush_after_turn(&self) {
+        self.reader_flushes.store(true, Ordering::Relaxed);
+        turn().await;
+        self.reader_flushes.store(false, Ordering::Relaxed);
+        if self.dirty.load(Ordering::Acquire) {
+            self.flush_here();
+        }
+    }
+
+    /// Flushes on this thread and leaves what does not go through to the flusher.
+    pub(crate) fn flush_here(&self) {
+        match self.flush() {
+            Ok(Flushed::All | Flushed::Busy) => {}
+            // An error is for the reader to find; the flusher ends by it, too.
+            Ok(Flushed::Blocked) | Err(_) => self.flusher.wake(),
+        }
+    }
+
+    /// Writes what there is, as far as the socket takes it.
+    pub(crate) fn flush(&self) -> io::Result<Flushed> {
+        loop {
+            let Some(mut writer) = self.writer.try_lock() else { return Ok(Flushed::Busy) };
+            self.dirty.store(false, Ordering::Release);
+            self.seal(&mut writer);
+            let done = self.write(&mut writer);
+            drop(writer);
+            match done {
+                Ok(()) if self.dirty.load(Ordering::Acquire) => {}
+                Ok(()) => return Ok(Flushed::All),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked.store(true, Ordering::Release);
+                    return Ok(Flushed::Blocked);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn seal(&self, writer: &mut Writer) {
+        // Both lanes are taken at one moment, so that what was appended later is written later. While a user's
+        // message is being encoded, only the urgent lane goes: whoever encodes schedules the next flush.
+        let Writer { tagger, sealed, .. } = writer;
+        let before = sealed.len();
+        {
+            let open = self.open.try_lock();
+            let mut urgent = self.urgent.lock();
+            if !urgent.is_empty() {
+                sealed.push_back(std::mem::take(&mut *urgent));
+            }
+            drop(urgent);
+            if let Some(mut open) = open {
+                sealed.extend(open.batches.drain(..));
+            }
+        }
+        let mut count = 0;
+        for batch in sealed.iter_mut().skip(before) {
+            let len = u32::try_from(batch.len() - LEN).unwrap_or(u32::MAX);
+            if let Some(tagger) = tagger {
+                tagger.seal(&mut batch[LEN..]);
+            }
+            batch[..LEN].copy_from_slice(&len.to_le_bytes());
+            count += 1;
+        }
+        self.batches_sent.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn write(&self, writer: &mut Writer) -> io::Result<()> {
+        while let Some(first) = writer.sealed.front() {
+            let first = &first[writer.offset..];
+            let mut written = if writer.sealed.len() == 1 {
+                self.socket.try_write(first)?
+            } else {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                let rest = writer.sealed.iter().skip(1).map(Vec::as_slice);
+                let mut used = 0;
+                for (slice, batch) in slices.iter_mut().zip(std::iter::once(first).chain(rest)) {
+                    *slice = IoSlice::new(batch);
+                    used += 1;
+                }
+                self.socket.try_write_vectored(&slices[..used])?
+            };
+            let before = self.queued();
+            self.written.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::AcqRel);
+            if before > self.limit / 2 && self.queued() <= self.limit / 2 {
+                self.room.notify_waiters();
+            }
+            while let Some(batch) = writer.sealed.front() {
+                let left = batch.len() - writer.offset;
+                if written < left {
+                    writer.offset += written;
+                    break;
+                }
+                written -= left;
+                writer.offset = 0;
+                let batch = writer.sealed.pop_front();
+                // Not worth waiting for a user's `Serialize`.
+                if let (Some(batch), Some(mut open)) = (batch, self.open.try_lock()) {
+                    open.give_back(batch);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The flusher of the connection; runs on its arbiter until the socket fails.
+    pub(crate) async fn flusher(self: Arc<Self>) -> io::Error {
+        loop {
+            std::future::poll_fn(|cx| {
+                self.flusher.register(cx.waker());
+                let due = self.dirty.load(Ordering::Acquire) || self.blocked.load(Ordering::Acquire);
+                if due { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            })
+            .await;
+            if self.blocked.swap(false, Ordering::AcqRel)
+                && let Err(error) = self.socket.writable().await
+            {
+                return error;
+            }
+            match self.flush() {
+                Ok(Flushed::All | Flushed::Blocked) => {}
+                // Whoever writes looks at `dirty` again when done.
+                Ok(Flushed::Busy) => tokio::task::yield_now().await,
+                Err(error) => return error,
+            }
+        }
+    }
+}
