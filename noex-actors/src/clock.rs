@@ -48,12 +48,6 @@ impl Clock {
         Monotonic::ZERO.plus(coarse().saturating_sub(self.start_coarse))
     }
 
-    /// The point in time of a tokio instant.
-    #[must_use]
-    pub fn at(&self, instant: Instant) -> Monotonic {
-        Monotonic::ZERO.plus(instant.saturating_duration_since(self.start))
-    }
-
     /// The tokio instant of a point in time, for timers.
     #[must_use]
     pub fn instant(&self, at: Monotonic) -> Instant {

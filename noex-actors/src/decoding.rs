@@ -19,13 +19,26 @@ pub(crate) fn current() -> Option<Node> {
 }
 
 pub(crate) fn within<T>(node: &Node, f: impl FnOnce() -> T) -> T {
-    struct Leave;
+    within_owned(node.clone(), f).1
+}
+
+/// The same for who has a node to lend: it comes back.
+pub(crate) fn within_owned<T>(node: Node, f: impl FnOnce() -> T) -> (Node, T) {
+    /// Leaves the scope when `f` panics.
+    struct Leave(bool);
     impl Drop for Leave {
         fn drop(&mut self) {
-            drop(NODE.with_borrow_mut(Vec::pop));
+            if self.0 {
+                drop(leave());
+            }
         }
     }
-    NODE.with_borrow_mut(|nodes| nodes.push(node.clone()));
-    let _leave = Leave;
-    f()
+    fn leave() -> Option<Node> {
+        NODE.with_borrow_mut(Vec::pop)
+    }
+    NODE.with_borrow_mut(|nodes| nodes.push(node));
+    let mut inside = Leave(true);
+    let value = f();
+    inside.0 = false;
+    (leave().expect("what was entered is left once"), value)
 }

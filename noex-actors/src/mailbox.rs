@@ -219,15 +219,14 @@ impl<B: Behavior> Process for Mailbox<B> {
         self.push_exempt(Envelope::Info(info));
     }
 
-    fn remote_call(self: Arc<Self>, call: RemoteCall<'_>) {
+    fn remote_call(&self, me: Arc<dyn Process>, call: RemoteCall<'_>) {
         let RemoteCall { session, id, behavior, deadline, body } = call;
         let Some(codec) = self.codec.filter(|codec| codec.id == behavior) else {
             return session.fail(id, self.wrong_behavior());
         };
         match (codec.decode_call)(body) {
             Ok(message) => {
-                let process: Arc<dyn Process> = Arc::<Self>::clone(&self);
-                let from = Caller::remote(Arc::clone(session), id, codec.encode_reply, process, deadline);
+                let from = Caller::remote(session, id, codec.encode_reply, me, deadline);
                 if let Err((refusal, Envelope::Call(_, from))) = self.push(Envelope::Call(message, from)) {
                     from.refuse(match refusal {
                         Refusal::Closed => CallFailure::NoProc,

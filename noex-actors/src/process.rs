@@ -213,8 +213,8 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     fn down(&self, down: Down);
     /// It lost a global name. Never refused.
     fn name_lost(&self, name: &str, winner: &Pid);
-    /// A call from another node.
-    fn remote_call(self: Arc<Self>, call: RemoteCall<'_>);
+    /// A call from another node. `me` is this very process.
+    fn remote_call(&self, me: Arc<dyn Process>, call: RemoteCall<'_>);
     /// A cast from another node.
     ///
     /// # Errors
@@ -231,7 +231,7 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
 #[derive(Debug)]
 pub struct RemoteCall<'a> {
     /// Who wants the reply.
-    pub session: &'a Arc<dyn Session>,
+    pub session: Arc<dyn Session>,
     /// Number of the call in that session.
     pub id: u64,
     /// Number of the behavior that the caller expects.

@@ -27,6 +27,11 @@ impl Node {
         self.0.clock.now()
     }
 
+    /// As [`decoding`](Self::decoding), for who has a node to lend.
+    pub fn decoding_owned<T>(self, f: impl FnOnce() -> T) -> (Self, T) {
+        crate::decoding::within_owned(self, f)
+    }
+
     /// This node's clock.
     #[must_use]
     pub fn clock(&self) -> &Clock {

@@ -18,7 +18,7 @@ use std::{
 use actix_rt::time::Instant;
 use noex_actors::{
     __private::{CallFailure, decode},
-    AnyRef, Overload,
+    AnyRef, Node, Overload,
     process::{Process, RemoteCall},
     route::{ReplyBytes, Session},
 };
@@ -30,7 +30,7 @@ use crate::{
     remote,
     wire::{
         control::{Control, Heartbeat, Request},
-        frame::{Frame, Malformed},
+        frame::{self, Frame, Malformed},
         limits::{CHUNK, MAX_HINTS, MAX_STREAMS},
     },
 };
@@ -70,8 +70,12 @@ pub(crate) struct Inbound {
     /// The target of the last message; most messages go where the last one went.
     last: Option<(u64, Arc<dyn Process>)>,
     up: bool,
-    /// When the batch came.
-    received: Instant,
+    /// When the batch came, once that was asked for.
+    received: Option<Instant>,
+    /// Frames that are not counted yet.
+    taken: u64,
+    /// The node, lent to the scope in which references decode.
+    node: Option<Node>,
     refused_logged: AtomicU64,
 }
 
@@ -82,33 +86,52 @@ impl Inbound {
             streams: BTreeMap::new(),
             last: None,
             up: false,
-            received: Instant::now(),
+            received: None,
+            taken: 0,
+            node: None,
             refused_logged: AtomicU64::new(0),
         }
     }
 
     /// Takes frames until the end of the batch, or until the reader must do something.
-    pub(crate) fn run(&mut self, frames: &mut &[u8], received: Instant) -> Result<Step, Broken> {
-        self.received = received;
-        let node = self.link.net.node.clone();
-        node.decoding(|| {
-            let mut count = 0;
-            let step = loop {
-                match Frame::take(frames) {
-                    Ok(None) => break Ok(Step::Done),
-                    Ok(Some(frame)) => {
-                        count += 1;
-                        match self.frame(frame) {
-                            Ok(Step::Done) => {}
-                            other => break other,
-                        }
-                    }
-                    Err(malformed) => break Err(malformed.into()),
+    pub(crate) fn run(&mut self, frames: &mut &[u8]) -> Result<Step, Broken> {
+        self.received = None;
+        // Replies hold nothing that is decoded here: what is only replies needs no scope.
+        while frames.get(frame::HEADER) == Some(&frame::REPLY) {
+            self.take(frames)?;
+        }
+        if frames.is_empty() {
+            return Ok(Step::Done);
+        }
+        let node = self.node.take().unwrap_or_else(|| self.link.net.node.clone());
+        let (node, step) = node.decoding_owned(|| {
+            loop {
+                match self.take(frames) {
+                    Ok(Some(Step::Done)) => {}
+                    Ok(None) => return Ok(Step::Done),
+                    Ok(Some(step)) => return Ok(step),
+                    Err(broken) => return Err(broken),
                 }
-            };
-            self.link.messages_received.add(count);
-            step
-        })
+            }
+        });
+        self.node = Some(node);
+        step
+    }
+
+    /// Takes one frame; `None` at the end.
+    fn take(&mut self, frames: &mut &[u8]) -> Result<Option<Step>, Broken> {
+        match Frame::take(frames)? {
+            Some(frame) => {
+                self.taken += 1;
+                self.frame(frame).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Counts what was taken, now and then.
+    pub(crate) fn count(&mut self) {
+        self.link.messages_received.add(std::mem::take(&mut self.taken));
     }
 
     fn frame(&mut self, frame: Frame<'_>) -> Result<Step, Broken> {
@@ -162,31 +185,24 @@ impl Inbound {
         self.last.as_ref().is_some_and(|(_, process)| process.mailbox().len > CROWDED)
     }
 
-    /// The process of this number, if peers may address it.
-    fn target(&mut self, number: u64) -> Option<Arc<dyn Process>> {
-        if let Some((last, process)) = &self.last
-            && *last == number
-            && process.is_alive()
-        {
-            return Some(Arc::clone(process));
+    /// The process of this number.
+    fn target(&mut self, number: u64) -> Option<&Arc<dyn Process>> {
+        let known = self.last.as_ref().is_some_and(|(last, process)| *last == number && process.is_alive());
+        if !known {
+            self.last = self.link.net.node.process_by_number(number).map(|process| (number, process));
         }
-        let process = self.link.net.node.process_by_number(number)?;
-        self.last = Some((number, Arc::clone(&process)));
-        Some(process)
+        self.last.as_ref().map(|(_, process)| process)
     }
 
     fn call(&mut self, id: u64, behavior: u32, number: u64, budget: Duration, body: &[u8]) {
-        let Some(process) = self.target(number) else {
-            return self.link.fail(id, CallFailure::NoProc);
-        };
+        let deadline = *self.received.get_or_insert_with(Instant::now) + budget;
         let session: Arc<dyn Session> = Arc::<Link>::clone(&self.link);
-        process.remote_call(RemoteCall {
-            session: &session,
-            id,
-            behavior,
-            deadline: self.received + budget,
-            body,
-        });
+        match self.target(number) {
+            Some(process) => {
+                process.remote_call(Arc::clone(process), RemoteCall { session, id, behavior, deadline, body });
+            }
+            None => session.fail(id, CallFailure::NoProc),
+        }
     }
 
     fn cast(&mut self, behavior: u32, number: u64, body: &[u8]) {

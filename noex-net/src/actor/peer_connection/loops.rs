@@ -13,6 +13,8 @@ use crate::{
 
 /// How often a reader lets its arbiter run for a crowded mailbox before it reads on.
 const MAX_YIELDS: u32 = 64;
+/// Bytes read at once from which on a mailbox may be crowded by them.
+const FLOOD: usize = 16 * 1024;
 
 pub(super) async fn flush(link: Arc<Link>) {
     let error = Arc::clone(&link.outbox).flusher().await;
@@ -65,8 +67,9 @@ pub(super) async fn read(
             }
         }
         link.outbox.flush_after_turn().await;
+        inbound.count();
         // A flood waits in the socket, as far as that helps; the reader is never blocked by a full mailbox.
-        for _ in 0..MAX_YIELDS {
+        for _ in 0..if bytes < FLOOD { 0 } else { MAX_YIELDS } {
             if !inbound.crowded() {
                 break;
             }
@@ -87,10 +90,9 @@ async fn take(
     inbound: &mut Inbound,
 ) -> Result<Option<String>, String> {
     while let Some(mut frames) = batches.next().map_err(|error| error.to_string())? {
-        let received = actix_rt::time::Instant::now();
-        link.received(frames.len(), link.net.node.clock().at(received));
+        link.received(frames.len(), link.net.node.clock().coarse());
         loop {
-            match inbound.run(&mut frames, received).map_err(|error| error.to_string())? {
+            match inbound.run(&mut frames).map_err(|error| error.to_string())? {
                 Step::Done => break,
                 Step::End(reason) => return Ok(Some(reason)),
                 Step::FirstHeartbeat(heartbeat) => {

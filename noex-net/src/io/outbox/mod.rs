@@ -83,8 +83,10 @@ pub(crate) struct Outbox {
     header: usize,
     limit: usize,
     max_message: usize,
-    /// Bytes appended since the beginning, headers of batches included.
+    /// Bytes appended since the beginning, headers of batches included. Written with `open` locked.
     appended: AtomicU64,
+    /// The same of the urgent lane. Written with `urgent` locked.
+    appended_urgent: AtomicU64,
     high_water: AtomicUsize,
     written: AtomicU64,
     batches_sent: AtomicU64,
@@ -129,6 +131,7 @@ impl Outbox {
             limit,
             max_message,
             appended: AtomicU64::new(0),
+            appended_urgent: AtomicU64::new(0),
             high_water: AtomicUsize::new(0),
             written: AtomicU64::new(0),
             batches_sent: AtomicU64::new(0),
@@ -138,7 +141,7 @@ impl Outbox {
 
     /// Bytes that wait.
     pub(crate) fn queued(&self) -> usize {
-        let appended = self.appended.load(Ordering::Relaxed);
+        let appended = self.appended_total();
         usize::try_from(appended.saturating_sub(self.written.load(Ordering::Relaxed))).unwrap_or(usize::MAX)
     }
 
@@ -220,7 +223,7 @@ impl Outbox {
         head: impl FnOnce(u64) -> Head,
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), Refusal> {
-        let began = self.appended.load(Ordering::Relaxed);
+        let began = self.appended_total();
         let batch = self.writable(open);
         let at = batch.len();
         let mut rollback = Rollback { batch, at, armed: true };
@@ -262,8 +265,13 @@ impl Outbox {
         open.batches.back_mut().expect("there is an open batch")
     }
 
+    fn appended_total(&self) -> u64 {
+        self.appended.load(Ordering::Relaxed) + self.appended_urgent.load(Ordering::Relaxed)
+    }
+
+    /// Only with `open` locked: one writer at a time, so no read-modify-write is needed.
     fn grew(&self, by: usize) {
-        self.appended.fetch_add(u64::try_from(by).unwrap_or(0), Ordering::AcqRel);
+        grow(&self.appended, by);
     }
 
     /// Appends a short control frame that goes out before everything else. The order within the lane is kept.
@@ -286,7 +294,7 @@ impl Outbox {
                 return Err(encoded.err().map_or(Refusal::Overloaded(Overload::Outbox), Refusal::Encode));
             }
             frame::finish(&mut urgent, at);
-            self.grew(urgent.len() - before);
+            grow(&self.appended_urgent, urgent.len() - before);
         }
         self.schedule();
         Ok(())
@@ -294,7 +302,8 @@ impl Outbox {
 
     /// Makes sure that a flush comes.
     fn schedule(self: &Arc<Self>) {
-        if self.dirty.swap(true, Ordering::AcqRel) {
+        // Whoever sees it set was appended before the flush that clears it takes the lock, and is seen by that flush.
+        if self.dirty.load(Ordering::Acquire) || self.dirty.swap(true, Ordering::AcqRel) {
             return;
         }
         if std::thread::current().id() == self.home {
@@ -348,6 +357,11 @@ pub(crate) async fn turn() {
         std::task::Poll::Pending
     })
     .await;
+}
+
+fn grow(total: &AtomicU64, by: usize) {
+    let before = total.load(Ordering::Relaxed);
+    total.store(before + u64::try_from(by).unwrap_or(0), Ordering::Release);
 }
 
 /// Takes a half-written frame back, also when its `Serialize` panics.

@@ -1,0 +1,200 @@
+//! What a distributed supervisor does: placing and starting, watching, stopping, asking, reporting.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use noex_actors::{
+    AnyRef, Context, FencingToken, Generation, NameError, NodeId, Pid, Registration, SpawnError, StartError,
+};
+use noex_net::{Instance, NodeInfo};
+
+use super::{DistributedProcess, DistributedSupervisorEvent, Fact, Note, entropy};
+use crate::{
+    child_spec::chain,
+    distributed::DistributedChildSpec,
+    machine::{
+        Found, failover,
+        placement::Candidate,
+        supervision::{Failure, Input, Output, Report},
+    },
+};
+
+/// How long a node may take to say whether the holder of a name is one of our own.
+const SIBLINGS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How soon others see what changed.
+const PUBLISH_AFTER: Duration = Duration::from_millis(50);
+
+impl DistributedProcess {
+    pub(super) fn perform(&mut self, command: Output, cx: &mut Context<Self>) {
+        match command {
+            Output::Start { child, generation, excluded, .. } => self.start(child, generation, &excluded, cx),
+            Output::Watch { child, pid, .. } => self.watch(&child, &pid, cx),
+            Output::Stop { pid, how, .. } => self.instances.stop(&pid, how),
+            Output::Reply { request, answer } => self.answer(request, answer),
+            Output::Report(report) => self.report(report, cx),
+            Output::DoubtName => self.doubt(cx),
+            Output::Ready => {
+                let supervisor_id = self.identity.id.clone();
+                tracing::info!(supervisor = supervisor_id, "supervisor started");
+                let pid = cx.pid().clone();
+                self.desk.tell(DistributedSupervisorEvent::SupervisorStarted { supervisor_id, pid });
+                self.publish(cx);
+                if let Some(ready) = self.ready.take() {
+                    let _ = ready.send(Ok(()));
+                }
+            }
+            Output::End(ending) => self.end(ending, cx),
+        }
+    }
+
+    /// This node first, then the connected ones by id: up, staying, and knowing the behavior.
+    fn candidates(&self, behavior: &str, cx: &Context<Self>) -> Vec<NodeInfo> {
+        let cluster = &self.cluster;
+        let own = cluster.local_node_id();
+        let fits = |id: &NodeId| !cluster.is_draining(id) && cluster.peer_has_behavior(id, behavior);
+        let here = (!cx.node().is_stopping() && fits(own)).then(|| cluster.local_node_info());
+        let mut others = cluster.connected_nodes();
+        others.retain(|node| self.machine.is_up(&node.id) && fits(&node.id));
+        others.sort_by(|a, b| a.id.cmp(&b.id));
+        here.into_iter().chain(others).collect()
+    }
+
+    fn start(
+        &mut self,
+        child: String,
+        generation: Generation,
+        excluded: &BTreeSet<NodeId>,
+        cx: &mut Context<Self>,
+    ) {
+        let inlet = self.inlet.clone();
+        let Some(spec) = self.specs.get(&child).cloned() else {
+            debug_assert!(false, "every child has a specification");
+            return;
+        };
+        let nodes = self.candidates(&spec.behavior, cx);
+        let selector = spec.selector.as_ref().unwrap_or(&self.identity.selector).resolve(&nodes, &child);
+        let candidate = |node: &NodeInfo| Candidate { id: node.id.clone(), processes: node.process_count };
+        let candidates: Vec<_> = nodes.iter().map(candidate).collect();
+        let Some(node) = self.placement.choose(&selector, &candidates, excluded, entropy()) else {
+            return inlet.send(Fact::NoNode { child, generation });
+        };
+        let token = FencingToken::new(&self.identity.id, &child, generation);
+        tracing::debug!(supervisor = self.identity.id, child, %generation, %node, "starting a child");
+        let (cluster, parent) = (self.cluster.clone(), cx.pid().clone());
+        cx.task(async move {
+            let outcome = spawn(&cluster, &node, &spec, token).await;
+            if let Ok(any) = &outcome {
+                any.set_parent(&parent);
+            }
+            inlet.send(Fact::Started { child, generation, node, outcome });
+            Note::Facts
+        });
+    }
+
+    pub(super) fn started(
+        &mut self,
+        child: String,
+        generation: Generation,
+        node: NodeId,
+        outcome: Result<AnyRef, SpawnError>,
+        cx: &mut Context<Self>,
+    ) {
+        match outcome {
+            Ok(any) => {
+                let pid = any.pid().clone();
+                self.instances.keep(&child, any);
+                self.supervise(Input::StartSucceeded { child, generation, pid }, cx);
+            }
+            Err(error) => {
+                let gone = matches!(error, SpawnError::NoConnection(_) | SpawnError::ConnectionLost(_))
+                    || (error == SpawnError::Start(StartError::NotRunning) && node != *cx.node().id());
+                tracing::warn!(supervisor = self.identity.id, child, %node, %error, "a child did not start");
+                let mine = |spec: &DistributedChildSpec| spec.name.is_none();
+                let held = matches!(error, SpawnError::Start(StartError::Name(NameError::Taken { .. })))
+                    && self.specs.get(&child).is_some_and(mine);
+                let failure = if gone || held { Failure::NodeGone } else { Failure::Refused(chain(&error)) };
+                // Held by another instance of this very child: that one is looked for, then this one is tried again.
+                let node = (!held).then_some(node);
+                self.failures.insert(child.clone(), (generation, error));
+                self.supervise(Input::StartFailed { child, generation, node, failure }, cx);
+                if held {
+                    self.judge(failover::Input::RivalGone, cx);
+                }
+            }
+        }
+    }
+
+    pub(super) fn ask(&mut self, node: NodeId, query: u64, timeout: Duration, cx: &mut Context<Self>) {
+        let (cluster, id, inlet) = (self.cluster.clone(), self.identity.id.clone(), self.inlet.clone());
+        cx.task(async move {
+            let instance = |Instance { child, generation, pid, .. }| Found { child, generation, pid };
+            let found = match cluster.instances(&node, &id, timeout).await {
+                Ok(found) => Some(found.into_iter().map(instance).collect()),
+                Err(error) => {
+                    tracing::debug!(%node, %error, "a node did not tell its instances");
+                    None
+                }
+            };
+            inlet.send(Fact::Told { node, query, found });
+            Note::Facts
+        });
+    }
+
+    /// Watches an instance, its own or one that a node told of.
+    fn watch(&mut self, child: &str, pid: &Pid, cx: &mut Context<Self>) {
+        if self.instances.get(pid).is_none() {
+            let behavior = self.specs.get(child).map(|spec| spec.behavior.as_str());
+            self.instances.keep(child, cx.node().resolve_any(pid, behavior));
+        }
+        self.instances.watch(pid, cx);
+    }
+
+    fn report(&mut self, report: Report, cx: &mut Context<Self>) {
+        let totals = self.machine.supervision().totals();
+        let before = std::mem::replace(&mut self.counted, totals);
+        self.desk.count(totals.restarts - before.restarts, totals.failovers - before.failovers);
+        let selector = |child: &str| {
+            let own = self.specs.get(child).and_then(|spec| spec.selector.as_ref());
+            own.unwrap_or(&self.identity.selector).to_string()
+        };
+        let event = DistributedSupervisorEvent::of(&self.identity.id, report, selector);
+        tracing::debug!(supervisor = self.identity.id, kind = event.kind(), "supervisor event");
+        self.desk.tell(event);
+        if !std::mem::replace(&mut self.publishing, true) {
+            cx.send_after(PUBLISH_AFTER, Note::Publish);
+        }
+    }
+
+    /// Lets everybody on this node see the children as they are.
+    pub(super) fn publish(&self, cx: &Context<Self>) {
+        let view = self.view(cx);
+        self.desk.views.lock().insert(view.name.clone(), view);
+    }
+}
+
+/// Starts the instance on the node, under its global name.
+async fn spawn(
+    cluster: &noex_net::Cluster,
+    node: &NodeId,
+    spec: &DistributedChildSpec,
+    token: FencingToken,
+) -> Result<AnyRef, SpawnError> {
+    let name = spec.name.as_deref().unwrap_or(&spec.id);
+    let supervisor = token.supervisor.clone();
+    let options = spec.spawn_options().fencing_token(token);
+    let start = |options| cluster.spawn_named(node, &spec.behavior, spec.payload()).options(options);
+    let outcome = start(options.clone().name(name)).register(Registration::Global).await;
+    match outcome {
+        Err(SpawnError::Start(StartError::Name(NameError::Taken { name, holder })))
+            if spec.name.is_none() =>
+        {
+            let siblings = cluster.instances(holder.node_id(), &supervisor, SIBLINGS_TIMEOUT).await;
+            if siblings.is_ok_and(|siblings| siblings.iter().any(|sibling| sibling.pid == holder)) {
+                return Err(SpawnError::Start(StartError::Name(NameError::Taken { name, holder })));
+            }
+            tracing::warn!(child = spec.id, %holder, "a child has no global name: its id is taken by another process");
+            start(options).register(Registration::None).await
+        }
+        outcome => outcome,
+    }
+}

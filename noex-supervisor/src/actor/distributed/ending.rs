@@ -1,0 +1,183 @@
+//! How a distributed supervisor ends: stopped with its tree, over its limit, beaten to its name, or with its node.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use noex_actors::{AnyRef, Context, ExitReason, Pid};
+
+use super::{
+    Call, Cast, DistributedProcess, DistributedSupervisorEvent, Fact, Note, Reply, coordinator, failover,
+};
+use crate::{
+    child_spec::chain,
+    distributed::views::PREFIX,
+    error::StartSupervisorError,
+    info::SupervisorExit,
+    machine::supervision::{Child, Ending, Input},
+};
+
+/// What a supervisor exits with that lost its name to another.
+const NAME_LOST: &str = "name_lost";
+
+/// How long the winner of the name may take to say which children it has.
+const WINNER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long names may take to come from a node that came.
+const DOUBT_FOR: Duration = Duration::from_millis(500);
+
+/// How long a leaving node waits for its children to be elsewhere.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl DistributedProcess {
+    pub(super) fn end(&mut self, ending: Ending, cx: &mut Context<Self>) {
+        let mut failed = None;
+        let exit = match ending {
+            Ending::Stopped(reason) => SupervisorExit::Stopped(reason),
+            Ending::MaxRestartsExceeded => {
+                let limit = self.identity.settings.intensity;
+                SupervisorExit::MaxRestartsExceeded { max_restarts: limit.max_restarts, within: limit.within }
+            }
+            Ending::StartFailed { child, generation, failure } => {
+                let source = self.why(&child, generation, failure).into_error(cx.pid());
+                let error = StartSupervisorError::Child { id: child, source };
+                let exit = SupervisorExit::StartFailed(ExitReason::error(chain(&error)));
+                failed = Some(error);
+                exit
+            }
+        };
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(Err(failed.unwrap_or(StartSupervisorError::NotRunning)));
+        }
+        cx.stop(exit.reason());
+        self.finish(exit);
+        if let Some(Ok(heir)) = self.heir.take().map(|heir| heir.typed::<Self>()) {
+            let _ = heir.cast(Cast::RivalGone);
+        }
+    }
+
+    /// Tells the end to everybody, once.
+    pub(super) fn finish(&mut self, exit: SupervisorExit) {
+        if self.exit.is_some() {
+            return;
+        }
+        let supervisor_id = self.identity.id.clone();
+        tracing::info!(supervisor = supervisor_id, reason = %exit, "supervisor stopped");
+        self.exit = Some(exit.clone());
+        self.desk.ended(&supervisor_id, exit.clone());
+        let own = self.cluster.local_node_id();
+        let mut views = self.desk.views.lock();
+        if views.get(&supervisor_id).is_some_and(|view| view.owner == *own) {
+            views.remove(&supervisor_id);
+        }
+        drop(views);
+        for waiter in self.waiters.drain(..) {
+            waiter.reply(Reply::Exit(exit.clone().into()));
+        }
+        self.desk.tell(DistributedSupervisorEvent::SupervisorStopped { supervisor_id, reason: exit });
+    }
+
+    /// There are instances that only another supervisor of this name can have started. The registry knows whether it
+    /// lives; a node that just came may not have told its names yet.
+    pub(super) fn doubt(&mut self, cx: &mut Context<Self>) {
+        match self.rival(cx) {
+            Some(rival) => self.name_lost(&rival, cx),
+            None if self.doubting => {}
+            None => {
+                self.doubting = true;
+                cx.send_after(DOUBT_FOR, Note::Doubt);
+            }
+        }
+    }
+
+    /// Nobody else turned up: what was found has no other supervisor.
+    pub(super) fn settle_doubt(&mut self, cx: &mut Context<Self>) {
+        self.doubting = false;
+        match self.rival(cx) {
+            Some(rival) => self.name_lost(&rival, cx),
+            None if self.yielding => {}
+            None => {
+                self.judge(failover::Input::DoubtSettled, cx);
+            }
+        }
+    }
+
+    fn rival(&self, cx: &Context<Self>) -> Option<Pid> {
+        let holder = self.cluster.global().pid(&format!("{PREFIX}{}", self.identity.id));
+        holder.filter(|holder| holder != cx.pid())
+    }
+
+    /// Another supervisor has the name: asks it which children it has.
+    pub(super) fn name_lost(&mut self, winner: &Pid, cx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.yielding, true) {
+            return;
+        }
+        self.supervise(Input::Superseded, cx);
+        tracing::warn!(supervisor = self.identity.id, %winner, "another supervisor has the name");
+        let winner = cx.node().resolve::<Self>(winner);
+        let inlet = self.inlet.clone();
+        cx.task(async move {
+            let map = |reply| match reply {
+                Reply::View(view) => Some(view),
+                _ => None,
+            };
+            let view = winner.call_map(Call::View, map).timeout(WINNER_TIMEOUT).await.ok();
+            let children = view.map(|view| view.children.into_iter().map(|child| child.id).collect());
+            inlet.send(Fact::Winner { winner: winner.erase(), children });
+            Note::Facts
+        });
+    }
+
+    /// Leaves to the winner what it has, stops the rest. Not knowing what it has, leaves all.
+    pub(super) fn yield_to(&mut self, winner: AnyRef, children: Option<Vec<String>>, cx: &mut Context<Self>) {
+        self.heir = Some(winner);
+        let all = || self.machine.supervision().children().map(|child| child.rule.id.clone()).collect();
+        let keep: BTreeSet<String> = children.map_or_else(all, |children| children.into_iter().collect());
+        self.supervise(Input::HandedOver { keep, reason: ExitReason::error(NAME_LOST) }, cx);
+    }
+
+    /// Stops the tree, or, when its node leaves the cluster, moves what runs here and leaves the rest running for the
+    /// next supervisor of this name.
+    pub(super) async fn last_words(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
+        self.instances.begin_last();
+        if cx.node().is_stopping() && !self.stop_tree && self.exit.is_none() {
+            self.hand_over(reason, cx).await;
+        }
+        self.supervise(Input::StopRequested { reason: reason.clone() }, cx);
+        while self.exit.is_none() {
+            self.next(cx).await;
+        }
+    }
+
+    async fn hand_over(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
+        let own = cx.node().id().clone();
+        self.step(coordinator::Input::Draining(own.clone()), cx);
+        let deadline = cx.node().now().plus(HANDOVER_TIMEOUT);
+        let elsewhere = |child: &Child| child.pid().is_some_and(|pid| *pid.node_id() != own);
+        let is_here = |child: &Child| child.pid().is_some_and(|pid| *pid.node_id() == own);
+        loop {
+            let supervision = self.machine.supervision();
+            let busy = supervision.is_starting() || supervision.children().any(is_here);
+            let left = deadline.since(cx.node().now());
+            if !busy || left.is_zero() || self.exit.is_some() {
+                break;
+            }
+            let _ = actix_rt::time::timeout(left, self.next(cx)).await;
+        }
+        let supervision = self.machine.supervision();
+        let keep = supervision.children().filter(|child| elsewhere(child));
+        let keep = keep.map(|child| child.rule.id.clone()).collect();
+        self.supervise(Input::HandedOver { keep, reason: reason.clone() }, cx);
+    }
+
+    /// The next fact, the next end of an instance, or the alarm: what the mailbox would have brought.
+    async fn next(&mut self, cx: &mut Context<Self>) {
+        let now = cx.node().now();
+        let due = self.machine.deadline().map(|at| at.since(now));
+        tokio::select! {
+            Some(fact) = self.facts.recv() => self.fact(fact, cx),
+            down = self.instances.next_down() => self.down(&down, cx),
+            () = actix_rt::time::sleep(due.unwrap_or_default()), if due.is_some() => {
+                self.step(coordinator::Input::DeadlineReached, cx);
+            }
+        }
+    }
+}

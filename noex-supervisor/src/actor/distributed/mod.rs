@@ -1,0 +1,373 @@
+//! The process of a distributed supervisor: performs what the coordinator commands.
+//!
+//! Facts from outside (ends of starts, answers of nodes, events of the cluster) go through one queue, which the process
+//! reads while it serves its mailbox and goes on reading while it terminates.
+
+mod effects;
+mod ending;
+pub(crate) mod messages;
+mod requests;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use noex_actors::{
+    AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, NodeId, Notifier, RawRef,
+    RemoteBehavior, SpawnError, TimerRef,
+};
+use noex_net::{Cluster, ClusterEvent, DialError, OnConflict};
+use tokio::sync::{mpsc, oneshot};
+
+use self::messages::{Call, Cast, ChildFailure, Reply};
+use super::{entropy, instances::Instances};
+use crate::{
+    distributed::{
+        DistributedChildSpec, DistributedSupervisorEvent, DistributedSupervisorStats, NodeSelector,
+        builder::Listeners, desk::Desk, views::PREFIX,
+    },
+    error::StartSupervisorError,
+    info::SupervisorExit,
+    machine::{
+        Found,
+        coordinator::{self, Coordinator, Output},
+        failover::{self, Failover},
+        placement::Placement,
+        supervision::{self, Settings, Supervision, Totals},
+    },
+    options::Strategy,
+};
+
+/// What does not change.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    pub(crate) strategy: Strategy,
+    pub(crate) selector: NodeSelector,
+    pub(crate) settings: Settings,
+    pub(crate) started: Monotonic,
+}
+
+/// What the process is made of.
+#[derive(Debug)]
+pub(crate) struct Args {
+    pub(crate) identity: Identity,
+    pub(crate) children: Vec<DistributedChildSpec>,
+    pub(crate) listeners: Listeners,
+    /// Told when all were started, or why not.
+    pub(crate) ready: oneshot::Sender<Result<(), StartSupervisorError>>,
+}
+
+/// What the process tells itself.
+#[derive(Debug)]
+pub(crate) enum Note {
+    Begin,
+    /// There is something in the queue of facts.
+    Facts,
+    Alarm,
+    /// Time to look again who has the name.
+    Doubt,
+    /// Time to let others see the children as they are.
+    Publish,
+}
+
+/// What comes from outside.
+#[derive(Debug)]
+enum Fact {
+    Started {
+        child: String,
+        generation: Generation,
+        node: NodeId,
+        outcome: Result<AnyRef, SpawnError>,
+    },
+    NoNode {
+        child: String,
+        generation: Generation,
+    },
+    Told {
+        node: NodeId,
+        query: u64,
+        found: Option<Vec<Found>>,
+    },
+    Cluster(ClusterEvent),
+    /// Children of the supervisor that won the name, if it could be asked.
+    Winner {
+        winner: AnyRef,
+        children: Option<Vec<String>>,
+    },
+}
+
+/// Facts on their way to the process.
+#[derive(Clone, Debug)]
+struct Inlet {
+    facts: mpsc::UnboundedSender<Fact>,
+    notifier: Notifier<Note>,
+}
+
+impl Inlet {
+    fn send(&self, fact: Fact) {
+        match self.facts.send(fact) {
+            Ok(()) => drop(self.notifier.notify(Note::Facts)),
+            // The supervisor ended meanwhile: nobody would know of this instance.
+            Err(mpsc::error::SendError(Fact::Started { outcome: Ok(any), .. })) => any.kill(),
+            Err(_ended) => {}
+        }
+    }
+}
+
+enum Request {
+    Start { caller: Caller<Reply>, child: String },
+    Terminate { caller: Caller<Reply>, child: String },
+}
+
+/// The process.
+pub(crate) struct DistributedProcess {
+    identity: Identity,
+    cluster: Cluster,
+    desk: Arc<Desk>,
+    machine: Coordinator,
+    placement: Placement,
+    specs: BTreeMap<String, DistributedChildSpec>,
+    instances: Instances,
+    requests: BTreeMap<u64, Request>,
+    next_request: u64,
+    waiters: Vec<Caller<Reply>>,
+    ready: Option<oneshot::Sender<Result<(), StartSupervisorError>>>,
+    /// The last failure of each child's start, for whoever asked for it.
+    failures: BTreeMap<String, (Generation, SpawnError)>,
+    facts: mpsc::UnboundedReceiver<Fact>,
+    inlet: Inlet,
+    alarm: Option<(Monotonic, TimerRef)>,
+    publishing: bool,
+    counted: Totals,
+    exit: Option<SupervisorExit>,
+    stop_tree: bool,
+    doubting: bool,
+    yielding: bool,
+    /// Who is to look after what this one left.
+    heir: Option<AnyRef>,
+}
+
+impl RemoteBehavior for DistributedProcess {
+    const NAME: &'static str = "noex.distributed_supervisor";
+}
+
+impl Behavior for DistributedProcess {
+    /// Number of what waits for it on its node: it cannot be started from elsewhere.
+    type Args = u64;
+    type Call = Call;
+    type Reply = Reply;
+    type Cast = Cast;
+    type Info = Note;
+    type Client = RawRef<Self>;
+
+    async fn init(ticket: u64, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+        let cluster =
+            Cluster::of(cx.node()).ok_or_else(|| ExitReason::error("this node is not clustered"))?;
+        let desk = Desk::of(cx.node());
+        let args = desk.collect(ticket);
+        let Args { identity, children, listeners, ready } =
+            args.ok_or_else(|| ExitReason::error("a supervisor is started with its builder"))?;
+        let registered = format!("{PREFIX}{}", identity.id);
+        if let Err(error) = cluster.global().register_with(&registered, cx.pid(), OnConflict::NotifyLoser) {
+            let text = ExitReason::error(&error);
+            let _ = ready.send(Err(StartSupervisorError::Name(error)));
+            return Err(text);
+        }
+        desk.started(&identity.id);
+        listeners.subscribe(&desk.hub_of(&identity.id));
+        let rules = children.iter().map(|spec| spec.rule(&identity.selector));
+        let supervision = Supervision::new(identity.settings, rules);
+        let config = cluster.config();
+        let failover = Failover::new(config.heartbeat_interval(), config.heartbeat_miss_threshold());
+        let (sender, facts) = mpsc::unbounded_channel();
+        cx.continue_with(Note::Begin);
+        Ok(Self {
+            identity,
+            cluster,
+            desk,
+            machine: Coordinator::new(supervision, failover),
+            placement: Placement::default(),
+            specs: children.into_iter().map(|spec| (spec.id.clone(), spec)).collect(),
+            instances: Instances::default(),
+            requests: BTreeMap::new(),
+            next_request: 0,
+            waiters: Vec::new(),
+            ready: Some(ready),
+            failures: BTreeMap::new(),
+            facts,
+            inlet: Inlet { facts: sender, notifier: cx.notifier() },
+            alarm: None,
+            publishing: false,
+            counted: Totals::default(),
+            exit: None,
+            stop_tree: false,
+            doubting: false,
+            yielding: false,
+            heir: None,
+        })
+    }
+
+    async fn handle_call(&mut self, call: Call, from: Caller<Reply>, cx: &mut Context<Self>) {
+        self.serve(call, from, cx);
+    }
+
+    async fn handle_cast(&mut self, cast: Cast, cx: &mut Context<Self>) {
+        match cast {
+            Cast::StopTree => self.stop_tree = true,
+            Cast::RivalGone => self.judge(failover::Input::RivalGone, cx),
+        }
+    }
+
+    async fn handle_info(&mut self, info: Info<Note>, cx: &mut Context<Self>) {
+        match info {
+            Info::Down(down) => self.down(&down, cx),
+            Info::NameLost { winner, .. } => self.name_lost(&winner, cx),
+            Info::User(Note::Begin) => self.begin(cx),
+            Info::User(Note::Facts) => {
+                while let Ok(fact) = self.facts.try_recv() {
+                    self.fact(fact, cx);
+                }
+            }
+            Info::User(Note::Alarm) => {
+                self.alarm = None;
+                self.step(coordinator::Input::DeadlineReached, cx);
+            }
+            Info::User(Note::Doubt) => self.settle_doubt(cx),
+            Info::User(Note::Publish) => {
+                self.publishing = false;
+                self.publish(cx);
+            }
+            other => tracing::debug!(kind = other.kind(), "unexpected info dropped"),
+        }
+    }
+
+    async fn terminate(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
+        self.last_words(reason, cx).await;
+    }
+}
+
+impl DistributedProcess {
+    /// Listens to the cluster, then asks every node what an earlier supervisor of this name left.
+    fn begin(&mut self, cx: &mut Context<Self>) {
+        let (mut events, inlet) = (self.cluster.events(), self.inlet.clone());
+        cx.task(async move {
+            while let Some(event) = events.recv().await {
+                inlet.send(Fact::Cluster(event));
+            }
+            Note::Facts
+        });
+        let own = (cx.node().id().clone(), cx.node().incarnation());
+        let others = self.cluster.connected_nodes().into_iter().map(|node| (node.id, node.incarnation));
+        let nodes = std::iter::once(own).chain(others).collect();
+        self.judge(failover::Input::Started { nodes }, cx);
+    }
+
+    fn fact(&mut self, fact: Fact, cx: &mut Context<Self>) {
+        match fact {
+            Fact::Started { child, generation, node, outcome } => {
+                self.started(child, generation, node, outcome, cx);
+            }
+            Fact::NoNode { child, generation } => {
+                let failure = supervision::Failure::NoNode;
+                self.supervise(
+                    supervision::Input::StartFailed { child, generation, node: None, failure },
+                    cx,
+                );
+            }
+            Fact::Told { node, query, found } => {
+                self.judge(failover::Input::Answered { node, query, found }, cx);
+            }
+            Fact::Cluster(event) => self.cluster_event(event, cx),
+            Fact::Winner { winner, children } => self.yield_to(winner, children, cx),
+        }
+    }
+
+    fn cluster_event(&mut self, event: ClusterEvent, cx: &mut Context<Self>) {
+        match event {
+            ClusterEvent::NodeUp(node) => {
+                let (node, incarnation) = (node.id, node.incarnation);
+                self.judge(failover::Input::NodeUp { node, incarnation }, cx);
+            }
+            ClusterEvent::NodeDown { node, incarnation, reason } => {
+                self.placement.forget(&node);
+                self.judge(failover::Input::NodeDown { node, incarnation, reason }, cx);
+            }
+            ClusterEvent::NodeDraining(node) => self.step(coordinator::Input::Draining(node), cx),
+            ClusterEvent::DialFailed { node: Some(node), reason: DialError::ConnectionRefused, .. } => {
+                self.judge(failover::Input::DialRefused { node }, cx);
+            }
+            _ => return,
+        }
+        self.forget_the_lost();
+    }
+
+    fn down(&mut self, down: &noex_actors::Down, cx: &mut Context<Self>) {
+        // Out of reach is not gone: the handle is kept until the failover has decided.
+        let child = match down.reason {
+            ExitReason::NoConnection => self.instances.out_of_reach(down),
+            _ => self.instances.down(down),
+        };
+        if let Some(child) = child {
+            // The announcement of a leaving node comes before the ends of its processes, but by a longer way.
+            let node = down.pid.node_id();
+            if self.cluster.is_draining(node) {
+                self.step(coordinator::Input::Draining(node.clone()), cx);
+            }
+            let (pid, reason) = (down.pid.clone(), down.reason.clone());
+            self.supervise(supervision::Input::ChildExited { child, pid, reason }, cx);
+        }
+    }
+
+    fn supervise(&mut self, input: supervision::Input, cx: &mut Context<Self>) {
+        self.step(coordinator::Input::Child(input), cx);
+    }
+
+    fn judge(&mut self, input: failover::Input, cx: &mut Context<Self>) {
+        self.step(coordinator::Input::Node(input), cx);
+    }
+
+    fn step(&mut self, input: coordinator::Input, cx: &mut Context<Self>) {
+        let mut commands = VecDeque::new();
+        self.machine.handle(input, cx.node().now(), entropy(), &mut commands);
+        for command in commands {
+            match command {
+                Output::Child(command) => self.perform(command, cx),
+                Output::Query { node, query, timeout } => self.ask(node, query, timeout, cx),
+            }
+        }
+        self.rearm(cx);
+    }
+
+    fn rearm(&mut self, cx: &mut Context<Self>) {
+        let due = self.machine.deadline();
+        if self.alarm.as_ref().map(|(at, _)| *at) == due {
+            return;
+        }
+        if let Some((_, timer)) = self.alarm.take() {
+            timer.cancel();
+        }
+        self.alarm = due.map(|at| (at, cx.send_after(at.since(cx.node().now()), Note::Alarm)));
+    }
+
+    /// Handles of instances that nothing is decided about any more.
+    fn forget_the_lost(&mut self) {
+        let known = self.machine.supervision().instances();
+        self.instances.retain(|pid| known.contains(pid));
+    }
+}
+
+impl Drop for DistributedProcess {
+    /// Killed, or broken: its children run on and wait for the next supervisor of this name.
+    fn drop(&mut self) {
+        self.finish(SupervisorExit::Stopped(ExitReason::Killed));
+    }
+}
+
+impl std::fmt::Debug for DistributedProcess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DistributedProcess").field("id", &self.identity.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,331 @@
+//! The process of a local supervisor: performs what the supervision machine commands.
+
+mod requests;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use noex_actors::{
+    __private::Hub, AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, RawRef,
+    StartError, TimerRef,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{entropy, instances::Instances};
+use crate::{
+    child_spec::{ChildSpec, chain},
+    error::{ChildError, StartSupervisorError},
+    event::SupervisorEvent,
+    info::{ChildInfo, SupervisorExit, SupervisorStats},
+    machine::supervision::{Ending, Failure, Input, Output, Settings, Supervision},
+    options::Strategy,
+};
+
+/// What the handle and the process share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    pub(crate) strategy: Strategy,
+    pub(crate) hub: Hub<SupervisorEvent>,
+    pub(crate) exit: OnceLock<SupervisorExit>,
+    pub(crate) started: Monotonic,
+}
+
+/// What the process is made of.
+#[derive(Debug)]
+pub(crate) struct Args {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) settings: Settings,
+    pub(crate) children: Vec<ChildSpec>,
+    /// Told when all were started, or why not.
+    pub(crate) ready: oneshot::Sender<Result<(), StartSupervisorError>>,
+}
+
+/// Requests of the handle.
+#[derive(Debug)]
+pub(crate) enum Call {
+    StartChild(ChildSpec),
+    TerminateChild(String),
+    RestartChild(String),
+    Instance(String),
+    Children,
+    Stats,
+}
+
+/// Their answers.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Instance(Result<AnyRef, ChildError>),
+    Removed(Result<(), ChildError>),
+    Children(Vec<ChildInfo>),
+    Stats(Box<SupervisorStats>),
+}
+
+/// What the process tells itself.
+#[derive(Debug)]
+pub(crate) enum Note {
+    Begin,
+    /// There is something in the queue of facts.
+    Facts,
+    Alarm,
+}
+
+/// The end of a start.
+#[derive(Debug)]
+struct Started {
+    child: String,
+    generation: Generation,
+    outcome: Result<AnyRef, StartError>,
+}
+
+enum Request {
+    Start { caller: Caller<Reply>, child: String },
+    Terminate { caller: Caller<Reply>, child: String },
+}
+
+/// The process.
+pub(crate) struct SupervisorProcess {
+    shared: Arc<Shared>,
+    machine: Supervision,
+    specs: BTreeMap<String, ChildSpec>,
+    instances: Instances,
+    requests: BTreeMap<u64, Request>,
+    next_request: u64,
+    ready: Option<oneshot::Sender<Result<(), StartSupervisorError>>>,
+    /// The last failure of each child's start, for whoever asked for it.
+    failures: BTreeMap<String, (Generation, StartError)>,
+    facts: (mpsc::UnboundedSender<Started>, mpsc::UnboundedReceiver<Started>),
+    alarm: Option<(Monotonic, TimerRef)>,
+    settings: Settings,
+}
+
+impl Behavior for SupervisorProcess {
+    type Args = Args;
+    type Call = Call;
+    type Reply = Reply;
+    type Cast = ();
+    type Info = Note;
+    type Client = RawRef<Self>;
+
+    async fn init(args: Args, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+        let Args { shared, settings, children, ready } = args;
+        let machine = Supervision::new(settings, children.iter().map(ChildSpec::rule));
+        cx.continue_with(Note::Begin);
+        Ok(Self {
+            shared,
+            machine,
+            specs: children.into_iter().map(|spec| (spec.id.clone(), spec)).collect(),
+            instances: Instances::default(),
+            requests: BTreeMap::new(),
+            next_request: 0,
+            ready: Some(ready),
+            failures: BTreeMap::new(),
+            facts: mpsc::unbounded_channel(),
+            alarm: None,
+            settings,
+        })
+    }
+
+    async fn handle_call(&mut self, call: Call, from: Caller<Reply>, cx: &mut Context<Self>) {
+        match call {
+            Call::StartChild(spec) => self.add(spec, from, cx),
+            Call::TerminateChild(child) => {
+                let request = self.request(Request::Terminate { caller: from, child: child.clone() });
+                self.step(Input::TerminateRequested { request, child }, cx);
+            }
+            Call::RestartChild(child) => {
+                let request = self.request(Request::Start { caller: from, child: child.clone() });
+                self.step(Input::RestartRequested { request, child }, cx);
+            }
+            Call::Instance(child) => from.reply(Reply::Instance(self.instance(&child))),
+            Call::Children => from.reply(Reply::Children(self.children(cx))),
+            Call::Stats => from.reply(Reply::Stats(Box::new(self.stats(cx)))),
+        }
+    }
+
+    async fn handle_cast(&mut self, (): (), _: &mut Context<Self>) {}
+
+    async fn handle_info(&mut self, info: Info<Note>, cx: &mut Context<Self>) {
+        match info {
+            Info::Down(down) => {
+                if let Some(child) = self.instances.down(&down) {
+                    self.step(Input::ChildExited { child, pid: down.pid, reason: down.reason }, cx);
+                }
+            }
+            Info::User(Note::Begin) => self.step(Input::Begun { found: Vec::new() }, cx),
+            Info::User(Note::Facts) => {
+                while let Ok(started) = self.facts.1.try_recv() {
+                    self.started(started, cx);
+                }
+            }
+            Info::User(Note::Alarm) => {
+                self.alarm = None;
+                self.step(Input::DeadlineReached, cx);
+            }
+            other => tracing::debug!(kind = other.kind(), "unexpected info dropped"),
+        }
+    }
+
+    async fn terminate(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
+        self.instances.begin_last();
+        self.step(Input::StopRequested { reason: reason.clone() }, cx);
+        while self.shared.exit.get().is_none() {
+            let now = cx.node().now();
+            let due = self.machine.deadline().map(|at| at.since(now));
+            tokio::select! {
+                Some(started) = self.facts.1.recv() => self.started(started, cx),
+                down = self.instances.next_down() => {
+                    if let Some(child) = self.instances.down(&down) {
+                        self.step(Input::ChildExited { child, pid: down.pid, reason: down.reason }, cx);
+                    }
+                }
+                () = actix_rt::time::sleep(due.unwrap_or_default()), if due.is_some() => {
+                    self.step(Input::DeadlineReached, cx);
+                }
+            }
+        }
+        // Whoever waits for the end finds every event told.
+        let _ = actix_rt::time::timeout(Duration::from_secs(1), self.shared.hub.close()).await;
+    }
+}
+
+impl SupervisorProcess {
+    fn step(&mut self, input: Input, cx: &mut Context<Self>) {
+        let mut commands = VecDeque::new();
+        self.machine.handle(input, cx.node().now(), entropy(), &mut commands);
+        for command in commands {
+            self.perform(command, cx);
+        }
+        self.rearm(cx);
+    }
+
+    fn rearm(&mut self, cx: &mut Context<Self>) {
+        let due = self.machine.deadline();
+        if self.alarm.as_ref().map(|(at, _)| *at) == due {
+            return;
+        }
+        if let Some((_, timer)) = self.alarm.take() {
+            timer.cancel();
+        }
+        self.alarm = due.map(|at| (at, cx.send_after(at.since(cx.node().now()), Note::Alarm)));
+    }
+
+    fn perform(&mut self, command: Output, cx: &mut Context<Self>) {
+        match command {
+            Output::Start { child, generation, .. } => self.start(child, generation, cx),
+            Output::Watch { pid, .. } => self.instances.watch(&pid, cx),
+            Output::Stop { pid, how, .. } => self.instances.stop(&pid, how),
+            Output::Reply { request, answer } => self.answer(request, answer, cx),
+            Output::Report(report) => {
+                if let Some(event) = SupervisorEvent::of(&self.shared.id, report) {
+                    self.shared.hub.emit(event);
+                }
+            }
+            Output::Ready => {
+                let supervisor_id = self.shared.id.clone();
+                self.shared
+                    .hub
+                    .emit(SupervisorEvent::SupervisorStarted { supervisor_id, pid: cx.pid().clone() });
+                if let Some(ready) = self.ready.take() {
+                    let _ = ready.send(Ok(()));
+                }
+            }
+            // No instance comes from elsewhere here.
+            Output::DoubtName => {}
+            Output::End(ending) => self.end(ending, cx),
+        }
+    }
+
+    fn start(&mut self, child: String, generation: Generation, cx: &mut Context<Self>) {
+        let Some(spec) = self.specs.get(&child) else {
+            debug_assert!(false, "every child has a specification");
+            return;
+        };
+        let start = spec.begin(cx.node().clone());
+        let (facts, parent) = (self.facts.0.clone(), cx.pid().clone());
+        cx.task(async move {
+            let outcome = start.await;
+            if let Ok(any) = &outcome {
+                any.set_parent(&parent);
+            }
+            if let Err(lost) = facts.send(Started { child, generation, outcome }) {
+                // The supervisor ended meanwhile.
+                if let Ok(any) = lost.0.outcome {
+                    any.kill();
+                }
+            }
+            Note::Facts
+        });
+    }
+
+    fn started(&mut self, started: Started, cx: &mut Context<Self>) {
+        let Started { child, generation, outcome } = started;
+        match outcome {
+            Ok(any) => {
+                let pid = any.pid().clone();
+                self.instances.keep(&child, any);
+                self.step(Input::StartSucceeded { child, generation, pid }, cx);
+            }
+            Err(error) => {
+                let failure = Failure::Refused(chain(&error));
+                self.failures.insert(child.clone(), (generation, error));
+                self.step(Input::StartFailed { child, generation, node: None, failure }, cx);
+            }
+        }
+    }
+
+    fn end(&mut self, ending: Ending, cx: &mut Context<Self>) {
+        let mut failed = None;
+        let exit = match ending {
+            Ending::Stopped(reason) => SupervisorExit::Stopped(reason),
+            Ending::MaxRestartsExceeded => SupervisorExit::MaxRestartsExceeded {
+                max_restarts: self.settings.intensity.max_restarts,
+                within: self.settings.intensity.within,
+            },
+            Ending::StartFailed { child, generation, failure } => {
+                let source = self.why(&child, generation, failure, cx);
+                let error = StartSupervisorError::Child { id: child, source };
+                let exit = SupervisorExit::StartFailed(ExitReason::error(chain(&error)));
+                failed = Some(error);
+                exit
+            }
+        };
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(Err(failed.unwrap_or(StartSupervisorError::NotRunning)));
+        }
+        cx.stop(exit.reason());
+        self.finish(exit);
+    }
+
+    fn finish(&mut self, exit: SupervisorExit) {
+        if self.shared.exit.set(exit.clone()).is_ok() {
+            let supervisor_id = self.shared.id.clone();
+            tracing::info!(supervisor = supervisor_id, reason = %exit, "supervisor stopped");
+            self.shared.hub.emit(SupervisorEvent::SupervisorStopped { supervisor_id, reason: exit });
+        }
+    }
+}
+
+impl Drop for SupervisorProcess {
+    /// Killed, or broken: children do not outlive their supervisor.
+    fn drop(&mut self) {
+        self.instances.kill_all();
+        while let Ok(Started { outcome, .. }) = self.facts.1.try_recv() {
+            if let Ok(any) = outcome {
+                any.kill();
+            }
+        }
+        self.finish(SupervisorExit::Stopped(ExitReason::Killed));
+        drop(self.shared.hub.close());
+    }
+}
+
+impl std::fmt::Debug for SupervisorProcess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SupervisorProcess").field("id", &self.shared.id).finish_non_exhaustive()
+    }
+}

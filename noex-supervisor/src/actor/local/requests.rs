@@ -1,0 +1,126 @@
+//! Requests to a local supervisor and their answers.
+
+use noex_actors::{
+    AnyRef, CallError, Caller, Context, Delivery, ExitReason, Generation, SpawnError, StartError,
+};
+
+use super::{Reply, Request, SupervisorProcess};
+use crate::{
+    child_spec::ChildSpec,
+    error::{ChildError, SpecError},
+    info::{ChildInfo, ChildState, SupervisorStats},
+    machine::supervision::{Answer, Child, Failure, Input},
+};
+
+impl SupervisorProcess {
+    pub(super) fn add(&mut self, spec: ChildSpec, caller: Caller<Reply>, cx: &mut Context<Self>) {
+        let child = spec.id.clone();
+        if let Err(error) = spec.check() {
+            return caller.reply(Reply::Instance(Err(error.into())));
+        }
+        if self.machine.child(&child).is_some() {
+            return caller.reply(Reply::Instance(Err(SpecError::DuplicateChild(child).into())));
+        }
+        let rule = spec.rule();
+        self.specs.insert(child.clone(), spec);
+        let request = self.request(Request::Start { caller, child });
+        self.step(Input::AddRequested { request, rule }, cx);
+    }
+
+    pub(super) fn request(&mut self, request: Request) -> u64 {
+        let number = self.next_request;
+        self.next_request += 1;
+        self.requests.insert(number, request);
+        number
+    }
+
+    pub(super) fn answer(&mut self, request: u64, answer: Answer, cx: &Context<Self>) {
+        match self.requests.remove(&request) {
+            Some(Request::Start { caller, child }) => {
+                let outcome = match answer {
+                    Answer::Started { pid } => match self.instances.get(&pid) {
+                        Some(any) => Ok(any.clone()),
+                        None => Err(ChildError::Unreachable(CallError::NoProc(pid))),
+                    },
+                    Answer::Failed { generation, failure } => Err(self.why(&child, generation, failure, cx)),
+                    Answer::Duplicate => Err(SpecError::DuplicateChild(child).into()),
+                    Answer::NotFound | Answer::Removed => Err(ChildError::NotFound(child)),
+                };
+                caller.reply(Reply::Instance(outcome));
+            }
+            Some(Request::Terminate { caller, child }) => {
+                let outcome = match answer {
+                    Answer::NotFound => Err(ChildError::NotFound(child)),
+                    Answer::Removed | Answer::Started { .. } | Answer::Failed { .. } | Answer::Duplicate => {
+                        Ok(())
+                    }
+                };
+                caller.reply(Reply::Removed(outcome));
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn why(
+        &mut self,
+        child: &str,
+        generation: Generation,
+        failure: Failure,
+        cx: &Context<Self>,
+    ) -> ChildError {
+        let child_id = child.to_owned();
+        match (failure, self.failures.remove(child)) {
+            (Failure::GivenUp, _) => ChildError::Unreachable(CallError::Exited {
+                pid: cx.pid().clone(),
+                reason: ExitReason::Shutdown,
+                delivery: Delivery::Unknown,
+            }),
+            (_, Some((failed, error))) if failed == generation => {
+                ChildError::Spawn { child_id, source: SpawnError::Start(error) }
+            }
+            (failure, _) => {
+                let text = match failure {
+                    Failure::Refused(text) => text,
+                    Failure::NoNode | Failure::NodeGone | Failure::GivenUp => "no node".to_owned(),
+                };
+                ChildError::Spawn { child_id, source: StartError::Init(ExitReason::Error(text)).into() }
+            }
+        }
+    }
+
+    pub(super) fn instance(&self, id: &str) -> Result<AnyRef, ChildError> {
+        let child = self.machine.child(id).ok_or_else(|| ChildError::NotFound(id.to_owned()))?;
+        let any = child.pid().and_then(|pid| self.instances.get(pid));
+        let state = ChildState::of(child);
+        any.cloned().ok_or_else(|| ChildError::NotRunning { child_id: id.to_owned(), state })
+    }
+
+    pub(super) fn children(&self, cx: &Context<Self>) -> Vec<ChildInfo> {
+        let info = |child: &Child| ChildInfo {
+            id: child.rule.id.clone(),
+            pid: child.pid().cloned(),
+            behavior: self.specs.get(&child.rule.id).map(|spec| spec.behavior.clone()).unwrap_or_default(),
+            node_id: child.pid().map(|pid| pid.node_id().clone()),
+            generation: child.generation,
+            state: ChildState::of(child),
+            restart_count: child.restarts,
+            started_at: child.started_at.map(|at| cx.node().clock().wall(at)),
+            restart: child.rule.restart,
+            shutdown: child.rule.shutdown,
+        };
+        self.machine.children().map(info).collect()
+    }
+
+    pub(super) fn stats(&self, cx: &Context<Self>) -> SupervisorStats {
+        let (shared, clock) = (&self.shared, cx.node().clock());
+        SupervisorStats {
+            id: shared.id.clone(),
+            name: shared.name.clone(),
+            strategy: shared.strategy,
+            child_count: self.machine.child_count(),
+            total_restarts: self.machine.totals().restarts,
+            started_at: clock.wall(shared.started),
+            uptime: clock.now().since(shared.started),
+        }
+    }
+}

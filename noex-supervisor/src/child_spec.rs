@@ -1,0 +1,158 @@
+//! Children of a local supervisor: how each is started, restarted and stopped.
+
+use std::{fmt, sync::Arc};
+
+use futures_util::future::{FutureExt, LocalBoxFuture};
+use noex_actors::{AnyRef, Behavior, ExitReason, NameError, Node, SpawnOptions, StartError};
+
+use crate::{
+    error::{SpecError, StartSupervisorError},
+    machine::supervision::Rule,
+    options::{Restart, Shutdown},
+    supervisor::SupervisorBuilder,
+};
+
+type Start =
+    Arc<dyn Fn(Node, SpawnOptions) -> LocalBoxFuture<'static, Result<AnyRef, StartError>> + Send + Sync>;
+
+/// A child of a [`Supervisor`](crate::Supervisor). Clones share the way it is started.
+#[derive(Clone)]
+#[must_use]
+pub struct ChildSpec {
+    pub(crate) id: String,
+    pub(crate) behavior: String,
+    pub(crate) restart: Restart,
+    pub(crate) shutdown: Shutdown,
+    options: SpawnOptions,
+    start: Start,
+}
+
+impl ChildSpec {
+    /// A process of behavior `B`; every instance gets a clone of `args`.
+    pub fn new<B: Behavior>(id: impl Into<String>, args: B::Args) -> Self
+    where
+        B::Args: Clone + Sync,
+    {
+        let start: Start = Arc::new(move |node: Node, options| {
+            let args = args.clone();
+            async move { Ok(node.spawn::<B>(args).options(options).await?.erase()) }.boxed_local()
+        });
+        let behavior = std::any::type_name::<B>();
+        let short = behavior.rsplit("::").next().unwrap_or(behavior);
+        Self { behavior: short.to_owned(), options: B::spawn_options(), ..Self::of(id, start) }
+    }
+
+    /// A supervisor of its own: a tree. Shutdown: [`Shutdown::Infinity`].
+    pub fn supervisor(id: impl Into<String>, sub: SupervisorBuilder) -> Self {
+        let start: Start = Arc::new(move |node, _| {
+            let sub = sub.clone();
+            async move {
+                match sub.start(&node).await {
+                    Ok(supervisor) => Ok(supervisor.erase()),
+                    Err(StartSupervisorError::NotRunning) => Err(StartError::NotRunning),
+                    Err(StartSupervisorError::Name(error)) => Err(StartError::Name(error)),
+                    Err(error) => Err(StartError::Init(ExitReason::error(chain(&error)))),
+                }
+            }
+            .boxed_local()
+        });
+        let behavior = "supervisor".to_owned();
+        Self { behavior, shutdown: Shutdown::Infinity, ..Self::of(id, start) }
+    }
+
+    /// Anything else: `start` is called for every instance, on the supervisor's arbiter.
+    ///
+    /// The process must be a new one each time; the supervisor stops it, and stops what it started if the supervisor is
+    /// stopped meanwhile. [`options`](Self::options) have no effect on it.
+    pub fn with<F, Fut>(id: impl Into<String>, start: F) -> Self
+    where
+        F: Fn(Node) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<AnyRef, StartError>> + 'static,
+    {
+        Self::of(id, Arc::new(move |node, _| start(node).boxed_local()))
+    }
+
+    fn of(id: impl Into<String>, start: Start) -> Self {
+        Self {
+            id: id.into(),
+            behavior: String::new(),
+            restart: Restart::default(),
+            shutdown: Shutdown::default(),
+            options: SpawnOptions::new(),
+            start,
+        }
+    }
+
+    /// When it is restarted. Default: [`Restart::Permanent`].
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// How it is stopped. Default: asked, and killed after 5 s.
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
+    /// How it is spawned: name, placement, mailbox, time for `init`.
+    pub fn options(mut self, options: SpawnOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), SpecError> {
+        check_id(&self.id)
+    }
+
+    pub(crate) fn rule(&self) -> Rule {
+        Rule { id: self.id.clone(), restart: self.restart, shutdown: self.shutdown, pinned: false }
+    }
+
+    pub(crate) fn begin(&self, node: Node) -> LocalBoxFuture<'static, Result<AnyRef, StartError>> {
+        (self.start)(node, self.options.clone())
+    }
+}
+
+impl fmt::Debug for ChildSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildSpec")
+            .field("id", &self.id)
+            .field("behavior", &self.behavior)
+            .field("restart", &self.restart)
+            .field("shutdown", &self.shutdown)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ids are names: a distributed child is registered under its id.
+pub(crate) fn check_id(id: &str) -> Result<(), SpecError> {
+    match noex_actors::__private::check_process_name(id) {
+        Err(NameError::Invalid { name, reason }) => Err(SpecError::InvalidId { id: name, reason }),
+        _ => Ok(()),
+    }
+}
+
+/// Ids are valid and each is there once.
+pub(crate) fn check_ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> Result<(), SpecError> {
+    let mut seen = std::collections::BTreeSet::new();
+    for id in ids {
+        check_id(id)?;
+        if !seen.insert(id) {
+            return Err(SpecError::DuplicateChild(id.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,230 @@
+//! Configures and starts a distributed supervisor.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use noex_actors::{__private::Hub, Clock, Monotonic, NameError, StartError};
+use noex_net::{Cluster, ClusterStatus};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::{
+    desk::Desk,
+    event::DistributedSupervisorEvent,
+    handle::DistributedSupervisor,
+    spec::{DistributedChildSpec, NodeSelector, PartitionPolicy},
+};
+use crate::{
+    actor::distributed::{Args, DistributedProcess, Identity},
+    child_spec::{check_id, check_ids},
+    error::{StartSupervisorError, Unsupported},
+    machine::supervision::{Scope, Settings},
+    options::{Backoff, RestartIntensity, Strategy},
+    supervisor::next_id,
+};
+
+type Listener = Arc<Mutex<dyn FnMut(&DistributedSupervisorEvent) + Send>>;
+
+/// Closures that hear every event of one supervisor.
+pub(crate) struct Listeners(Vec<Listener>);
+
+impl Listeners {
+    pub(crate) fn subscribe(self, hub: &Hub<DistributedSupervisorEvent>) {
+        for listener in self.0 {
+            hub.on(move |event| (listener.lock())(event)).detach();
+        }
+    }
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listeners({})", self.0.len())
+    }
+}
+
+/// Configures a [`DistributedSupervisor`]. Clones share closures.
+#[derive(Clone)]
+#[must_use]
+pub struct DistributedSupervisorBuilder {
+    name: Option<String>,
+    strategy: Strategy,
+    selector: NodeSelector,
+    children: Vec<DistributedChildSpec>,
+    intensity: RestartIntensity,
+    backoff: Backoff,
+    restart_rate: u32,
+    listeners: Vec<Listener>,
+}
+
+impl Default for DistributedSupervisorBuilder {
+    fn default() -> Self {
+        Self {
+            name: None,
+            strategy: Strategy::default(),
+            selector: NodeSelector::default(),
+            children: Vec::new(),
+            intensity: RestartIntensity::default(),
+            backoff: Backoff::default(),
+            restart_rate: 100,
+            listeners: Vec::new(),
+        }
+    }
+}
+
+impl DistributedSupervisorBuilder {
+    /// A name in the whole cluster, which is also its id. One supervisor at a time has it; the next one of that name
+    /// adopts the children that are alive.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Whom the end of a child concerns. Only [`Strategy::OneForOne`], the default, is supported yet.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// Where children start that say nothing of their own. Default: [`NodeSelector::LocalFirst`].
+    pub fn node_selector(mut self, selector: impl Into<NodeSelector>) -> Self {
+        self.selector = selector.into();
+        self
+    }
+
+    /// One more child, started after those before it.
+    pub fn child(mut self, child: DistributedChildSpec) -> Self {
+        self.children.push(child);
+        self
+    }
+
+    /// Several more children, in this order.
+    pub fn children(mut self, children: impl IntoIterator<Item = DistributedChildSpec>) -> Self {
+        self.children.extend(children);
+        self
+    }
+
+    /// It ends with the restart after `max_restarts` within `within`. Default: 3 in 5 s. The loss of a node is one
+    /// restart, however many children it had.
+    pub fn restart_intensity(mut self, max_restarts: u32, within: Duration) -> Self {
+        self.intensity = RestartIntensity { max_restarts, within };
+        self
+    }
+
+    /// How long it waits before it tries a failed start again.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// How many children of a lost node are started per second. Default: 100. At least 1.
+    pub fn restart_rate(mut self, per_second: u32) -> Self {
+        self.restart_rate = per_second.max(1);
+        self
+    }
+
+    /// What it does while a part of the cluster is out of reach.
+    pub fn partition_policy(self, policy: PartitionPolicy) -> Self {
+        match policy {
+            PartitionPolicy::Failover => self,
+        }
+    }
+
+    /// Calls `f` with every event of this supervisor from the start on: in order, off its stack; must not block.
+    pub fn on_event(mut self, f: impl FnMut(&DistributedSupervisorEvent) + Send + 'static) -> Self {
+        self.listeners.push(Arc::new(Mutex::new(f)));
+        self
+    }
+
+    /// Starts the supervisor on this node and its children, in order; returns when all were started, adopted or wait for
+    /// their node. Nodes that are not connected by then get children later, through failover only.
+    ///
+    /// # Errors
+    /// [`StartSupervisorError`]; what had started is stopped again. [`StartSupervisorError::AlreadyRunning`] carries
+    /// the supervisor that has the name.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, the supervisor may still come.
+    pub async fn start(self, cluster: &Cluster) -> Result<DistributedSupervisor, StartSupervisorError> {
+        if self.strategy != Strategy::OneForOne {
+            return Err(StartSupervisorError::Unsupported(Unsupported::Strategy(self.strategy)));
+        }
+        if let Some(name) = &self.name {
+            check_id(name)?;
+        }
+        check_ids(self.children.iter().map(|child| child.id.as_str()))?;
+        for child in &self.children {
+            child.check()?;
+        }
+        if cluster.status() != ClusterStatus::Running {
+            return Err(StartSupervisorError::NotRunning);
+        }
+        let id = self.name.clone().unwrap_or_else(|| next_id(cluster));
+        if let Some(running) = DistributedSupervisor::whereis(cluster, &id) {
+            return Err(StartSupervisorError::AlreadyRunning(running));
+        }
+        // The same behavior again changes nothing; another one of that name has no business there.
+        let registered = cluster.behaviors().register::<DistributedProcess>();
+        registered.map_err(|_taken| StartSupervisorError::NotRunning)?;
+        let desk = Desk::of(cluster);
+        let (tell, mut ready) = oneshot::channel();
+        let ticket = desk.deposit(self.args(id.clone(), cluster.now(), tell));
+        let spawned = cluster.spawn::<DistributedProcess>(ticket).await;
+        let handle = |process| DistributedSupervisor::new(process, &id, cluster);
+        match spawned {
+            Ok(process) => match ready.await {
+                Ok(Ok(())) => Ok(handle(process)),
+                Ok(Err(error)) => {
+                    process.monitor().await;
+                    Err(error)
+                }
+                Err(_closed) => Err(StartSupervisorError::NotRunning),
+            },
+            Err(StartError::Init(_)) => Err(match ready.try_recv() {
+                Ok(Err(StartSupervisorError::Name(NameError::Taken { holder, .. }))) => {
+                    StartSupervisorError::AlreadyRunning(handle(cluster.resolve(&holder)))
+                }
+                Ok(Err(error)) => error,
+                Ok(Ok(())) | Err(_) => StartSupervisorError::NotRunning,
+            }),
+            Err(_) => {
+                drop(desk.collect(ticket));
+                Err(StartSupervisorError::NotRunning)
+            }
+        }
+    }
+
+    fn args(
+        self,
+        id: String,
+        started: Monotonic,
+        ready: oneshot::Sender<Result<(), StartSupervisorError>>,
+    ) -> Args {
+        let settings = Settings {
+            intensity: self.intensity,
+            backoff: self.backoff,
+            pace: Duration::from_secs(1) / self.restart_rate,
+            scope: Scope::Cluster,
+            unix_seconds: Clock::unix_seconds(),
+        };
+        let identity = Identity {
+            id,
+            name: self.name,
+            strategy: self.strategy,
+            selector: self.selector,
+            settings,
+            started,
+        };
+        Args { identity, children: self.children, listeners: Listeners(self.listeners), ready }
+    }
+}
+
+impl fmt::Debug for DistributedSupervisorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DistributedSupervisorBuilder")
+            .field("name", &self.name)
+            .field("strategy", &self.strategy)
+            .field("selector", &self.selector)
+            .field("children", &self.children)
+            .field("intensity", &self.intensity)
+            .finish_non_exhaustive()
+    }
+}

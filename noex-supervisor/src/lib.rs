@@ -1,0 +1,97 @@
+//! Supervision trees of noex, on one node and across nodes.
+//!
+//! | Room | What it does |
+//! |---|---|
+//! | [`Supervisor`], [`ChildSpec`] | keeps processes of one node alive; supervisors nest |
+//! | [`DistributedSupervisor`], [`DistributedChildSpec`], [`NodeSelector`] | keeps processes alive across a cluster, each exactly once |
+//! | [`Restart`], [`Shutdown`], [`RestartIntensity`], [`Backoff`] | when and how |
+//! | [`SupervisorEvent`], [`DistributedSupervisorEvent`], [`ChildInfo`] | what happened, and what is |
+//! | `machine/` | decides: facts and time in, commands out |
+//! | `actor/` | performs: one process around each machine |
+//!
+//! ```
+//! use noex_actors::{ExitReason, Node, behavior};
+//! use noex_supervisor::{ChildSpec, Restart, Supervisor};
+//!
+//! struct Counter(i64);
+//!
+//! #[behavior]
+//! impl Counter {
+//!     #[init]
+//!     fn new(start: i64) -> Result<Self, ExitReason> {
+//!         Ok(Counter(start))
+//!     }
+//!     #[call]
+//!     fn add(&mut self, n: i64) -> i64 {
+//!         self.0 += n;
+//!         self.0
+//!     }
+//! }
+//!
+//! # #[actix_rt::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Node::start().await?;
+//! let sup = Supervisor::builder()
+//!     .child(ChildSpec::new::<Counter>("counter", 40).restart(Restart::Transient))
+//!     .start(&node)
+//!     .await?;
+//! assert_eq!(sup.child::<Counter>("counter").await?.add(2).await?, 42);
+//! sup.stop().await?;
+//! # node.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Across a cluster the same, with children that every node knows by name:
+//!
+//! ```
+//! # use noex_actors::{ExitReason, behavior};
+//! use noex_net::{Cluster, ClusterConfig};
+//! use noex_supervisor::{DistributedChildSpec, DistributedSupervisor, NodeSelector};
+//! # struct Counter(i64);
+//! # #[behavior(name = "counter")]
+//! # impl Counter {
+//! #     #[init]
+//! #     fn new(start: i64) -> Result<Self, ExitReason> { Ok(Counter(start)) }
+//! #     #[call]
+//! #     fn add(&mut self, n: i64) -> i64 { self.0 += n; self.0 }
+//! # }
+//!
+//! # #[actix_rt::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = ClusterConfig::test("supervisor").build()?;
+//! let cluster = Cluster::builder(config).behavior::<Counter>().start().await?;
+//! let sup = DistributedSupervisor::builder()
+//!     .name("workers")
+//!     .node_selector(NodeSelector::RoundRobin)
+//!     .children((1..=3).map(|n| DistributedChildSpec::new::<Counter>(format!("counter-{n}"), 0)))
+//!     .start(&cluster)
+//!     .await?;
+//! assert_eq!(cluster.global().via::<Counter>("counter-2").add(2).await?, 2);
+//! sup.stop().await?;
+//! # cluster.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod actor;
+mod child_spec;
+mod distributed;
+mod error;
+mod event;
+mod info;
+mod machine;
+mod options;
+mod supervisor;
+
+pub use child_spec::ChildSpec;
+pub use distributed::{
+    DistributedChildSpec, DistributedSupervisor, DistributedSupervisorBuilder, DistributedSupervisorEvent,
+    DistributedSupervisorStats, NodeSelector, OrphanPolicy, PartitionPolicy, SelectNode, SupervisorTotals,
+    SupervisorView,
+};
+pub use error::{ChildError, SpecError, StartSupervisorError, Unsupported};
+pub use event::SupervisorEvent;
+pub use info::{ChildInfo, ChildState, SupervisorExit, SupervisorStats};
+pub use options::{Backoff, Restart, RestartIntensity, Shutdown, Strategy};
+pub use supervisor::{Supervisor, SupervisorBuilder};

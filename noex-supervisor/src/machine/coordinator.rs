@@ -1,0 +1,126 @@
+//! Supervision and failover as one machine: what a distributed supervisor runs on.
+//!
+//! It decides nothing of its own. Facts about nodes go through the failover, whose verdicts become facts for the
+//! supervision; a start that succeeded on a node which is no longer there is a start that failed.
+
+use std::collections::VecDeque;
+
+use noex_actors::{Monotonic, NodeId};
+
+use super::{
+    failover::{self, Failover},
+    supervision::{self, Supervision},
+};
+
+/// Facts.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    Child(supervision::Input),
+    Node(failover::Input),
+    /// A node said that it is about to leave.
+    Draining(NodeId),
+    DeadlineReached,
+}
+
+/// Commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    Child(supervision::Output),
+    /// Ask the node for the instances of this supervisor.
+    Query {
+        node: NodeId,
+        query: u64,
+        timeout: std::time::Duration,
+    },
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    supervision: Supervision,
+    failover: Failover,
+}
+
+impl Coordinator {
+    pub(crate) fn new(supervision: Supervision, failover: Failover) -> Self {
+        Self { supervision, failover }
+    }
+
+    /// Takes a fact.
+    pub(crate) fn handle(&mut self, input: Input, now: Monotonic, entropy: u64, out: &mut VecDeque<Output>) {
+        match input {
+            Input::Child(supervision::Input::StartSucceeded { child, generation, pid }) => {
+                let (node, incarnation) = (pid.node_id().clone(), pid.incarnation());
+                let fact = if self.failover.is_present(&node, incarnation) {
+                    supervision::Input::StartSucceeded { child, generation, pid }
+                } else {
+                    Supervision::late_start(child, generation, &pid)
+                };
+                self.supervise(fact, now, entropy, out);
+                if self.failover.is_suspect(&node) {
+                    self.supervise(supervision::Input::NodeSuspected { node }, now, entropy, out);
+                }
+            }
+            Input::Child(input) => self.supervise(input, now, entropy, out),
+            Input::Node(input) => self.judge(input, now, entropy, out),
+            Input::Draining(node) => {
+                self.supervise(supervision::Input::NodeDraining { node }, now, entropy, out);
+            }
+            Input::DeadlineReached => {
+                self.judge(failover::Input::DeadlineReached, now, entropy, out);
+                self.supervise(supervision::Input::DeadlineReached, now, entropy, out);
+            }
+        }
+    }
+
+    /// When [`Input::DeadlineReached`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Monotonic> {
+        self.supervision.deadline().into_iter().chain(self.failover.deadline()).min()
+    }
+
+    /// The children and totals.
+    pub(crate) fn supervision(&self) -> &Supervision {
+        &self.supervision
+    }
+
+    /// Whether children can be started on the node.
+    pub(crate) fn is_up(&self, node: &NodeId) -> bool {
+        self.failover.is_up(node)
+    }
+
+    fn supervise(
+        &mut self,
+        input: supervision::Input,
+        now: Monotonic,
+        entropy: u64,
+        out: &mut VecDeque<Output>,
+    ) {
+        let mut commands = VecDeque::new();
+        self.supervision.handle(input, now, entropy, &mut commands);
+        out.extend(commands.into_iter().map(Output::Child));
+    }
+
+    fn judge(&mut self, input: failover::Input, now: Monotonic, entropy: u64, out: &mut VecDeque<Output>) {
+        let mut verdicts = VecDeque::new();
+        self.failover.handle(input, now, &mut verdicts);
+        for verdict in verdicts {
+            let fact = match verdict {
+                failover::Output::Query { node, query, timeout } => {
+                    out.push_back(Output::Query { node, query, timeout });
+                    continue;
+                }
+                failover::Output::Adopt { found } => supervision::Input::Begun { found },
+                failover::Output::Suspect { node } => supervision::Input::NodeSuspected { node },
+                failover::Output::Lost { node, loss } => supervision::Input::NodeLost { node, loss },
+                failover::Output::Told { node, purpose, found } => {
+                    supervision::Input::InstancesTold { node, purpose, found }
+                }
+                failover::Output::Available => supervision::Input::NodeAvailable,
+            };
+            self.supervise(fact, now, entropy, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod sim;

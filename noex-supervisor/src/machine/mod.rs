@@ -1,0 +1,28 @@
+//! The deciding half of supervision: facts and `now` in, commands out. No clock, no I/O.
+//!
+//! | Room | Decides |
+//! |---|---|
+//! | `supervision` | the child table: what is started, stopped, restarted, and when all of it ends |
+//! | `failover` | whether a lost connection means lost children, and which nodes are asked for their instances |
+//! | `coordinator` | nothing of its own: the two above as one machine, for distributed supervisors |
+//! | `placement` | on which node a child starts |
+//! | `intensity`, `policy`, `backoff`, `generation` | one rule each |
+
+pub(crate) mod backoff;
+pub(crate) mod coordinator;
+pub(crate) mod failover;
+pub(crate) mod generation;
+pub(crate) mod intensity;
+pub(crate) mod placement;
+pub(crate) mod policy;
+pub(crate) mod supervision;
+
+use noex_actors::{Generation, Pid};
+
+/// A living instance that a node told of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Found {
+    pub(crate) child: String,
+    pub(crate) generation: Generation,
+    pub(crate) pid: Pid,
+}

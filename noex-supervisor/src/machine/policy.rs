@@ -1,0 +1,75 @@
+//! Restart policy: decides whether a child that ended is started again, and how a stop begins.
+
+use std::time::Duration;
+
+use noex_actors::{ExitReason, Monotonic};
+
+use crate::options::{Restart, Shutdown};
+
+/// What becomes of a child that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Restart,
+    Remove,
+}
+
+/// After the end of a child. Reasons beyond `normal` and `shutdown` are abnormal.
+pub(crate) fn after_exit(restart: Restart, reason: &ExitReason) -> Verdict {
+    match restart {
+        Restart::Permanent => Verdict::Restart,
+        Restart::Transient if reason.is_abnormal() => Verdict::Restart,
+        Restart::Transient | Restart::Temporary => Verdict::Remove,
+    }
+}
+
+/// After the loss of a child's node, or when that node leaves.
+pub(crate) fn after_node_loss(restart: Restart) -> Verdict {
+    match restart {
+        Restart::Permanent | Restart::Transient => Verdict::Restart,
+        Restart::Temporary => Verdict::Remove,
+    }
+}
+
+/// How an instance is told to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Asked, with reason `shutdown`.
+    Ask,
+    /// Killed.
+    Kill,
+}
+
+/// First step of a stop that begins at `now`, and when the kill follows.
+pub(crate) fn first_step(shutdown: Shutdown, now: Monotonic) -> (Stop, Option<Monotonic>) {
+    match shutdown {
+        Shutdown::BrutalKill => (Stop::Kill, None),
+        Shutdown::Timeout(after) => (Stop::Ask, Some(now.plus(after))),
+        Shutdown::Infinity => (Stop::Ask, None),
+    }
+}
+
+/// How long a duplicate may take to stop before it is killed: shorter than any detection time.
+pub(crate) const DUPLICATE_GRACE: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restart_type_and_reason_decide() {
+        let error = ExitReason::Error("x".into());
+        for (restart, reason, verdict) in [
+            (Restart::Permanent, &ExitReason::Normal, Verdict::Restart),
+            (Restart::Permanent, &error, Verdict::Restart),
+            (Restart::Transient, &ExitReason::Normal, Verdict::Remove),
+            (Restart::Transient, &ExitReason::Shutdown, Verdict::Remove),
+            (Restart::Transient, &ExitReason::Killed, Verdict::Restart),
+            (Restart::Transient, &error, Verdict::Restart),
+            (Restart::Temporary, &error, Verdict::Remove),
+        ] {
+            assert_eq!(after_exit(restart, reason), verdict, "{restart} {reason}");
+        }
+        assert_eq!(after_node_loss(Restart::Transient), Verdict::Restart);
+        assert_eq!(after_node_loss(Restart::Temporary), Verdict::Remove);
+    }
+}

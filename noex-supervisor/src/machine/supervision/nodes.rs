@@ -1,0 +1,154 @@
+//! What becomes of children whose node is suspected, lost, back, or leaving.
+
+use std::collections::BTreeSet;
+
+use noex_actors::{ExitReason, Monotonic, NodeId, Pid};
+
+use super::{
+    Ending, Found, Loss, Output, Outputs, Purpose, Report, Stray, Supervision,
+    children::{Child, State, Then, Why},
+};
+use crate::machine::{
+    intensity::Allowance,
+    policy::{Verdict, after_node_loss},
+};
+
+fn lives_on(child: &Child, node: &NodeId) -> bool {
+    child.pid().is_some_and(|pid| pid.node_id() == node)
+}
+
+impl Supervision {
+    pub(super) fn suspect(&mut self, node: &NodeId) {
+        for child in self.children.iter_mut().filter(|child| lives_on(child, node)) {
+            child.confirmed = false;
+        }
+    }
+
+    /// The node is lost with all that ran there.
+    pub(super) fn node_lost(&mut self, node: &NodeId, loss: Loss, now: Monotonic, out: &mut Outputs) {
+        self.draining.remove(node);
+        self.strays.retain(|pid, _| pid.node_id() != node);
+        let lost = self.children.ids(|child| lives_on(child, node));
+        self.lose(node, &lost, loss, now, out);
+    }
+
+    /// These children of that node are lost: one round, whatever their number.
+    fn lose(&mut self, node: &NodeId, lost: &[String], loss: Loss, now: Monotonic, out: &mut Outputs) {
+        let mut affected = Vec::new();
+        for id in lost {
+            match self.children.get(id).map(|child| &child.state) {
+                Some(State::Stopping { .. }) => self.stopped(id, ExitReason::NoConnection, out),
+                Some(State::Running { .. }) => affected.push(id.clone()),
+                Some(State::Fresh | State::Starting | State::Waiting { .. } | State::Pending) | None => {}
+            }
+        }
+        if affected.is_empty() {
+            return;
+        }
+        if loss == Loss::Crash {
+            self.totals.failovers += 1;
+            let (node, affected) = (node.clone(), affected.clone());
+            out.push_back(Output::Report(Report::NodeFailure { node, affected }));
+        }
+        let mut to_restart = Vec::new();
+        for id in affected {
+            let Some(child) = self.children.get_mut(&id) else { continue };
+            let verdict = after_node_loss(child.rule.restart);
+            child.state = State::Pending;
+            child.may_live = child.generation;
+            if verdict == Verdict::Restart {
+                to_restart.push(id);
+            } else {
+                self.remove(&id, Some(ExitReason::NoConnection), out);
+            }
+        }
+        if to_restart.is_empty() || !self.is_in_charge() {
+            return;
+        }
+        if loss == Loss::Crash && self.intensity.count(now) == Allowance::Exceeded {
+            for id in to_restart.iter().rev() {
+                self.remove(id, Some(ExitReason::NoConnection), out);
+            }
+            return self.begin_end(Ending::MaxRestartsExceeded, now, out);
+        }
+        let round = (loss == Loss::Crash).then(|| self.new_round());
+        for id in to_restart {
+            let why = match loss {
+                Loss::Crash => Why::NodeLoss { from: node.clone() },
+                Loss::Goodbye => Why::Leaving { from: node.clone() },
+            };
+            if let Some(child) = self.children.get_mut(&id) {
+                child.excluded.insert(node.clone());
+            }
+            self.plan(&id, why, round);
+            self.start_in_turn(&id, now, out);
+        }
+    }
+
+    /// Starts it in its turn: one per pace.
+    fn start_in_turn(&mut self, id: &str, now: Monotonic, out: &mut Outputs) {
+        let slot = self.next_slot.max(now);
+        self.next_slot = slot.plus(self.settings.pace);
+        if slot <= now {
+            self.start(id, out);
+        } else if let Some(child) = self.children.get_mut(id) {
+            child.state = State::Waiting { until: slot };
+        }
+    }
+
+    /// A node came, or came to have more behaviors: whoever waits for one tries again.
+    pub(super) fn node_available(&mut self, now: Monotonic, out: &mut Outputs) {
+        self.arrivals += 1;
+        if !self.is_in_charge() {
+            return;
+        }
+        for id in self.children.ids(|child| child.state == State::Pending) {
+            self.start_in_turn(&id, now, out);
+        }
+    }
+
+    /// The node is leaving: what runs there moves, the old instance stopped before the new one is started.
+    pub(super) fn drain(&mut self, node: NodeId, now: Monotonic, out: &mut Outputs) {
+        self.draining.insert(node.clone());
+        if !self.is_in_charge() {
+            return;
+        }
+        let moves = |child: &Child| {
+            matches!(child.state, State::Running { .. })
+                && lives_on(child, &node)
+                && !child.rule.pinned
+                && after_node_loss(child.rule.restart) == Verdict::Restart
+        };
+        for id in self.children.ids(moves) {
+            self.stop_child(&id, Then::Migrate { from: node.clone() }, now, out);
+        }
+    }
+
+    /// A node told which instances of this supervisor are alive on it.
+    pub(super) fn told(
+        &mut self,
+        node: &NodeId,
+        purpose: Purpose,
+        found: Vec<Found>,
+        now: Monotonic,
+        out: &mut Outputs,
+    ) {
+        let alive: BTreeSet<Pid> = found.iter().map(|instance| instance.pid.clone()).collect();
+        for instance in found {
+            self.meet(instance, now, out);
+        }
+        if purpose == Purpose::Reconcile {
+            return;
+        }
+        let gone = |pid: &Pid| pid.node_id() == node && !alive.contains(pid);
+        let stopped: Vec<Pid> = self.strays.keys().filter(|pid| gone(pid)).cloned().collect();
+        for pid in stopped {
+            if let Some(Stray { child, generation, .. }) = self.strays.remove(&pid) {
+                let node = node.clone();
+                out.push_back(Output::Report(Report::DuplicateStopped { child, node, generation }));
+            }
+        }
+        let missing = self.children.ids(|child| !child.confirmed && child.pid().is_some_and(gone));
+        self.lose(node, &missing, Loss::Crash, now, out);
+    }
+}

@@ -1,0 +1,383 @@
+//! Distributed supervisors over nodes that are processes of the operating system: killed, stopped and continued.
+//!
+//! The test program starts itself again as a node: `node_main` is that node's main function. A node prints the instances
+//! that live on it whenever it is asked with a line on its standard input.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    process::{Child as OsProcess, ChildStdin, Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use noex_actors::{ExitReason, NodeDownReason, behavior};
+use noex_net::{Cluster, ClusterConfig, ClusterEvent};
+use noex_supervisor::{
+    ChildInfo, ChildState, DistributedChildSpec, DistributedSupervisor, DistributedSupervisorEvent as Event,
+    NodeSelector, StartSupervisorError, SupervisorView,
+};
+
+struct Counter(i64);
+
+#[behavior(name = "counter")]
+impl Counter {
+    #[init]
+    fn new(start: i64) -> Result<Self, ExitReason> {
+        Ok(Counter(start))
+    }
+    #[call]
+    fn add(&mut self, n: i64) -> i64 {
+        self.0 += n;
+        self.0
+    }
+}
+
+const CHILDREN: usize = 12;
+const SECRET: &str = "a secret for the tests";
+
+fn builder() -> noex_supervisor::DistributedSupervisorBuilder {
+    DistributedSupervisor::builder()
+        .name("workers")
+        .node_selector(NodeSelector::RoundRobin)
+        .children((1..=CHILDREN).map(|n| DistributedChildSpec::new::<Counter>(format!("counter-{n}"), 0)))
+}
+
+async fn start(name: &str, seed: Option<&str>) -> Cluster {
+    let mut config = ClusterConfig::test(name).secret(SECRET);
+    if let Some(seed) = seed {
+        config = config.seed(seed);
+    }
+    Cluster::builder(config.build().unwrap()).behavior::<Counter>().arbiters(1).start().await.unwrap()
+}
+
+/// The main function of a node; nothing when the tests are run.
+#[test]
+fn node_main() {
+    let Ok(name) = std::env::var("TEST_NODE") else { return };
+    let seed = std::env::var("TEST_SEED").ok();
+    let standby = std::env::var("TEST_STANDBY").ok().map(|nodes| nodes.parse().unwrap());
+    actix_rt::System::new().block_on(async move {
+        let cluster = start(&name, seed.as_deref()).await;
+        println!("\nid {}", cluster.local_node_id());
+        let asked = cluster.clone();
+        std::thread::spawn(move || {
+            for line in std::io::stdin().lines() {
+                let Ok(line) = line else { break };
+                let of =
+                    |p: &noex_actors::SupervisedProcess| format!("{}={}", p.token.child, p.token.generation);
+                let alive: Vec<_> = asked.supervised().iter().map(of).collect();
+                println!("\nalive {line} {}", alive.join(","));
+            }
+            std::process::exit(0);
+        });
+        if let Some(nodes) = standby {
+            cluster.wait_for_nodes(nodes).await.unwrap();
+            loop {
+                match builder().start(&cluster).await {
+                    Ok(sup) => drop(sup.wait().await),
+                    Err(StartSupervisorError::AlreadyRunning(_)) => {}
+                    Err(error) => println!("\nerror {error}"),
+                }
+                actix_rt::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        std::future::pending::<()>().await;
+    });
+}
+
+/// One node in a process of its own. Killed when dropped.
+struct Node {
+    process: OsProcess,
+    input: ChildStdin,
+    output: mpsc::Receiver<String>,
+    id: String,
+    questions: u32,
+}
+
+impl Node {
+    /// With `standby`, it starts the supervisor when so many nodes are connected and nobody else has.
+    fn start(name: &str, seed: &str, standby: Option<usize>) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "node_main", "--nocapture"]).env("TEST_NODE", name).env("TEST_SEED", seed);
+        if let Some(nodes) = standby {
+            command.env("TEST_STANDBY", nodes.to_string());
+        }
+        let mut process =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let (input, stdout) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+        let (lines, output) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if lines.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut node = Self { process, input, output, id: String::new(), questions: 0 };
+        node.id = node.line("id ", Duration::from_secs(20)).expect("the node starts");
+        node
+    }
+
+    fn line(&self, prefix: &str, timeout: Duration) -> Option<String> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.output.recv_timeout(left).ok()?;
+            if let Some(rest) = line.strip_prefix(prefix) {
+                return Some(rest.to_owned());
+            }
+        }
+    }
+
+    /// Instances alive on it, child by child with the generation.
+    fn alive(&mut self) -> Vec<(String, u64)> {
+        self.questions += 1;
+        let number = self.questions;
+        writeln!(self.input, "{number}").unwrap();
+        let answer = self.line(&format!("alive {number} "), Duration::from_secs(10)).expect("an answer");
+        let pairs = answer.split(',').filter(|pair| !pair.is_empty());
+        pairs
+            .map(|pair| pair.split_once('=').unwrap())
+            .map(|(id, g)| (id.into(), g.parse().unwrap()))
+            .collect()
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+type Instances = BTreeMap<String, Vec<u64>>;
+
+fn alive(cluster: &Cluster, nodes: &mut [&mut Node]) -> Instances {
+    let mut all = Instances::new();
+    for process in cluster.supervised() {
+        all.entry(process.token.child).or_default().push(process.token.generation.0);
+    }
+    for (child, generation) in nodes.iter_mut().flat_map(|node| node.alive()) {
+        all.entry(child).or_default().push(generation);
+    }
+    all
+}
+
+fn each_once(instances: &Instances) -> bool {
+    instances.len() == CHILDREN && instances.values().all(|alive| alive.len() == 1)
+}
+
+/// Waits until each child runs once, as the nodes themselves say.
+async fn settle(what: &str, cluster: &Cluster, nodes: &mut [&mut Node]) -> Instances {
+    let began = Instant::now();
+    loop {
+        let all = alive(cluster, nodes);
+        if each_once(&all) {
+            return all;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}: {all:?}");
+        actix_rt::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until the owner says that all run, and that they are the ones that live.
+async fn settle_owned(cluster: &Cluster, nodes: &mut [&mut Node]) -> (SupervisorView, Instances) {
+    let began = Instant::now();
+    loop {
+        let all = settle("at first", cluster, nodes).await;
+        let views = DistributedSupervisor::views(cluster, Duration::from_secs(5)).await;
+        let is_it = |child: &ChildInfo| {
+            child.state == ChildState::Running
+                && all.get(&child.id).is_some_and(|alive| *alive == [child.generation.0])
+        };
+        let fits = |view: &SupervisorView| view.children.len() == CHILDREN && view.children.iter().all(is_it);
+        match views.into_iter().next() {
+            Some((view, false)) if fits(&view) => return (view, all),
+            other => assert!(began.elapsed() < Duration::from_secs(20), "{other:?}"),
+        }
+        actix_rt::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn next_down(cluster: &mut noex_actors::Events<ClusterEvent>) -> NodeDownReason {
+    let down = async {
+        loop {
+            if let Some(ClusterEvent::NodeDown { reason, .. }) = cluster.recv().await {
+                return reason;
+            }
+        }
+    };
+    actix_rt::time::timeout(Duration::from_secs(10), down).await.expect("a node goes down")
+}
+
+#[actix_rt::test]
+async fn a_killed_node_costs_one_restart_and_its_children_run_elsewhere_once() {
+    let a = start("a", None).await;
+    let seed = a.local_node_id().to_string();
+    let (mut b, c) = (Node::start("b", &seed, None), Node::start("c", &seed, None));
+    a.wait_for_nodes(3).await.unwrap();
+    let sup = builder().restart_intensity(1, Duration::from_secs(60)).start(&a).await.unwrap();
+    let (mut events, mut downs) = (DistributedSupervisor::lifecycle_events(&a), a.events());
+    for n in 1..=CHILDREN {
+        sup.child::<Counter>(&format!("counter-{n}")).await.unwrap().add(5).await.unwrap();
+    }
+    let lost_id = c.id.clone();
+    c.signal("-KILL");
+    let killed = Instant::now();
+    next_down(&mut downs).await;
+    assert!(
+        killed.elapsed() < Duration::from_millis(500),
+        "the socket tells at once: {:?}",
+        killed.elapsed()
+    );
+    let detected = Instant::now();
+    settle("after the kill", &a, &mut [&mut b]).await;
+    assert!(detected.elapsed() < Duration::from_secs(2), "{:?}", detected.elapsed());
+    let mut migrated = 0;
+    while migrated < 4 {
+        match actix_rt::time::timeout(Duration::from_secs(5), events.recv()).await.unwrap().unwrap() {
+            Event::NodeFailureDetected { node_id, affected_children, .. } => {
+                assert_eq!((node_id.as_str(), affected_children.len()), (lost_id.as_str(), 4));
+            }
+            Event::ChildMigrated { from_node, .. } if from_node.as_str() == lost_id => migrated += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    let stats = sup.stats().await.unwrap();
+    assert_eq!((stats.total_restarts, stats.node_failure_restarts, stats.child_count), (4, 4, CHILDREN));
+    assert_eq!(DistributedSupervisor::totals(&a).failovers, 1);
+    for n in 1..=CHILDREN {
+        sup.child::<Counter>(&format!("counter-{n}")).await.unwrap().add(1).await.unwrap();
+    }
+    sup.stop().await.unwrap();
+    assert!(alive(&a, &mut [&mut b]).is_empty());
+    a.stop().await;
+}
+
+#[actix_rt::test]
+async fn after_a_freeze_no_child_runs_twice_for_long() {
+    let a = start("a", None).await;
+    let seed = a.local_node_id().to_string();
+    let (mut b, mut c) = (Node::start("b", &seed, None), Node::start("c", &seed, None));
+    a.wait_for_nodes(3).await.unwrap();
+    let sup = builder().start(&a).await.unwrap();
+    let mut downs = a.events();
+    c.signal("-STOP");
+    assert_eq!(next_down(&mut downs).await, NodeDownReason::HeartbeatTimeout);
+    settle("while it is frozen", &a, &mut [&mut b]).await;
+    c.signal("-CONT");
+    let thawed = Instant::now();
+    settle("after the thaw", &a, &mut [&mut b, &mut c]).await;
+    assert!(thawed.elapsed() < Duration::from_secs(2), "{:?}", thawed.elapsed());
+    assert_eq!(sup.stats().await.unwrap().total_restarts, 4);
+    sup.stop().await.unwrap();
+    assert!(alive(&a, &mut [&mut b, &mut c]).is_empty());
+    a.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_frozen_owner_does_not_move_the_cluster_onto_itself() {
+    let a = start("a", None).await;
+    let seed = a.local_node_id().to_string();
+    // Neither a nor c starts a supervisor: b is the owner, and comes back to what it left.
+    let mut c = Node::start("c", &seed, None);
+    let mut b = Node::start("b", &seed, Some(3));
+    a.wait_for_nodes(3).await.unwrap();
+    let (_, before) = settle_owned(&a, &mut [&mut b, &mut c]).await;
+    let mut downs = a.events();
+    b.signal("-STOP");
+    next_down(&mut downs).await;
+    actix_rt::time::sleep(Duration::from_secs(2)).await;
+    b.signal("-CONT");
+    a.wait_for_nodes(3).await.unwrap();
+    let mut calm = 0;
+    while calm < 20 {
+        let now = settle("after the thaw", &a, &mut [&mut b, &mut c]).await;
+        assert_eq!(now, before, "nothing was restarted");
+        calm += 1;
+        actix_rt::time::sleep(Duration::from_millis(50)).await;
+    }
+    a.stop().await;
+}
+
+#[actix_rt::test]
+async fn when_a_frozen_owner_comes_back_to_its_successor_one_of_each_remains() {
+    let a = start("a", None).await;
+    let seed = a.local_node_id().to_string();
+    let mut nodes = ["b", "c", "d"].map(|name| Node::start(name, &seed, Some(4)));
+    a.wait_for_nodes(4).await.unwrap();
+    let [b, c, d] = &mut nodes;
+    let (view, _) = settle_owned(&a, &mut [b, c, d]).await;
+    let owner = nodes.iter().position(|node| node.id == view.owner.as_str()).expect("one of them owns it");
+    let lives_there = |id: &str| {
+        view.children.iter().any(|child| child.id == id && child.node_id.as_ref() == Some(&view.owner))
+    };
+    let mut downs = a.events();
+    nodes[owner].signal("-STOP");
+    next_down(&mut downs).await;
+    let [b, c, d] = &mut nodes;
+    let mut others: Vec<&mut Node> = Vec::new();
+    for (at, node) in [b, c, d].into_iter().enumerate() {
+        if at != owner {
+            others.push(node);
+        }
+    }
+    let taken_over = settle("without the owner", &a, &mut others).await;
+    drop(others);
+    let stale = DistributedSupervisor::views(&a, Duration::from_millis(300)).await;
+    assert_ne!(stale[0].0.owner, view.owner, "the successor answers");
+    for child in view.children.iter().filter(|child| !lives_there(&child.id)) {
+        assert_eq!(taken_over[&child.id], [child.generation.0], "{} was alive elsewhere", child.id);
+    }
+    nodes[owner].signal("-CONT");
+    let [b, c, d] = &mut nodes;
+    let mut calm = 0;
+    let thawed = Instant::now();
+    while calm < 20 {
+        let now = settle("after the thaw", &a, &mut [b, c, d]).await;
+        if now == taken_over {
+            calm += 1;
+        } else {
+            assert!(thawed.elapsed() < Duration::from_secs(3), "{now:?} is not {taken_over:?}");
+        }
+        actix_rt::time::sleep(Duration::from_millis(20)).await;
+    }
+    a.stop().await;
+}
+
+#[actix_rt::test]
+async fn when_the_owner_is_killed_the_standby_adopts_what_lives() {
+    let a = start("a", None).await;
+    let seed = a.local_node_id().to_string();
+    let mut b = Node::start("b", &seed, Some(3));
+    let mut c = Node::start("c", &seed, None);
+    a.wait_for_nodes(3).await.unwrap();
+    settle_owned(&a, &mut [&mut b, &mut c]).await;
+    let mut kept = alive(&a, &mut [&mut c]);
+    assert_eq!(kept.len(), 8);
+    let mut downs = a.events();
+    b.signal("-KILL");
+    next_down(&mut downs).await;
+    let sup = loop {
+        match builder().start(&a).await {
+            Ok(sup) => break sup,
+            Err(StartSupervisorError::AlreadyRunning(_)) => actix_rt::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let now = settle("after the takeover", &a, &mut [&mut c]).await;
+    kept.retain(|child, generations| now[child] != *generations);
+    assert!(kept.is_empty(), "restarted although alive: {kept:?}");
+    assert_eq!(sup.count_children().await.unwrap(), CHILDREN);
+    sup.stop().await.unwrap();
+    assert!(alive(&a, &mut [&mut c]).is_empty());
+    a.stop().await;
+}

@@ -1,0 +1,191 @@
+//! Nodes that die, freeze and come back: each child lives exactly once, and nobody is restarted for nothing.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use crate::{
+    lab::{DETECTION, INTERVAL, Lab, Node, SOON},
+    proxy::Proxy,
+    wait,
+    witness::{Alive, exactly_once, generations},
+};
+
+const N: usize = 12;
+/// From the detection of a loss until every child runs again.
+const MIGRATED: Duration = Duration::from_secs(2);
+
+/// Generations of what lives on these nodes.
+fn on(alive: &Alive, nodes: &[&Node]) -> BTreeMap<String, u64> {
+    nodes.iter().flat_map(|node| generations(alive, node.pid())).collect()
+}
+
+#[test]
+fn after_the_kill_of_a_node_every_child_runs_elsewhere_exactly_once() {
+    let lab = Lab::new();
+    let [a, mut b, c] = lab.three(N);
+    let before = lab.alive();
+    let untouched = on(&before, &[&a, &c]);
+    assert_eq!(on(&before, &[&b]).len(), 4, "round robin: {before:?}");
+
+    let killed = Instant::now();
+    b.kill();
+    wait::until(SOON, "the loss is noticed", || match a.metric_sum("noex_node_down_total") {
+        0 => Err("no node down".to_owned()),
+        _ => Ok(()),
+    });
+    let noticed = killed.elapsed();
+    assert!(noticed < DETECTION, "a closed socket is seen at once, not by the heartbeat: {noticed:?}");
+    let after = lab.each_once(MIGRATED, N, &[&a, &c]);
+
+    let now = on(&after, &[&a, &c]);
+    for (child, generation) in &untouched {
+        assert_eq!(now.get(child), Some(generation), "{child} was not on the lost node");
+    }
+    for (child, generation) in on(&before, &[&b]) {
+        assert!(now[&child] > generation, "{child}: a new instance has a higher generation");
+    }
+    c.calls_all(N);
+    assert_eq!(a.metric("noex_failovers_total"), 1);
+    assert_eq!(a.metric("noex_supervisor_restarts_total"), 4);
+    assert_eq!(a.metric("noex_node_down_total{reason=\"connection_closed\"}"), 1);
+    assert_eq!(c.metric("noex_node_down_total{reason=\"connection_closed\"}"), 1);
+    stays(&lab, &after, Duration::from_secs(2));
+}
+
+#[test]
+fn a_frozen_node_is_failed_over_and_its_copies_end_when_it_thaws() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.three(N);
+    let before = lab.alive();
+
+    let frozen = Instant::now();
+    b.signal(Signal::STOP);
+    wait::until(SOON, "the silence is noticed", || match a.metric_sum("noex_node_down_total") {
+        0 => Err("no node down".to_owned()),
+        _ => Ok(()),
+    });
+    let noticed = frozen.elapsed();
+    assert!(noticed + INTERVAL >= DETECTION, "not before its time: {noticed:?}");
+    assert!(noticed < DETECTION * 2 + INTERVAL, "interval × threshold, not {noticed:?}");
+    assert_eq!(a.metric("noex_node_down_total{reason=\"heartbeat_timeout\"}"), 1);
+    wait::until(MIGRATED, "every child lives on another node", || {
+        let alive = lab.alive();
+        let elsewhere = on(&alive, &[&a, &c]);
+        if elsewhere.len() == N { Ok(()) } else { Err(format!("{alive:?}")) }
+    });
+    c.calls_all(N);
+
+    let failed_over = on(&lab.alive(), &[&a, &c]);
+    let thawed = Instant::now();
+    b.signal(Signal::CONT);
+    let after = lab.each_once(SOON, N, &[&a, &b, &c]);
+    let twice = thawed.elapsed();
+    assert!(twice <= DETECTION, "a child ran twice for {twice:?}");
+    assert_eq!(on(&after, &[&a, &c]), failed_over, "the higher generation stays");
+    for (child, generation) in on(&before, &[&a, &c]) {
+        assert_eq!(failed_over.get(&child), Some(&generation), "{child} was never touched");
+    }
+    b.sees(2);
+    b.calls_all(N);
+    stays(&lab, &after, Duration::from_secs(2));
+}
+
+#[test]
+fn a_freeze_of_the_supervisors_node_restarts_nothing() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.three(N);
+    let before = lab.alive();
+    let elsewhere = on(&before, &[&b, &c]);
+    assert_eq!(elsewhere.len(), 8, "{before:?}");
+
+    a.signal(Signal::STOP);
+    wait::rest(Duration::from_secs(2));
+    a.signal(Signal::CONT);
+    for node in [&a, &b, &c] {
+        node.sees(2);
+    }
+    let after = lab.each_once(SOON, N, &[&a, &b, &c]);
+    assert_eq!(on(&after, &[&b, &c]), elsewhere, "what was alive elsewhere lives on");
+    stays(&lab, &after, Duration::from_secs(3));
+    assert_eq!(after, before);
+    b.calls_all(N);
+}
+
+#[test]
+fn a_reset_of_one_connection_restarts_nothing() {
+    let lab = Lab::new();
+    let a = lab.node("a").var("WORKERS", N).var("MIN_NODES", 3).start();
+    let proxy = Proxy::to(a.cluster);
+    let b = lab.node("b").seed(&format!("127.0.0.1:{}", proxy.port)).start();
+    b.sees(1);
+    let c = lab.node("c").seed(&a.id).start();
+    for node in [&a, &b, &c] {
+        node.sees(2);
+    }
+    let before = lab.placed(N, &[&a, &b, &c]);
+    assert_eq!(proxy.reset(), 1, "b is connected through the proxy");
+    wait::until(SOON, "both ends see it", || {
+        match (a.metric_sum("noex_node_down_total"), b.metric_sum("noex_node_down_total")) {
+            (1, 1) => Ok(()),
+            downs => Err(format!("{downs:?}")),
+        }
+    });
+    for node in [&a, &b, &c] {
+        node.sees(2);
+    }
+    stays(&lab, &before, Duration::from_secs(3));
+    c.calls_all(N);
+    assert_eq!(a.metric_sum("noex_node_down_total"), 1);
+    assert_eq!(c.metric_sum("noex_node_down_total"), 0);
+}
+
+#[test]
+fn the_next_supervisor_of_the_name_adopts_what_the_lost_one_left() {
+    let lab = Lab::new();
+    let mut a = lab.node("a").var("WORKERS", N).var("MIN_NODES", 3).start();
+    let b = lab.node("b").var("WORKERS", N).var("MIN_NODES", 3).seed(&a.id).start();
+    let c = lab.node("c").seed(&a.id).start();
+    let before = lab.placed(N, &[&a, &b, &c]);
+    let owner = wait::until(SOON, "there is one owner", || {
+        let view = c.view();
+        view["supervisors"][0]["owner"].as_str().map(str::to_owned).ok_or_else(|| view.to_string())
+    });
+    assert_eq!(owner, a.id, "the first that had its nodes");
+    let left = on(&before, &[&b, &c]);
+
+    a.kill();
+    let after = lab.each_once(SOON, N, &[&b, &c]);
+    let now = on(&after, &[&b, &c]);
+    for (child, generation) in &left {
+        assert_eq!(now.get(child), Some(generation), "{child} was adopted");
+    }
+    for (child, generation) in on(&before, &[&a]) {
+        assert!(now[&child] > generation, "{child}: started again, with a higher generation");
+    }
+    wait::until(SOON, "the new owner is known", || {
+        let view = c.view();
+        let supervisor = &view["supervisors"][0];
+        if supervisor["owner"] == b.id && supervisor["stale"].is_null() {
+            Ok(())
+        } else {
+            Err(view.to_string())
+        }
+    });
+    c.calls_all(N);
+    stays(&lab, &after, Duration::from_secs(2));
+}
+
+/// Nothing starts and nothing ends for a while.
+#[track_caller]
+fn stays(lab: &Lab, alive: &Alive, time: Duration) {
+    wait::throughout(time, "the same instances live", || {
+        let now = lab.alive();
+        if now == *alive { Ok(()) } else { Err(format!("{now:?} instead of {alive:?}")) }
+    });
+    let pids: Vec<u32> = alive.values().flatten().map(|instance| instance.pid).collect();
+    exactly_once(alive, alive.len(), &pids).unwrap();
+}

@@ -1,0 +1,33 @@
+//! The black box: `examples/node.rs` as operating system processes, seen only from outside.
+//!
+//! What lives is counted by locked files that the kernel vouches for, never by what noex says of itself.
+//!
+//! | Room | What it holds |
+//! |---|---|
+//! | `lab` | nodes as processes: started, signalled, killed at the end |
+//! | `http` | an HTTP client of a few lines |
+//! | `witness` | which instances live, by their locks |
+//! | `wait` | waiting for a condition, with a deadline |
+//! | `proxy` | a TCP proxy that records, flips bits and resets |
+//!
+//! The nodes are those of the last `cargo build --example node --features web`; `cargo test --features web` builds them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
+mod http;
+mod lab;
+mod proxy;
+mod wait;
+mod witness;
+
+mod configuration;
+mod endpoints;
+mod failover;
+mod leaving;
+mod membership;
+mod security;
