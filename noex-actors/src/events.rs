@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use actix_rt::ArbiterHandle;
@@ -16,6 +17,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// How many events a stream keeps for a slow reader, before the oldest are lost.
 const BUFFERED: usize = 1024;
+
+/// How long a closure may take for what it was told before the end.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Keeps a closure subscribed. Dropping it unsubscribes.
 #[must_use = "dropping a Subscription unsubscribes; detach it to keep it"]
@@ -135,7 +139,8 @@ impl<E: Clone + Send + 'static> Hub<E> {
                 let Listener { events, done, .. } = listener;
                 drop(events);
                 if let Some(done) = done {
-                    let _ = done.await;
+                    // A closure that blocks for ever must not keep its node from stopping.
+                    let _ = actix_rt::time::timeout(CLOSING, done).await;
                 }
             }
         })

@@ -270,7 +270,7 @@ async fn serve<B: Behavior>(state: &mut B, inbox: &mut Inbox<B>, cx: &mut Contex
             Envelope::Cast(cast) => state.handle_cast(cast, cx).await,
             Envelope::Info(info) => {
                 if let Ok(info) = cx.admit(info) {
-                    state.handle_info(info, cx).await
+                    state.handle_info(info, cx).await;
                 }
             }
             Envelope::Stop(reason) => return reason,

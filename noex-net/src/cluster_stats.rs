@@ -35,7 +35,7 @@ impl Cluster {
             stats.total_resolved += totals.resolved;
             stats.total_rejected += totals.rejected;
             stats.total_timed_out += totals.timed_out;
-            stats.total_casts += link.casts_sent.get();
+            stats.total_casts += link.casts_sent();
         }
         stats
     }

@@ -125,13 +125,16 @@ impl Route for Peer {
     }
 
     fn cast(&self, target: Target, pid: &Pid, encode: Encode<'_>) -> Result<(), CastError> {
-        let link = self.session_for(pid).map_err(|error| cast_error(error, &self.id))?;
+        // The guard of the session is cheaper than a clone of it.
+        let session = self.session.load();
+        let Some(link) = session.as_ref().filter(|link| link.incarnation == pid.incarnation()) else {
+            let error =
+                self.session_for(pid).err().unwrap_or_else(|| CallError::NoConnection(self.id.clone()));
+            return Err(cast_error(error, &self.id));
+        };
         let head = Head::Cast { behavior: target.behavior, target: target.number };
-        link.outbox
-            .append(|_| head, encode)
-            .map_err(|refusal| cast_error(call_error(refusal, &self.id), &self.id))?;
-        link.casts_sent.one();
-        Ok(())
+        let sent = link.outbox.append(|_| head, encode);
+        sent.map_err(|refusal| cast_error(call_error(refusal, &self.id), &self.id))
     }
 
     fn ready(&self) -> BoxFuture<'static, ()> {

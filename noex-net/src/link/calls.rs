@@ -138,6 +138,13 @@ impl Calls {
         }
     }
 
+    /// The call could not be sent after all: it does not count.
+    pub(crate) fn retract(&self, id: u64) {
+        self.abandon(id);
+        let mut table = self.0.lock();
+        table.totals.sent = table.totals.sent.saturating_sub(1);
+    }
+
     /// When the alarm is due.
     pub(crate) fn alarm(&self) -> Option<Monotonic> {
         self.0.lock().alarm

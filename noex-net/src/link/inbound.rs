@@ -199,7 +199,8 @@ impl Inbound {
         let session: Arc<dyn Session> = Arc::<Link>::clone(&self.link);
         match self.target(number) {
             Some(process) => {
-                process.remote_call(Arc::clone(process), RemoteCall { session, id, behavior, deadline, body });
+                process
+                    .remote_call(Arc::clone(process), RemoteCall { session, id, behavior, deadline, body });
             }
             None => session.fail(id, CallFailure::NoProc),
         }

@@ -61,8 +61,6 @@ pub(crate) struct Link {
     pub(crate) watches: Watches,
     pub(crate) requests: Requests,
     socket: Arc<OwnedWriteHalf>,
-    /// Casts sent. Replies are not counted.
-    pub(crate) casts_sent: Counter,
     pub(crate) messages_received: Counter,
     pub(crate) bytes_received: Counter,
     /// The arbiter of the reader.
@@ -96,7 +94,6 @@ impl Link {
             watches: Watches::default(),
             requests: Requests::default(),
             socket,
-            casts_sent: Counter::default(),
             messages_received: Counter::default(),
             bytes_received: Counter::default(),
             home: Arbiter::current(),
@@ -137,13 +134,18 @@ impl Link {
         );
         let Some(inserted) = inserted else { return Err(sent.err().unwrap_or(Refusal::Closed)) };
         if let Err(refusal) = sent {
-            self.calls.abandon(inserted.id);
+            self.calls.retract(inserted.id);
             return Err(refusal);
         }
         if inserted.rearm {
             self.alarm.notify_one();
         }
         Ok(inserted.id)
+    }
+
+    /// Casts sent so far.
+    pub(crate) fn casts_sent(&self) -> u64 {
+        self.outbox.messages().saturating_sub(self.calls.totals().sent)
     }
 
     /// Asks the peer for something. Dropped or timed out, the answer is not wanted any more.
@@ -217,7 +219,7 @@ impl Link {
         self.outbox.close();
         self.shut_down();
         self.calls.close(self.outbox.written());
-        self.net.counters.session_over(self.calls.totals(), self.casts_sent.get());
+        self.net.counters.session_over(self.calls.totals(), self.casts_sent());
         for (process, watch) in self.watches.close() {
             if let Some(process) = self.net.node.process_by_number(process) {
                 process.core().unwatch(watch);
@@ -239,7 +241,7 @@ impl Link {
         PeerStats {
             node_id: self.peer.clone(),
             incarnation: self.incarnation,
-            messages_sent: self.casts_sent.get() + self.calls.totals().sent,
+            messages_sent: self.outbox.messages(),
             messages_received: self.messages_received.get(),
             bytes_sent: self.outbox.written(),
             bytes_received: self.bytes_received.get(),

@@ -19,9 +19,8 @@ const BLOCK: usize = 64;
 /// Blocks that are put together on the stack and hashed at once.
 const SHORT: usize = 4;
 /// The state from which SHA-256 begins.
-const INITIAL: [u32; 8] = [
-    0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
-];
+const INITIAL: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 /// Makes or checks the tags of one direction.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -48,7 +47,8 @@ impl Tagger {
     /// HMAC-SHA256.
     fn mac(&self, data: &[u8]) -> [u8; 32] {
         let mut state = self.inner;
-        let (whole, rest) = if data.len() + 9 <= SHORT * BLOCK { (&[][..], data) } else { data.as_chunks::<BLOCK>() };
+        let (whole, rest) =
+            if data.len() + 9 <= SHORT * BLOCK { (&[][..], data) } else { data.as_chunks::<BLOCK>() };
         compress256(&mut state, whole);
         let mut last = [[0; BLOCK]; SHORT];
         let used = pad(rest, BLOCK + data.len(), &mut last);

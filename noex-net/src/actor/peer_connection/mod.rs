@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     event::DialError,
+    io::outbox::turn,
     link::Link,
     machine::{
         handshake::RefusedReason,
@@ -213,10 +214,11 @@ impl Handler<CloseConnection> for PeerConnection {
         let last_words = async move {
             let flushed = async {
                 while link.outbox.queued() > 0 && !link.is_over() {
-                    let _ = link.outbox.flush();
-                    if link.outbox.queued() > 0 && link.socket().writable().await.is_err() {
+                    // A socket that was reset stays "writable" for ever: only the error of a write tells.
+                    if link.outbox.flush().is_err() || link.socket().writable().await.is_err() {
                         break;
                     }
+                    turn().await;
                 }
             };
             let _ = actix_rt::time::timeout(LAST_WORDS, flushed).await;

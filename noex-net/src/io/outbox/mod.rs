@@ -54,6 +54,8 @@ struct Open {
     /// Emptied buffers, to be used again.
     spare: Vec<Vec<u8>>,
     next_stream: u64,
+    /// Calls and casts appended so far.
+    messages: u64,
     closed: bool,
 }
 
@@ -116,7 +118,8 @@ impl Outbox {
         max_message: usize,
     ) -> Self {
         let header = LEN + if tagger.is_some() { TAG } else { 0 };
-        let open = Open { batches: VecDeque::new(), spare: Vec::new(), next_stream: 0, closed: false };
+        let open =
+            Open { batches: VecDeque::new(), spare: Vec::new(), next_stream: 0, messages: 0, closed: false };
         Self {
             socket,
             open: Mutex::new(open),
@@ -169,7 +172,12 @@ impl Outbox {
         if self.queued() > self.limit {
             return Err(Refusal::Overloaded(Overload::Outbox));
         }
-        self.put(head, encode)
+        self.put(head, encode, 1)
+    }
+
+    /// Calls and casts appended so far.
+    pub(crate) fn messages(&self) -> u64 {
+        self.open.lock().messages
     }
 
     /// Appends a reply, within twice the limit: what was asked is answered as long as that is possible at all.
@@ -181,7 +189,7 @@ impl Outbox {
         if self.queued() > self.limit.saturating_mul(2) {
             return Err(Refusal::Overloaded(Overload::Outbox));
         }
-        self.put(|_| head, encode)
+        self.put(|_| head, encode, 0)
     }
 
     /// Appends a control frame; the limit does not apply: control traffic is small and bounded by itself.
@@ -189,20 +197,23 @@ impl Outbox {
         self: &Arc<Self>,
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), Refusal> {
-        self.put(|_| Head::Control, encode)
+        self.put(|_| Head::Control, encode, 0)
     }
 
     fn put(
         self: &Arc<Self>,
         head: impl FnOnce(u64) -> Head,
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
+        counts: u64,
     ) -> Result<(), Refusal> {
         let put = {
             let mut open = self.open.lock();
             if open.closed {
                 return Err(Refusal::Closed);
             }
-            self.put_frame(&mut open, head, encode)
+            let put = self.put_frame(&mut open, head, encode);
+            open.messages += if put.is_ok() { counts } else { 0 };
+            put
         };
         if let Err(refusal) = put {
             // A flush may have left out what was here before, as the lock was held.

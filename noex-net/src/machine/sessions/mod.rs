@@ -38,6 +38,8 @@ pub(crate) use self::fact::{CloseReason, ConnId, Input, Output};
 
 /// How many connections of one peer may wait; a peer that opens more is broken.
 const MAX_WAITING: usize = 8;
+/// How many goodbyes are remembered.
+const MAX_LEFT: usize = 1024;
 
 #[derive(Debug)]
 struct Conn {
@@ -85,6 +87,8 @@ pub(crate) struct Sessions {
     next_nonce: u64,
     peers: BTreeMap<NodeId, Peer>,
     conns: BTreeMap<ConnId, Conn>,
+    /// Lives that said goodbye: none of their connections becomes a session any more.
+    left: BTreeMap<NodeId, Incarnation>,
 }
 
 impl Sessions {
@@ -99,6 +103,7 @@ impl Sessions {
             next_nonce: 0,
             peers: BTreeMap::new(),
             conns: BTreeMap::new(),
+            left: BTreeMap::new(),
         }
     }
 
@@ -142,7 +147,10 @@ impl Sessions {
                 self.up(conn, out);
             }
             Input::PongReceived { conn, nonce } => self.pong(conn, nonce, now, out),
-            Input::GoodbyeReceived { conn } => self.note(conn, NodeDownReason::GracefulShutdown),
+            Input::GoodbyeReceived { conn } => {
+                self.note(conn, NodeDownReason::GracefulShutdown);
+                self.goodbye(conn, out);
+            }
             Input::TimedOut { conn } => {
                 self.note(conn, NodeDownReason::HeartbeatTimeout);
                 self.close(conn, CloseReason::HeartbeatTimeout, out);
@@ -174,7 +182,11 @@ impl Sessions {
         self.conns.insert(conn, newcomer);
         let entry = self.peers.entry(peer.clone()).or_default();
         entry.waiting.push(conn);
-        if entry.waiting.len() > MAX_WAITING {
+        let crowded = entry.waiting.len() > MAX_WAITING;
+        if self.left.get(&peer).is_some_and(|left| *left < incarnation) {
+            self.left.remove(&peer);
+        }
+        if crowded || self.left.contains_key(&peer) {
             self.close(conn, CloseReason::Duplicate, out);
         }
         self.settle(&peer, now, out);
@@ -277,6 +289,22 @@ impl Sessions {
         if let Some(found) = self.conns.get_mut(&conn) {
             found.down.get_or_insert(reason);
         }
+    }
+
+    /// A life that leaves leaves as a whole: a connection of it that waits, or comes, would be an up without a reason.
+    fn goodbye(&mut self, conn: ConnId, out: &mut VecDeque<Output>) {
+        let Some(leaving) = self.conns.get(&conn) else { return };
+        let (peer, life) = (leaving.peer.clone(), leaving.incarnation);
+        let waiting = self.peers.get(&peer).map(|entry| entry.waiting.clone()).unwrap_or_default();
+        for id in waiting {
+            if self.conns.get(&id).is_some_and(|found| found.incarnation <= life) {
+                self.close(id, CloseReason::Duplicate, out);
+            }
+        }
+        if self.left.len() >= MAX_LEFT {
+            self.left.pop_first();
+        }
+        self.left.insert(peer, life);
     }
 
     fn close(&mut self, conn: ConnId, reason: CloseReason, out: &mut VecDeque<Output>) {

@@ -213,6 +213,23 @@ fn the_reason_of_the_end_is_the_first_that_was_known() {
 }
 
 #[test]
+fn after_a_goodbye_no_other_connection_of_that_life_comes_up() {
+    let mut bench = Bench::with_session(SMALL, 7);
+    bench.authenticated(2, 7);
+    assert_eq!(bench.give(Input::GoodbyeReceived { conn: conn(1) }), [close(2, CloseReason::Duplicate)]);
+    assert_eq!(bench.closed(1), [down(1, 7, NodeDownReason::GracefulShutdown)]);
+    assert_eq!(bench.authenticated(3, 7), [close(3, CloseReason::Duplicate)]);
+    assert_eq!((bench.closed(2), bench.closed(3)), (vec![], vec![]));
+    assert_eq!(bench.authenticated(4, 8), [welcome(4), beat(4)], "its next life is welcome");
+
+    let mut bench = Bench::with_session(LARGE, 7);
+    bench.authenticated(2, 7);
+    bench.give(Input::GoodbyeReceived { conn: conn(1) });
+    assert_eq!(bench.welcomed(2), [], "not even where the other end welcomes");
+    assert_eq!(bench.closed(1), [down(1, 7, NodeDownReason::GracefulShutdown)]);
+}
+
+#[test]
 fn nobody_waits_for_ever() {
     let mut bench = Bench::new(LARGE);
     bench.authenticated(1, 7);
