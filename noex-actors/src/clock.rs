@@ -63,6 +63,12 @@ impl Clock {
     /// Seconds since the Unix epoch, now.
     #[must_use]
     pub fn unix_seconds() -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+        Self::since_epoch().as_secs()
+    }
+
+    /// Time since the Unix epoch, now.
+    #[must_use]
+    pub fn since_epoch() -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
     }
 }

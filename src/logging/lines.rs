@@ -133,7 +133,8 @@ mod tests {
 
     /// An output whose reader can stop reading.
     #[derive(Clone, Default)]
-    struct Pipe(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Pipe(Arc<Shared>);
+    type Shared = (Mutex<(bool, Vec<u8>)>, Condvar);
 
     impl Write for Pipe {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -166,7 +166,7 @@ fn a_call_that_is_not_answered_in_time_is_504_and_may_have_run() {
     let a = a.var("WORKERS", 2).var("MIN_NODES", 2).start();
     let b = b.seed(&a.id).start();
     lab.placed(2, &[&a, &b]);
-    b.signal(Signal::STOP);
+    b.freeze();
     let local = IpAddr::from([127, 0, 0, 1]);
     let patience = [("x-request-timeout-ms", "300")];
     let answers: Vec<(u16, Value)> = (1..=2)
@@ -174,7 +174,7 @@ fn a_call_that_is_not_answered_in_time_is_504_and_may_have_run() {
         .map(|path| http::ask_at(local, a.health, "POST", &path, &patience).unwrap())
         .map(|answer| (answer.status, answer.json()["delivery"].clone()))
         .collect();
-    b.signal(Signal::CONT);
+    b.thaw();
     assert!(answers.contains(&(200, Value::Null)), "the one at home answers: {answers:?}");
     assert!(answers.contains(&(504, "unknown".into())), "the one on the frozen node does not: {answers:?}");
     assert_eq!(a.metric("noex_remote_calls_total"), 1);

@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
-
 use crate::{
     lab::{DETECTION, INTERVAL, Lab, Node, SOON},
     proxy::Proxy,
@@ -63,7 +61,7 @@ fn a_frozen_node_is_failed_over_and_its_copies_end_when_it_thaws() {
     let before = lab.alive();
 
     let frozen = Instant::now();
-    b.signal(Signal::STOP);
+    b.freeze();
     wait::until(SOON, "the silence is noticed", || match a.metric_sum("noex_node_down_total") {
         0 => Err("no node down".to_owned()),
         _ => Ok(()),
@@ -81,7 +79,7 @@ fn a_frozen_node_is_failed_over_and_its_copies_end_when_it_thaws() {
 
     let failed_over = on(&lab.alive(), &[&a, &c]);
     let thawed = Instant::now();
-    b.signal(Signal::CONT);
+    b.thaw();
     let after = lab.each_once(SOON, N, &[&a, &b, &c]);
     let twice = thawed.elapsed();
     assert!(twice <= DETECTION, "a child ran twice for {twice:?}");
@@ -102,9 +100,9 @@ fn a_freeze_of_the_supervisors_node_restarts_nothing() {
     let elsewhere = on(&before, &[&b, &c]);
     assert_eq!(elsewhere.len(), 8, "{before:?}");
 
-    a.signal(Signal::STOP);
+    a.freeze();
     wait::rest(Duration::from_secs(2));
-    a.signal(Signal::CONT);
+    a.thaw();
     for node in [&a, &b, &c] {
         node.sees(2);
     }
@@ -146,34 +144,27 @@ fn a_reset_of_one_connection_restarts_nothing() {
 #[test]
 fn the_next_supervisor_of_the_name_adopts_what_the_lost_one_left() {
     let lab = Lab::new();
-    let mut a = lab.node("a").var("WORKERS", N).var("MIN_NODES", 3).start();
+    let a = lab.node("a").var("WORKERS", N).var("MIN_NODES", 3).start();
     let b = lab.node("b").var("WORKERS", N).var("MIN_NODES", 3).seed(&a.id).start();
     let c = lab.node("c").seed(&a.id).start();
     let before = lab.placed(N, &[&a, &b, &c]);
-    let owner = wait::until(SOON, "there is one owner", || {
-        let view = c.view();
-        view["supervisors"][0]["owner"].as_str().map(str::to_owned).ok_or_else(|| view.to_string())
-    });
-    assert_eq!(owner, a.id, "the first that had its nodes");
-    let left = on(&before, &[&b, &c]);
+    let owner = lab.owner(&c);
+    let (mut owner, heir) = if owner == a.id { (a, b) } else { (b, a) };
+    let left = on(&before, &[&heir, &c]);
+    let lost = on(&before, &[&owner]);
 
-    a.kill();
-    let after = lab.each_once(SOON, N, &[&b, &c]);
-    let now = on(&after, &[&b, &c]);
+    owner.kill();
+    let after = lab.each_once(SOON, N, &[&heir, &c]);
+    let now = on(&after, &[&heir, &c]);
     for (child, generation) in &left {
         assert_eq!(now.get(child), Some(generation), "{child} was adopted");
     }
-    for (child, generation) in on(&before, &[&a]) {
-        assert!(now[&child] > generation, "{child}: started again, with a higher generation");
+    for (child, generation) in &lost {
+        assert!(now[child] > *generation, "{child}: started again, with a higher generation");
     }
-    wait::until(SOON, "the new owner is known", || {
-        let view = c.view();
-        let supervisor = &view["supervisors"][0];
-        if supervisor["owner"] == b.id && supervisor["stale"].is_null() {
-            Ok(())
-        } else {
-            Err(view.to_string())
-        }
+    wait::until(SOON, "the new owner is known", || match lab.owner(&c) {
+        owner if owner == heir.id => Ok(()),
+        other => Err(other),
     });
     c.calls_all(N);
     stays(&lab, &after, Duration::from_secs(2));

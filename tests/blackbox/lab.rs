@@ -87,12 +87,24 @@ impl Lab {
         })
     }
 
-    /// Waits until each of n children lives exactly once on these nodes, and the supervisor on the first knows it.
+    /// The node whose supervisor has the name, as another node hears from it.
+    #[track_caller]
+    pub(crate) fn owner(&self, asked: &Node) -> String {
+        wait::until(SOON, "there is a supervisor that answers", || {
+            let view = asked.view();
+            let supervisor = &view["supervisors"][0];
+            let owner = supervisor["owner"].as_str().filter(|_| supervisor["stale"].is_null());
+            owner.map(str::to_owned).ok_or_else(|| view.to_string())
+        })
+    }
+
+    /// Waits until each of n children lives exactly once on these nodes, and its supervisor knows it.
     #[track_caller]
     pub(crate) fn placed(&self, n: usize, on: &[&Node]) -> Alive {
         wait::until(SOON, "every child runs", || {
             let view = on[0].view();
-            let children = view["supervisors"][0]["children"].as_array();
+            let supervisor = &view["supervisors"][0];
+            let children = supervisor["children"].as_array().filter(|_| supervisor["stale"].is_null());
             let running = children.into_iter().flatten().filter(|child| child["state"] == "running");
             if running.count() == n { Ok(()) } else { Err(view.to_string()) }
         });
@@ -229,6 +241,26 @@ impl Node {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    /// SIGSTOP, until every thread of it stands still.
+    #[track_caller]
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let state = |task: PathBuf| {
+            let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").map_or(' ', |(_, rest)| rest.chars().next().unwrap_or(' '))
+        };
+        wait::until(SOON, "it stands still", || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+            let states: String = tasks.map(|task| state(task.unwrap().path())).collect();
+            if states.chars().all(|state| state == 'T') { Ok(()) } else { Err(states) }
+        });
+    }
+
+    /// SIGCONT.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// SIGKILL, and its end.

@@ -183,10 +183,7 @@ impl Sessions {
         let entry = self.peers.entry(peer.clone()).or_default();
         entry.waiting.push(conn);
         let crowded = entry.waiting.len() > MAX_WAITING;
-        if self.left.get(&peer).is_some_and(|left| *left < incarnation) {
-            self.left.remove(&peer);
-        }
-        if crowded || self.left.contains_key(&peer) {
+        if crowded || self.left.get(&peer) == Some(&incarnation) {
             self.close(conn, CloseReason::Duplicate, out);
         }
         self.settle(&peer, now, out);
@@ -297,7 +294,7 @@ impl Sessions {
         let (peer, life) = (leaving.peer.clone(), leaving.incarnation);
         let waiting = self.peers.get(&peer).map(|entry| entry.waiting.clone()).unwrap_or_default();
         for id in waiting {
-            if self.conns.get(&id).is_some_and(|found| found.incarnation <= life) {
+            if self.conns.get(&id).is_some_and(|found| found.incarnation == life) {
                 self.close(id, CloseReason::Duplicate, out);
             }
         }
