@@ -19,6 +19,7 @@ mod settings;
 mod workers;
 
 use std::{
+    io::ErrorKind,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     process::ExitCode,
@@ -126,6 +127,13 @@ async fn second_signal() {
 fn refused(error: ClusterStartError, settings: &Settings) -> BoxError {
     let port = settings.cluster.port().to_string();
     match error {
+        ClusterStartError::Bind { addr, source }
+            if !matches!(source.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) =>
+        {
+            let host = settings.cluster.host();
+            env::invalid("HOST", host, &format!("must be an address of this machine: {addr}: {source}"))
+                .into()
+        }
         ClusterStartError::Bind { addr, source } => {
             env::invalid("CLUSTER_PORT", &port, &format!("must be a free port: {addr}: {source}")).into()
         }

@@ -30,7 +30,14 @@ fn is_configuration(error: &(dyn Error + 'static)) -> bool {
     while let Some(this) = error {
         let start = this.downcast_ref::<ClusterStartError>();
         if this.is::<InvalidClusterConfig>()
-            || matches!(start, Some(ClusterStartError::Config(_) | ClusterStartError::Bind { .. }))
+            || matches!(
+                start,
+                Some(
+                    ClusterStartError::Config(_)
+                        | ClusterStartError::Bind { .. }
+                        | ClusterStartError::Advertise { .. }
+                )
+            )
         {
             return true;
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix_web::rt::time::sleep;
 use noex::{
-    BoxError, Cluster, ClusterStatus, DistributedChildSpec, DistributedSupervisor, StartSupervisorError,
-    SupervisorExit,
+    BoxError, Cluster, ClusterStatus, DistributedChildSpec, DistributedSupervisor, ExitReason,
+    StartSupervisorError, SupervisorExit,
 };
 
 use crate::{counter::Counter, settings::Workers};
@@ -36,7 +36,12 @@ pub(crate) async fn supervise(cluster: &Cluster, workers: &Workers) -> Result<()
             }
             Err(StartSupervisorError::AlreadyRunning(holder)) => {
                 tracing::info!(supervisor = NAME, owner = %holder.pid().node_id(), "the name is held; waiting");
-                holder.wait().await;
+                let exit = holder.wait().await;
+                if exit == SupervisorExit::Stopped(ExitReason::NoConnection) {
+                    // The loss of a connection is not yet the loss of the supervisor: it is back in a moment, unless its
+                    // node is gone.
+                    sleep(grace(cluster)).await;
+                }
             }
             Err(error) => {
                 // A node was lost in the middle of it, or another supervisor of the name came first.
@@ -48,6 +53,11 @@ pub(crate) async fn supervise(cluster: &Cluster, workers: &Workers) -> Result<()
         }
     }
     Ok(())
+}
+
+/// How long a supervisor behind a lost connection may take to be back.
+fn grace(cluster: &Cluster) -> Duration {
+    cluster.config().heartbeat_interval().min(Duration::from_secs(1))
 }
 
 async fn start(cluster: &Cluster, workers: &Workers) -> Result<DistributedSupervisor, StartSupervisorError> {

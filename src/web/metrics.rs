@@ -74,12 +74,12 @@ fn render(figures: &Figures) -> String {
     let SupervisorTotals { restarts, failovers, .. } = figures.supervisors;
     page.counter(
         "noex_supervisor_restarts_total",
-        "Children that supervisors of this node started again",
+        "Children that distributed supervisors of this node started again",
         restarts,
     );
     page.counter(
         "noex_failovers_total",
-        "Lost nodes whose children supervisors of this node moved",
+        "Lost nodes whose children distributed supervisors of this node moved",
         failovers,
     );
     page.gauge("process_resident_memory_bytes", "Resident memory of this program in bytes", resident_bytes());

@@ -128,6 +128,8 @@ pub(crate) struct Failover {
     peers: BTreeMap<NodeId, Peer>,
     next_query: u64,
     adopting: Option<Vec<Found>>,
+    /// The first adoption is over: there are children to compare answers with.
+    begun: bool,
 }
 
 type Outputs = VecDeque<Output>;
@@ -137,7 +139,15 @@ impl Failover {
     pub(crate) fn new(interval: Duration, threshold: u32) -> Self {
         let grace = interval.min(Duration::from_secs(1));
         let sweep = interval.saturating_mul(threshold.max(1));
-        Self { grace, sweep, next_sweep: None, peers: BTreeMap::new(), next_query: 0, adopting: None }
+        Self {
+            grace,
+            sweep,
+            next_sweep: None,
+            peers: BTreeMap::new(),
+            next_query: 0,
+            adopting: None,
+            begun: false,
+        }
     }
 
     /// Takes a fact.
@@ -330,9 +340,14 @@ impl Failover {
         } else {
             *asked = None;
         }
-        match &mut self.adopting {
-            Some(adopted) => adopted.extend(found),
-            None => out.push_back(Output::Told { node: node.clone(), purpose, found }),
+        let readopts = self.begun && purpose == Purpose::Readopt;
+        if self.adopting.is_none() || readopts {
+            out.push_back(Output::Told { node: node.clone(), purpose, found: found.clone() });
+        }
+        if let Some(adopted) = &mut self.adopting {
+            // The latest answer of a node counts.
+            adopted.retain(|earlier| earlier.pid.node_id() != node);
+            adopted.extend(found);
         }
         out.push_back(Output::Available);
     }
@@ -372,9 +387,17 @@ impl Failover {
 
     /// Ends the adoption once nobody is waited for.
     fn finish_adoption(&mut self, out: &mut Outputs) {
-        let waits = |peer: &Peer| matches!(peer.link, Link::Up(Some(Question { until: Some(_), .. })));
+        let waits = |peer: &Peer| {
+            matches!(peer.link, Link::Suspect { .. } | Link::Up(Some(Question { until: Some(_), .. })))
+        };
         if self.adopting.is_some() && !self.peers.values().any(waits) {
-            let found = self.adopting.take().unwrap_or_default();
+            let mut found = self.adopting.take().unwrap_or_default();
+            // What was found on a node that is gone meanwhile is gone with it.
+            found.retain(|found| {
+                let peer = self.peers.get(found.pid.node_id());
+                peer.is_some_and(|peer| peer.incarnation == found.pid.incarnation())
+            });
+            self.begun = true;
             out.push_back(Output::Adopt { found });
         }
     }

@@ -15,7 +15,7 @@ use std::{
 
 use noex_actors::{
     AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, NodeId, Notifier, RawRef,
-    RemoteBehavior, SpawnError, TimerRef,
+    RemoteBehavior, SpawnError, Subscription, TimerRef,
 };
 use noex_net::{Cluster, ClusterEvent, DialError, OnConflict};
 use tokio::sync::{mpsc, oneshot};
@@ -139,6 +139,8 @@ pub(crate) struct DistributedProcess {
     failures: BTreeMap<String, (Generation, SpawnError)>,
     facts: mpsc::UnboundedReceiver<Fact>,
     inlet: Inlet,
+    /// What happens to the cluster.
+    events: Option<Subscription>,
     alarm: Option<(Monotonic, TimerRef)>,
     publishing: bool,
     counted: Totals,
@@ -199,6 +201,7 @@ impl Behavior for DistributedProcess {
             failures: BTreeMap::new(),
             facts,
             inlet: Inlet { facts: sender, notifier: cx.notifier() },
+            events: None,
             alarm: None,
             publishing: false,
             counted: Totals::default(),
@@ -252,13 +255,21 @@ impl Behavior for DistributedProcess {
 impl DistributedProcess {
     /// Listens to the cluster, then asks every node what an earlier supervisor of this name left.
     fn begin(&mut self, cx: &mut Context<Self>) {
-        let (mut events, inlet) = (self.cluster.events(), self.inlet.clone());
-        cx.task(async move {
-            while let Some(event) = events.recv().await {
-                inlet.send(Fact::Cluster(event));
+        // A closure, not a stream: a stream loses the oldest events when its reader is slow, and a node whose loss was
+        // not heard of keeps its children for ever.
+        let inlet = self.inlet.clone();
+        self.events = Some(self.cluster.on_event(move |event| {
+            let concerns = matches!(
+                event,
+                ClusterEvent::NodeUp(_)
+                    | ClusterEvent::NodeDown { .. }
+                    | ClusterEvent::NodeDraining(_)
+                    | ClusterEvent::DialFailed { node: Some(_), .. }
+            );
+            if concerns {
+                inlet.send(Fact::Cluster(event.clone()));
             }
-            Note::Facts
-        });
+        }));
         let own = (cx.node().id().clone(), cx.node().incarnation());
         let others = self.cluster.connected_nodes().into_iter().map(|node| (node.id, node.incarnation));
         let nodes = std::iter::once(own).chain(others).collect();

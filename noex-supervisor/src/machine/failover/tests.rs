@@ -170,3 +170,34 @@ fn everybody_is_asked_now_and_then() {
     let told = bench.answer(query, Some(Vec::new()));
     assert!(matches!(&told[..], [Output::Told { purpose: Purpose::Reconcile, .. }, Output::Available]));
 }
+
+fn instance() -> Found {
+    Found {
+        child: "c".to_owned(),
+        generation: Generation::new(1, 1),
+        pid: Pid::new(node(), Incarnation(1), 7),
+    }
+}
+
+#[test]
+fn what_was_found_on_a_node_that_is_lost_during_the_adoption_is_not_adopted() {
+    let mut bench = Bench { machine: Failover::new(GRACE, 3), now: Monotonic::ZERO };
+    let other = NodeId::new("c", "127.0.0.1", 4369).unwrap();
+    let nodes = vec![(node(), Incarnation(1)), (other, Incarnation(1))];
+    let query = bench.asked(Input::Started { nodes });
+    bench.answer(query, Some(vec![instance()]));
+    bench.down(NodeDownReason::HeartbeatTimeout);
+    assert!(bench.after(GRACE).contains(&Output::Adopt { found: Vec::new() }));
+}
+
+#[test]
+fn an_adoption_waits_for_a_node_whose_connection_was_reset() {
+    let mut bench = Bench { machine: Failover::new(GRACE, 3), now: Monotonic::ZERO };
+    let query = bench.asked(Input::Started { nodes: vec![(node(), Incarnation(1))] });
+    let adopts = |out: &[Output]| out.iter().any(|out| matches!(out, Output::Adopt { .. }));
+    assert!(!adopts(&bench.down(NodeDownReason::ConnectionClosed)));
+    let again = bench.asked(Input::NodeUp { node: node(), incarnation: Incarnation(1) });
+    assert_ne!(query, again);
+    let out = bench.answer(again, Some(vec![instance()]));
+    assert!(out.contains(&Output::Adopt { found: vec![instance()] }), "{out:?}");
+}

@@ -62,6 +62,17 @@ impl Supervision {
                 self.remove(&id, Some(ExitReason::NoConnection), out);
             }
         }
+        let why = match loss {
+            Loss::Crash => Why::NodeLoss { from: node.clone() },
+            Loss::Goodbye => Why::Leaving { from: node.clone() },
+        };
+        // Also for whoever is not in charge now: it may be again, and must know then why it starts them.
+        for id in &to_restart {
+            if let Some(child) = self.children.get_mut(id) {
+                child.excluded.insert(node.clone());
+            }
+            self.plan(id, why.clone(), None);
+        }
         if to_restart.is_empty() || !self.is_in_charge() {
             return;
         }
@@ -73,14 +84,7 @@ impl Supervision {
         }
         let round = (loss == Loss::Crash).then(|| self.new_round());
         for id in to_restart {
-            let why = match loss {
-                Loss::Crash => Why::NodeLoss { from: node.clone() },
-                Loss::Goodbye => Why::Leaving { from: node.clone() },
-            };
-            if let Some(child) = self.children.get_mut(&id) {
-                child.excluded.insert(node.clone());
-            }
-            self.plan(&id, why, round);
+            self.plan(&id, why.clone(), round);
             self.start_in_turn(&id, now, out);
         }
     }
