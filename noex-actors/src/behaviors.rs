@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     AnyRef, Behavior, Node, RemoteBehavior, SpawnError, SpawnOptions,
     error::{DecodeError, DuplicateBehavior, EncodeError},
+    host,
     payload::{decode, encode_into},
 };
 
@@ -84,7 +85,7 @@ impl<B: RemoteBehavior> Factory for FactoryOf<B> {
         args: &[u8],
         options: SpawnOptions,
     ) -> BoxFuture<'static, Result<AnyRef, SpawnError>> {
-        let decoded = node.decoding(|| decode::<B::Args>(args));
+        let decoded = node.decoding(|| host::decoded(|| decode::<B::Args>(args)));
         let spawn = match decoded {
             Ok(args) => Ok(node.spawn::<B>(args).options(options).into_future_owned()),
             Err(error) => Err(SpawnError::Incompatible {

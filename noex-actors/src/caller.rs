@@ -148,7 +148,7 @@ impl<R: Send + 'static> Caller<R> {
 
 impl<R: Send + 'static> Drop for Caller<R> {
     fn drop(&mut self) {
-        let ends = |process: &Arc<dyn Process>| std::thread::panicking() || process.core().is_ending();
+        let ends = |process: &Arc<dyn Process>| process.core().is_ending() || process.core().is_panicking();
         match self.0.take() {
             Some(To::Local(Local { slot, process, .. })) => {
                 if ends(&process) {

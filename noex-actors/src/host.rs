@@ -22,7 +22,7 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use crate::{
-    Behavior, Context, ExitReason, Info, Ref, StartError,
+    Behavior, Context, DecodeError, ExitReason, Info, Ref, StartError,
     mailbox::{Envelope, Inbox, Mailbox},
     process::Process,
 };
@@ -128,7 +128,7 @@ impl<B: Behavior, F: Future<Output = ExitReason>> Future for Life<B, F> {
             ExitReason::Killed
         } else {
             let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-            match catch_unwind(AssertUnwindSafe(|| inner.poll(task))) {
+            match core.busy(|| catch_unwind(AssertUnwindSafe(|| inner.poll(task)))) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(reason)) => reason,
                 Err(panic) => {
@@ -152,6 +152,12 @@ fn contained(f: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
         tracing::error!(panic = panic_text(panic.as_ref()), "a process panicked while it was dropped");
     }
+}
+
+/// Decodes what came from another node; a `Deserialize` that panics is a message that cannot be decoded.
+pub(crate) fn decoded<T>(f: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    catch_unwind(AssertUnwindSafe(f))
+        .unwrap_or_else(|panic| Err(DecodeError::new(format!("panic: {}", panic_text(panic.as_ref())))))
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

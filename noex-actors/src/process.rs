@@ -7,9 +7,10 @@ use std::{
     any::Any,
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
+    thread::ThreadId,
 };
 
 use parking_lot::Mutex;
@@ -53,6 +54,10 @@ pub struct ProcessCore {
     /// Number of the parent process; 0 for a root.
     pub(crate) parent: AtomicU64,
     pub(crate) names: Mutex<Vec<String>>,
+    /// The thread of its arbiter, once it runs there.
+    home: OnceLock<ThreadId>,
+    /// Its future is being polled or dropped.
+    busy: AtomicBool,
     status: AtomicU8,
     killed: AtomicBool,
     ending: Mutex<Option<ExitReason>>,
@@ -91,6 +96,8 @@ impl ProcessCore {
             token,
             parent: AtomicU64::new(parent),
             names: Mutex::new(Vec::new()),
+            home: OnceLock::new(),
+            busy: AtomicBool::new(false),
             status: AtomicU8::new(0),
             killed: AtomicBool::new(false),
             ending: Mutex::new(None),
@@ -118,6 +125,22 @@ impl ProcessCore {
     /// Whether it is on its way out: what is dropped now is dropped because of that.
     pub(crate) fn is_ending(&self) -> bool {
         self.status.load(Ordering::Acquire) >= 2
+    }
+
+    /// Runs `f`, which runs the process's own code on this thread.
+    pub(crate) fn busy<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.home.get_or_init(|| std::thread::current().id());
+        self.busy.store(true, Ordering::Relaxed);
+        let value = f();
+        self.busy.store(false, Ordering::Relaxed);
+        value
+    }
+
+    /// Whether the process itself is being unwound on this thread, and not somebody else.
+    pub(crate) fn is_panicking(&self) -> bool {
+        std::thread::panicking()
+            && self.busy.load(Ordering::Relaxed)
+            && self.home.get() == Some(&std::thread::current().id())
     }
 
     /// Remembers why it is going; the first reason stays.

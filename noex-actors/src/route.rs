@@ -43,8 +43,8 @@ pub type ReplyBytes = smallvec::SmallVec<[u8; 96]>;
 
 /// How to reach other nodes. One per node.
 pub trait Router: Send + Sync + fmt::Debug + 'static {
-    /// The way to one node. Cheap after the first time; the same for all who ask.
-    fn route(&self, node: &NodeId) -> Arc<dyn Route>;
+    /// The way to one node, from this one. Cheap after the first time; the same for all who ask.
+    fn route(&self, from: &crate::Node, node: &NodeId) -> Arc<dyn Route>;
     /// Starts a process on another node.
     fn spawn(&self, node: &NodeId, request: SpawnRequest) -> BoxFuture<'static, Result<Pid, SpawnError>>;
     /// A name that a process of this node wants for the whole cluster.

@@ -426,3 +426,34 @@ async fn two_nodes_of_one_program_share_nothing() -> Res {
     a.stop().await;
     Ok(())
 }
+
+#[actix_rt::test]
+async fn a_caller_dropped_by_the_panic_of_somebody_else_fails_at_once() -> Res {
+    struct Giver;
+    #[behavior]
+    impl Giver {
+        #[init]
+        fn new() -> Result<Self, ExitReason> {
+            Ok(Giver)
+        }
+        #[call]
+        fn give(&mut self, from: Caller<i64>) {
+            // Another task takes it and panics with it; this process lives on.
+            actix_rt::spawn(async move {
+                let _held = from;
+                panic!("somebody else");
+            });
+        }
+        #[call]
+        fn lives(&self) -> bool {
+            true
+        }
+    }
+    let node = Node::start().await?;
+    let giver = node.spawn::<Giver>(()).await?;
+    let error = giver.give().await.unwrap_err();
+    assert!(matches!(error, CallError::NoReply(_)), "{error:?}");
+    assert!(giver.lives().await?);
+    node.stop().await;
+    Ok(())
+}

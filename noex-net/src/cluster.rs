@@ -91,9 +91,18 @@ impl Cluster {
             self.tell_peers(&Control::Draining);
         }
         net.node.stop_processes().await;
-        if net.status() == ClusterStatus::Stopped {
-            return;
+        if net.status() != ClusterStatus::Stopped {
+            self.leave().await;
         }
+        // Also after a stop that was given up half-way.
+        net.names.close().await;
+        net.events.close().await;
+        net.node.stop_runtime().await;
+    }
+
+    /// Frees the port, says goodbye and closes.
+    async fn leave(&self) {
+        let net = &self.net;
         if let Some(listener) = net.listener() {
             let _ = listener.send(StopListening).await;
             let freed = async {
@@ -106,9 +115,6 @@ impl Cluster {
         self.tell_peers(&Control::Goodbye);
         self.close_connections().await;
         net.set_status(ClusterStatus::Stopped);
-        net.names.close().await;
-        net.events.close().await;
-        net.node.stop_runtime().await;
     }
 
     fn tell_peers(&self, message: &Control) {

@@ -31,6 +31,9 @@ use crate::{
     stats::Counters,
 };
 
+/// Peers from which on those that nobody refers to are dropped.
+const MANY_PEERS: usize = 10_000;
+
 /// The shared part of one cluster node.
 #[derive(Debug)]
 pub(crate) struct Net {
@@ -133,6 +136,10 @@ impl Net {
             return Arc::clone(peer);
         }
         let mut peers = self.peers.write();
+        // SECURITY: a reference that is decoded may name any node. What nobody uses goes when there are many.
+        if peers.len() >= MANY_PEERS && !peers.contains_key(id) {
+            peers.retain(|_, peer| Arc::strong_count(peer) > 1 || peer.is_connected());
+        }
         let make = || Arc::new(Peer::new(id.clone(), self.node.clone(), Weak::clone(&self.me)));
         Arc::clone(peers.entry(id.clone()).or_insert_with(make))
     }
@@ -211,20 +218,19 @@ impl Net {
 #[derive(Debug)]
 pub(crate) struct NetRouter {
     net: Weak<Net>,
-    node: Node,
 }
 
 impl NetRouter {
     pub(crate) fn new(net: &Arc<Net>) -> Self {
-        Self { net: Arc::downgrade(net), node: net.node.clone() }
+        Self { net: Arc::downgrade(net) }
     }
 }
 
 impl Router for NetRouter {
-    fn route(&self, id: &NodeId) -> Arc<dyn Route> {
+    fn route(&self, from: &Node, id: &NodeId) -> Arc<dyn Route> {
         match self.net.upgrade() {
             Some(net) => net.peer(id),
-            None => Arc::new(Peer::new(id.clone(), self.node.clone(), Weak::new())),
+            None => Arc::new(Peer::new(id.clone(), from.clone(), Weak::new())),
         }
     }
 

@@ -65,6 +65,10 @@ impl Peer {
         self.session.store(None);
     }
 
+    pub(crate) fn is_connected(&self) -> bool {
+        self.session.load().is_some()
+    }
+
     pub(crate) fn set_behaviors(&self, names: Vec<String>) {
         *self.behaviors.write() = names;
     }
@@ -95,7 +99,12 @@ impl Peer {
                 CallError::NotRunning
             });
         };
-        if link.incarnation == pid.incarnation() { Ok(link) } else { Err(CallError::NoProc(pid.clone())) }
+        match pid.incarnation().cmp(&link.incarnation) {
+            std::cmp::Ordering::Equal => Ok(link),
+            std::cmp::Ordering::Less => Err(CallError::NoProc(pid.clone())),
+            // A life that is not connected here yet.
+            std::cmp::Ordering::Greater => Err(CallError::NoConnection(self.id.clone())),
+        }
     }
 }
 

@@ -197,3 +197,76 @@ async fn the_end_of_a_session_is_told_to_everybody_who_waits_on_it() -> Res {
     assert!(matches!(there.add(1).await, Err(CallError::NotRunning)));
     Ok(())
 }
+
+/// A value whose encoding or decoding goes wrong on purpose.
+#[derive(Debug)]
+struct Bad(u8);
+
+impl serde::Serialize for Bad {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            0 => Err(serde::ser::Error::custom("will not be encoded")),
+            1 => panic!("encoding panics"),
+            n => serializer.serialize_u8(n),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Bad {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u8::deserialize(deserializer)? {
+            2 => panic!("decoding panics"),
+            n => Ok(Bad(n)),
+        }
+    }
+}
+
+struct Picky;
+
+#[noex_actors::behavior(name = "picky")]
+impl Picky {
+    #[init]
+    fn new() -> Result<Self, ExitReason> {
+        Ok(Picky)
+    }
+    #[call]
+    fn take(&self, bad: Bad) -> u8 {
+        bad.0
+    }
+    #[call]
+    async fn never(&self) {
+        std::future::pending().await
+    }
+}
+
+#[actix_rt::test]
+async fn a_message_that_panics_in_serde_harms_nobody_and_deadlines_still_come() -> Res {
+    let a = support::builder(support::config("a"))?.start().await?;
+    let b =
+        support::builder(support::config("b").seed(id(&a).to_string()))?.behavior::<Picky>().start().await?;
+    within(5, "both are up", async {
+        let _ = a.wait_for_nodes(2).await;
+        let _ = b.wait_for_nodes(2).await;
+    })
+    .await;
+    let pid = a.spawn_named(&id(&b), "picky", Payload::encode(&())?).await?.pid().clone();
+    let picky: Ref<Picky> = a.resolve(&pid);
+    let (first, second) = (picky.take(Bad(0)).await, picky.take(Bad(3)).await?);
+    assert!(matches!(first, Err(CallError::Encode(_))), "{first:?}");
+    assert_eq!(second, 3);
+    let caller = picky.clone();
+    let panicked = actix_rt::spawn(async move { caller.take(Bad(1)).await }).await;
+    assert!(panicked.is_err_and(|error| error.is_panic()), "the caller's own panic");
+    let decoded = picky.take(Bad(2)).await;
+    assert!(matches!(decoded, Err(CallError::Decode(_))), "{decoded:?}");
+    // The first call of the session failed to encode; the alarm for deadlines works all the same.
+    let error =
+        within(5, "the deadline", picky.never().timeout(Duration::from_millis(50))).await.unwrap_err();
+    assert!(matches!(error, CallError::Timeout { .. }), "{error:?}");
+    assert_eq!((a.stats().node_up_total, a.remote_call_stats().pending_calls), (1, 0));
+    // It waits for ever in its handler: only a kill ends it at once.
+    picky.kill();
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}

@@ -109,7 +109,7 @@ impl Node {
             }
         } else {
             match self.router() {
-                Some(router) => router.route(pid.node_id()).monitor(id, pid, watcher),
+                Some(router) => router.route(self, pid.node_id()).monitor(id, pid, watcher),
                 None => watcher.tell_of(id, pid.clone(), ExitReason::NoConnection),
             }
         }
@@ -126,7 +126,7 @@ impl Node {
         if self.is_own(pid) {
             self.process_of(pid).is_some_and(|process| process.core().unwatch(id))
         } else {
-            self.router().is_some_and(|router| router.route(pid.node_id()).demonitor(pid, id))
+            self.router().is_some_and(|router| router.route(self, pid.node_id()).demonitor(pid, id))
         }
     }
 
@@ -218,7 +218,15 @@ impl Node {
         if let Some(name) = name {
             self.0.names.register(&name, &process).map_err(StartError::Name)?;
         }
-        self.0.processes.write().insert(number, process);
+        {
+            let mut processes = self.0.processes.write();
+            if self.is_stopping() {
+                drop(processes);
+                self.0.names.ended(&mailbox.core.pid, &mailbox.core.names);
+                return Err(StartError::NotRunning);
+            }
+            processes.insert(number, process);
+        }
         self.0.events.emit(ProcessEvent::Started { pid, behavior });
         Ok(mailbox)
     }

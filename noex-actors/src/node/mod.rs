@@ -115,7 +115,7 @@ impl Node {
             };
         }
         match self.router() {
-            Some(router) => Ref::remote(pid.clone(), router.route(pid.node_id())),
+            Some(router) => Ref::remote(pid.clone(), router.route(self, pid.node_id())),
             None => Ref::broken(pid.clone(), Fault::NotRunning),
         }
     }

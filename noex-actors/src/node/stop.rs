@@ -10,6 +10,9 @@ use crate::{AnyRef, ExitReason, Node, process::Process};
 /// How long `stop` waits for processes before it kills them.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long it waits for what it killed.
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl Node {
     /// Stops the root processes, newest first, with reason `Shutdown`; what is left after 30 s is killed. Idempotent.
     /// The node of a cluster leaves the cluster by it.
@@ -29,7 +32,11 @@ impl Node {
     /// The first half of `stop`: processes.
     #[doc(hidden)]
     pub async fn stop_processes(&self) {
-        self.0.stopping.store(true, Ordering::Release);
+        {
+            // Under the lock of the table: whoever is put there later sees it.
+            let _table = self.0.processes.write();
+            self.0.stopping.store(true, Ordering::Release);
+        }
         let all_stopped = async {
             loop {
                 let root = {
@@ -48,11 +55,10 @@ impl Node {
         if actix_rt::time::timeout(STOP_TIMEOUT, all_stopped).await.is_err() {
             let left: Vec<_> = self.0.processes.read().values().cloned().collect();
             tracing::warn!(left = left.len(), "processes did not stop in time and are killed");
-            for process in left {
-                let monitor = AnyRef::local(Arc::clone(&process)).monitor();
-                process.kill();
-                let _ = actix_rt::time::timeout(Duration::from_secs(1), monitor).await;
-            }
+            let ends: Vec<_> =
+                left.iter().map(|process| AnyRef::local(Arc::clone(process)).monitor()).collect();
+            left.iter().for_each(|process| process.kill());
+            let _ = actix_rt::time::timeout(KILL_TIMEOUT, futures_util::future::join_all(ends)).await;
         }
     }
 

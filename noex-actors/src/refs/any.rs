@@ -52,9 +52,10 @@ impl AnyRef {
             node.process_of(pid).map_or(AnyWay::Gone, AnyWay::Local)
         } else {
             match node.router() {
-                Some(router) => {
-                    AnyWay::Remote { route: router.route(pid.node_id()), behavior: behavior.map(Into::into) }
-                }
+                Some(router) => AnyWay::Remote {
+                    route: router.route(node, pid.node_id()),
+                    behavior: behavior.map(Into::into),
+                },
                 None => AnyWay::Gone,
             }
         };

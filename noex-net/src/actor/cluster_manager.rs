@@ -39,6 +39,7 @@ struct Conn {
     connection: Addr<PeerConnection>,
     heartbeat: Option<Heartbeat>,
     up: Option<oneshot::Sender<()>>,
+    closing: bool,
 }
 
 /// The actor that knows who is connected.
@@ -141,6 +142,11 @@ impl ClusterManager {
         if let Some(found) = self.conns.get(&conn) {
             tracing::debug!(peer = %found.link.peer, %reason, "closing a connection");
             let _ = found.connection.try_send(CloseConnection(reason));
+        }
+        // Its reader may wait for an up that will not come.
+        if let Some(found) = self.conns.get_mut(&conn) {
+            found.closing = true;
+            found.up = None;
         }
     }
 
@@ -255,7 +261,7 @@ impl ClusterManager {
             Fact::Seeds(seeds) => self.member(membership::Input::SeedsKnown { seeds }),
             Fact::Authenticated { link, connection, target } => {
                 let (conn, peer, incarnation) = (link.conn, link.peer.clone(), link.incarnation);
-                self.conns.insert(conn, Conn { link, connection, heartbeat: None, up: None });
+                self.conns.insert(conn, Conn { link, connection, heartbeat: None, up: None, closing: false });
                 if let Some(target) = target {
                     self.member(membership::Input::DialAnswered { target, peer: peer.clone() });
                 }
@@ -263,7 +269,7 @@ impl ClusterManager {
             }
             Fact::Session(input) => self.session(input),
             Fact::FirstHeartbeat { conn, heartbeat, up } => {
-                if let Some(found) = self.conns.get_mut(&conn) {
+                if let Some(found) = self.conns.get_mut(&conn).filter(|found| !found.closing) {
                     found.heartbeat = Some(heartbeat);
                     found.up = Some(up);
                 }

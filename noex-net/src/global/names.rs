@@ -24,9 +24,12 @@ use crate::{
     wire::control::Control,
 };
 
+/// Names in the first message of a session.
+const NAMES_AT_ONCE: usize = 1000;
+
 struct Table {
     machine: names::Names,
-    policies: BTreeMap<String, OnConflict>,
+    policies: BTreeMap<(String, Pid), OnConflict>,
     held: BTreeMap<String, Pid>,
     watches: Vec<(String, Hub<Option<Pid>>)>,
     syncs: u64,
@@ -75,6 +78,7 @@ impl Names {
             let mut table = self.table.lock();
             let mut out = VecDeque::new();
             let now = self.node.now();
+            let again = table.machine.lookup(name) == Some(&pid);
             table.machine.register(name, held, now, &mut out).map_err(|error| match error {
                 RegisterError::Taken(holder) => NameError::Taken { name: name.to_owned(), holder },
                 RegisterError::InvalidName => {
@@ -82,8 +86,11 @@ impl Names {
                 }
                 RegisterError::NotLocal => NameError::NoProc(pid.clone()),
             })?;
-            table.policies.insert(name.to_owned(), on_conflict);
+            table.policies.insert((name.to_owned(), pid.clone()), on_conflict);
             self.perform(net, &mut table, &mut out);
+            if again {
+                return Ok(());
+            }
         }
         // The name ends with its process. One that ended meanwhile tells at once.
         let net = Arc::downgrade(net);
@@ -102,6 +109,7 @@ impl Names {
 
     fn process_ended(&self, net: &Arc<Net>, pid: &Pid) {
         self.change(net, |machine, now, out| machine.process_ended(pid, now, out));
+        self.table.lock().policies.retain(|(_, holder), _| holder != pid);
     }
 
     /// A peer asks to give up a name.
@@ -137,7 +145,11 @@ impl Names {
     /// A session is up: the peer hears of all names of this node, and from now on of changes.
     pub(crate) fn session_up(&self, link: &Arc<Link>) {
         let table = self.table.lock();
-        link.control(&Control::Names(table.machine.state()));
+        // In parts: all of it might be longer than a message may be. The first replaces, the others add.
+        let mut state = table.machine.state();
+        let rest = state.split_off(state.len().min(NAMES_AT_ONCE));
+        link.control(&Control::Names(state));
+        rest.into_iter().for_each(|update| link.control(&Control::Name(update)));
         link.net.up.write().insert(link.peer.clone(), Arc::clone(link));
     }
 
@@ -230,7 +242,7 @@ impl Names {
     }
 
     fn lost(&self, table: &mut Table, name: &str, winner: &Pid, loser: &Pid) {
-        let policy = table.policies.remove(name).unwrap_or_default();
+        let policy = table.policies.remove(&(name.to_owned(), loser.clone())).unwrap_or_default();
         if let Some(process) = self.node.process_by_number(loser.number()) {
             process.name_lost(name, winner);
             if policy == OnConflict::StopLoser {

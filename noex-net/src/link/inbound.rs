@@ -38,6 +38,9 @@ use crate::{
 /// Messages in a mailbox beyond which the reader lets its arbiter run before it reads on.
 const CROWDED: usize = 4096;
 
+/// Facts that one peer may tell the manager in a second: hints of a large cluster, and some heartbeats.
+const MAX_FACTS: u32 = 1000;
+
 /// What the reader must do before it goes on.
 #[derive(Debug)]
 pub(crate) enum Step {
@@ -77,6 +80,8 @@ pub(crate) struct Inbound {
     /// The node, lent to the scope in which references decode.
     node: Option<Node>,
     refused_logged: AtomicU64,
+    /// Facts told to the manager in this second.
+    facts: (u64, u32),
 }
 
 impl Inbound {
@@ -90,6 +95,7 @@ impl Inbound {
             taken: 0,
             node: None,
             refused_logged: AtomicU64::new(0),
+            facts: (0, 0),
         }
     }
 
@@ -223,12 +229,23 @@ impl Inbound {
         }
     }
 
-    fn tell(&self, fact: Fact) {
-        self.link.net.tell(fact);
+    /// Tells the manager, as often as a peer may have it told something.
+    fn tell(&mut self, fact: Fact) {
+        let second = self.link.net.node.clock().coarse().as_nanos() / 1_000_000_000;
+        if self.facts.0 != second {
+            self.facts = (second, 0);
+        }
+        self.facts.1 += 1;
+        if self.facts.1 <= MAX_FACTS {
+            self.link.net.tell(fact);
+        } else if self.facts.1 == MAX_FACTS + 1 {
+            tracing::warn!(peer = %self.link.peer, "the peer floods the manager; the connection ends");
+            self.link.shut_down();
+        }
     }
 
     fn control(&mut self, control: Control) -> Step {
-        let link = &self.link;
+        let link = Arc::clone(&self.link);
         match control {
             Control::Welcome => {
                 self.tell(Fact::Session(sessions::Input::WelcomeReceived { conn: link.conn }));
@@ -252,8 +269,8 @@ impl Inbound {
             Control::Behaviors(names) => link.net.peer(&link.peer).set_behaviors(names),
             // What comes before the node is up belongs to no session.
             _ if !self.up => {}
-            Control::Name(update) => link.net.names.merge(link, update),
-            Control::Names(updates) => link.net.names.full_sync(link, updates),
+            Control::Name(update) => link.net.names.merge(&link, update),
+            Control::Names(updates) => link.net.names.full_sync(&link, updates),
             Control::Unregister { name, number } => link.net.names.unregister_requested(&name, number),
             Control::Monitor { id, number } => link.watch_for_peer(id, number),
             Control::Demonitor { id } => {

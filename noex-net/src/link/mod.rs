@@ -30,7 +30,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
-    calls::{Calls, Totals},
+    calls::{Calls, Inserted, Totals},
     inbound::{Inbound, Step, load},
     requests::Requests,
     watches::Watches,
@@ -46,6 +46,9 @@ use crate::{
         tag::Tagger,
     },
 };
+
+/// Most watches of one peer on processes of this node.
+const MAX_INCOMING: usize = 1_000_000;
 
 /// One authenticated connection.
 #[derive(Debug)]
@@ -116,6 +119,11 @@ impl Link {
         if let Err(refusal) = sent {
             tracing::debug!(peer = %self.peer, ?refusal, "control message not sent");
         }
+        // SECURITY: answers to a peer that asks and does not read must not gather without bound.
+        if self.outbox.queued() > self.net.config.outbox_bytes().saturating_mul(4) {
+            tracing::warn!(peer = %self.peer, "the peer does not read; the connection ends");
+            self.shut_down();
+        }
     }
 
     /// Sends a call; returns its number.
@@ -123,24 +131,18 @@ impl Link {
         let CallHead { number, behavior, budget } = head;
         let deadline = self.net.node.clock().coarse().plus(budget).plus(COARSE);
         let budget_ms = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut inserted = None;
-        let sent = self.outbox.append(
+        let mut sending = Sending { link: self, inserted: None, sent: false };
+        let inserted = &mut sending.inserted;
+        self.outbox.append(
             |offset| {
-                inserted = self.calls.insert(deadline, offset, waker);
+                *inserted = self.calls.insert(deadline, offset, waker);
                 let id = inserted.as_ref().map_or(0, |inserted| inserted.id);
                 Head::Call { id, behavior, target: number, budget_ms }
             },
             encode,
-        );
-        let Some(inserted) = inserted else { return Err(sent.err().unwrap_or(Refusal::Closed)) };
-        if let Err(refusal) = sent {
-            self.calls.retract(inserted.id);
-            return Err(refusal);
-        }
-        if inserted.rearm {
-            self.alarm.notify_one();
-        }
-        Ok(inserted.id)
+        )?;
+        sending.sent = true;
+        sending.inserted.as_ref().map(|inserted| inserted.id).ok_or(Refusal::Closed)
     }
 
     /// Casts sent so far.
@@ -218,7 +220,7 @@ impl Link {
         }
         self.outbox.close();
         self.shut_down();
-        self.calls.close(self.outbox.written());
+        self.calls.close(self.outbox.settled());
         self.net.counters.session_over(self.calls.totals(), self.casts_sent());
         for (process, watch) in self.watches.close() {
             if let Some(process) = self.net.node.process_by_number(process) {
@@ -260,6 +262,10 @@ impl Link {
             return self.control(&Control::Down { id, reason: ExitReason::NoProc });
         };
         let watch = self.net.node.fresh_monitor();
+        if self.watches.counts().1 >= MAX_INCOMING {
+            tracing::warn!(peer = %self.peer, "the peer watches too many processes; the connection ends");
+            return self.shut_down();
+        }
         if self.watches.add_incoming(id, number, watch) {
             let link = Arc::downgrade(self);
             let tell = move |down: Down| {
@@ -277,6 +283,26 @@ impl Link {
     fn addressable(&self, number: u64) -> Option<Arc<dyn noex_actors::process::Process>> {
         let process = self.net.node.process_by_number(number)?;
         process.is_remote().then_some(process)
+    }
+}
+
+/// A call on its way into the outbox: whatever becomes of it, also a panic of its `Serialize`, the alarm is set and
+/// nothing of it stays.
+struct Sending<'a> {
+    link: &'a Link,
+    inserted: Option<Inserted>,
+    sent: bool,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        let Some(inserted) = &self.inserted else { return };
+        if inserted.rearm {
+            self.link.alarm.notify_one();
+        }
+        if !self.sent {
+            self.link.calls.retract(inserted.id);
+        }
     }
 }
 

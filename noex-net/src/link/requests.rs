@@ -9,6 +9,9 @@ use tokio::sync::oneshot;
 
 use crate::wire::control::Response;
 
+/// Most processes of one peer that wait to be confirmed.
+const MAX_UNCONFIRMED: usize = 10_000;
+
 #[derive(Debug, Default)]
 pub(crate) struct Requests(Mutex<Table>);
 
@@ -45,14 +48,16 @@ impl Requests {
         drop(waiting);
     }
 
-    /// A process that the peer asked for; gives it back if the session is over.
+    /// A process that the peer asked for; gives it back if the session is over, or too many wait.
     pub(crate) fn hold(&self, id: u64, process: AnyRef) -> Result<(), AnyRef> {
         let mut table = self.0.lock();
-        if table.closed {
+        if table.closed || table.unconfirmed.len() >= MAX_UNCONFIRMED {
             return Err(process);
         }
-        table.unconfirmed.insert(id, process);
-        Ok(())
+        let repeated = table.unconfirmed.insert(id, process);
+        drop(table);
+        // A peer that uses a number twice gets neither.
+        repeated.map_or(Ok(()), Err)
     }
 
     /// Takes a process that was not confirmed yet.

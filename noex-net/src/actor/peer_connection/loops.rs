@@ -99,7 +99,8 @@ async fn take(
                     let (up, is_up) = tokio::sync::oneshot::channel();
                     link.net.tell(Fact::FirstHeartbeat { conn: link.conn, heartbeat, up });
                     if is_up.await.is_err() {
-                        return Ok(None);
+                        // It is being closed: nothing of it is taken any more.
+                        return Ok(Some(String::new()));
                     }
                 }
             }

@@ -181,9 +181,9 @@ impl PeerConnection {
         self.net.node.control().spawn(keep_deadlines(Arc::clone(&link)));
         let this = ctx.address();
         let reading = actix_rt::spawn(async move {
-            let told = read(link, read_half, receive).await;
-            // The mailbox of a connection has room: it gets a handful of messages in its life.
-            let _ = this.try_send(Over(told));
+            // Also when a `Deserialize` of a user panics.
+            let mut over = TellOver(this, None);
+            over.1 = read(link, read_half, receive).await;
         });
         self.tasks.push(reading);
     }
@@ -232,6 +232,16 @@ impl Handler<CloseConnection> for PeerConnection {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Over(Option<String>);
+
+/// Says that the reader is drained, however it ends.
+struct TellOver(Addr<PeerConnection>, Option<String>);
+
+impl Drop for TellOver {
+    fn drop(&mut self) {
+        // The mailbox of a connection has room: it gets a handful of messages in its life.
+        let _ = self.0.try_send(Over(self.1.take()));
+    }
+}
 
 impl Handler<Over> for PeerConnection {
     type Result = ();

@@ -79,8 +79,8 @@ impl Outbox {
     fn write(&self, writer: &mut Writer) -> io::Result<()> {
         while let Some(first) = writer.sealed.front() {
             let first = &first[writer.offset..];
-            let mut written = if writer.sealed.len() == 1 {
-                self.socket.try_write(first)?
+            let written = if writer.sealed.len() == 1 {
+                self.socket.try_write(first)
             } else {
                 let mut slices = [IoSlice::new(&[]); MAX_SLICES];
                 let rest = writer.sealed.iter().skip(1).map(Vec::as_slice);
@@ -89,11 +89,18 @@ impl Outbox {
                     *slice = IoSlice::new(batch);
                     used += 1;
                 }
-                self.socket.try_write_vectored(&slices[..used])?
+                self.socket.try_write_vectored(&slices[..used])
             };
-            let before = self.queued();
+            let mut written = match written {
+                // tokio remembers that the socket was full until the connection's own arbiter hears otherwise. That one
+                // may be blocked by user code: ask the kernel.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    socket2::SockRef::from((*self.socket).as_ref()).send(first)?
+                }
+                written => written?,
+            };
             self.written.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::AcqRel);
-            if before > self.limit / 2 && self.queued() <= self.limit / 2 {
+            if self.queued() <= self.limit / 2 {
                 self.room.notify_waiters();
             }
             while let Some(batch) = writer.sealed.front() {
