@@ -78,6 +78,7 @@ impl<B: Behavior> Actor for Host<B> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let Some(start) = self.start.take() else { return };
+        self.mailbox.core.settle();
         let life = Life {
             mailbox: Arc::clone(&self.mailbox),
             inner: Some(live(Arc::clone(&self.mailbox), start)),
@@ -128,7 +129,10 @@ impl<B: Behavior, F: Future<Output = ExitReason>> Future for Life<B, F> {
             ExitReason::Killed
         } else {
             let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-            match core.busy(|| catch_unwind(AssertUnwindSafe(|| inner.poll(task)))) {
+            core.set_busy(true);
+            let polled = catch_unwind(AssertUnwindSafe(|| inner.poll(task)));
+            core.set_busy(false);
+            match polled {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(reason)) => reason,
                 Err(panic) => {

@@ -20,7 +20,7 @@ use crate::{
     behaviors::RemoteCodec,
     failure::CallFailure,
     glance::Glance,
-    host::{self, Killer},
+    host::Killer,
     process::{MailboxStats, Process, ProcessCore, RemoteCall},
 };
 
@@ -224,7 +224,7 @@ impl<B: Behavior> Process for Mailbox<B> {
         let Some(codec) = self.codec.filter(|codec| codec.id == behavior) else {
             return session.fail(id, self.wrong_behavior());
         };
-        match host::decoded(|| (codec.decode_call)(body)) {
+        match (codec.decode_call)(body) {
             Ok(message) => {
                 let from = Caller::remote(session, id, codec.encode_reply, me, deadline);
                 if let Err((refusal, Envelope::Call(_, from))) = self.push(Envelope::Call(message, from)) {
@@ -240,8 +240,7 @@ impl<B: Behavior> Process for Mailbox<B> {
 
     fn remote_cast(&self, behavior: u32, body: &[u8]) -> Result<(), CallFailure> {
         let codec = self.codec.filter(|codec| codec.id == behavior).ok_or_else(|| self.wrong_behavior())?;
-        let message =
-            host::decoded(|| (codec.decode_cast)(body)).map_err(|error| CallFailure::Decode(error.0))?;
+        let message = (codec.decode_cast)(body).map_err(|error| CallFailure::Decode(error.0))?;
         self.push(Envelope::Cast(message)).map_err(|(refusal, _)| match refusal {
             Refusal::Closed => CallFailure::NoProc,
             Refusal::Full => CallFailure::Overloaded(Overload::Mailbox),

@@ -127,13 +127,14 @@ impl ProcessCore {
         self.status.load(Ordering::Acquire) >= 2
     }
 
-    /// Runs `f`, which runs the process's own code on this thread.
-    pub(crate) fn busy<T>(&self, f: impl FnOnce() -> T) -> T {
-        self.home.get_or_init(|| std::thread::current().id());
-        self.busy.store(true, Ordering::Relaxed);
-        let value = f();
-        self.busy.store(false, Ordering::Relaxed);
-        value
+    /// The process runs on this thread from now on.
+    pub(crate) fn settle(&self) {
+        let _ = self.home.set(std::thread::current().id());
+    }
+
+    /// Its own code runs, or does not any more.
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::Relaxed);
     }
 
     /// Whether the process itself is being unwound on this thread, and not somebody else.

@@ -235,7 +235,7 @@ impl Picky {
     }
     #[call]
     async fn never(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

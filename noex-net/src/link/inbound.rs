@@ -7,7 +7,9 @@
 //! that is not there gets an error.
 
 use std::{
+    any::Any,
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -47,9 +49,9 @@ pub(crate) enum Step {
     /// Nothing: the batch is done.
     Done,
     /// Wait until the node is up.
-    FirstHeartbeat(Heartbeat),
+    FirstHeartbeat(Box<Heartbeat>),
     /// The peer ends the connection, for this reason.
-    End(String),
+    End(Box<str>),
 }
 
 /// The peer broke the protocol: the session ends.
@@ -82,6 +84,8 @@ pub(crate) struct Inbound {
     refused_logged: AtomicU64,
     /// Facts told to the manager in this second.
     facts: (u64, u32),
+    /// The call that is being taken.
+    calling: Option<u64>,
 }
 
 impl Inbound {
@@ -96,6 +100,7 @@ impl Inbound {
             node: None,
             refused_logged: AtomicU64::new(0),
             facts: (0, 0),
+            calling: None,
         }
     }
 
@@ -104,19 +109,21 @@ impl Inbound {
         self.received = None;
         // Replies hold nothing that is decoded here: what is only replies needs no scope.
         while frames.get(frame::HEADER) == Some(&frame::REPLY) {
-            self.take(frames)?;
+            if let Some(Frame::Reply { id, body }) = Frame::take(frames)? {
+                self.taken += 1;
+                self.link.calls.complete(id, Ok(ReplyBytes::from_slice(body)));
+            }
         }
         if frames.is_empty() {
             return Ok(Step::Done);
         }
         let node = self.node.take().unwrap_or_else(|| self.link.net.node.clone());
+        // A `Deserialize` or a `Drop` of a user's message may panic: that is one message, not the session.
         let (node, step) = node.decoding_owned(|| {
             loop {
-                match self.take(frames) {
-                    Ok(Some(Step::Done)) => {}
-                    Ok(None) => return Ok(Step::Done),
-                    Ok(Some(step)) => return Ok(step),
-                    Err(broken) => return Err(broken),
+                match catch_unwind(AssertUnwindSafe(|| self.rest(frames))) {
+                    Ok(step) => return step,
+                    Err(panic) => self.message_panicked(panic.as_ref()),
                 }
             }
         });
@@ -124,14 +131,35 @@ impl Inbound {
         step
     }
 
-    /// Takes one frame; `None` at the end.
-    fn take(&mut self, frames: &mut &[u8]) -> Result<Option<Step>, Broken> {
-        match Frame::take(frames)? {
-            Some(frame) => {
-                self.taken += 1;
-                self.frame(frame).map(Some)
+    fn rest(&mut self, frames: &mut &[u8]) -> Result<Step, Broken> {
+        while let Some(frame) = Frame::take(frames)? {
+            self.taken += 1;
+            match frame {
+                // What comes most often does not pass by the rest.
+                Frame::Call { id, behavior, target, budget_ms, body } => {
+                    let budget = Duration::from_millis(budget_ms.min(u64::from(u32::MAX)));
+                    self.call(id, behavior, target, budget, body);
+                }
+                Frame::Cast { behavior, target, body } => self.cast(behavior, target, body),
+                other => match self.frame(other)? {
+                    Step::Done => {}
+                    step => return Ok(step),
+                },
             }
-            None => Ok(None),
+        }
+        Ok(Step::Done)
+    }
+
+    /// Fails the call whose message could not be taken; frames behind it go on.
+    fn message_panicked(&mut self, panic: &(dyn Any + Send)) {
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let text = format!("panic: {}", text.unwrap_or("(no text)"));
+        tracing::error!(peer = %self.link.peer, panic = text, "a message of a peer panicked while it was taken");
+        if let Some(id) = self.calling.take() {
+            self.link.fail(id, CallFailure::Decode(text));
         }
     }
 
@@ -202,6 +230,7 @@ impl Inbound {
 
     fn call(&mut self, id: u64, behavior: u32, number: u64, budget: Duration, body: &[u8]) {
         let deadline = *self.received.get_or_insert_with(Instant::now) + budget;
+        self.calling = Some(id);
         let session: Arc<dyn Session> = Arc::<Link>::clone(&self.link);
         match self.target(number) {
             Some(process) => {
@@ -210,6 +239,7 @@ impl Inbound {
             }
             None => session.fail(id, CallFailure::NoProc),
         }
+        self.calling = None;
     }
 
     fn cast(&mut self, behavior: u32, number: u64, body: &[u8]) {
@@ -256,7 +286,7 @@ impl Inbound {
                 link.ponged();
                 self.tell(Fact::Session(sessions::Input::PongReceived { conn: link.conn, nonce }));
             }
-            Control::Close { reason } => return Step::End(reason),
+            Control::Close { reason } => return Step::End(reason.into()),
             Control::Draining => link.net.draining(&link.peer),
             Control::Goodbye => {
                 self.tell(Fact::Session(sessions::Input::GoodbyeReceived { conn: link.conn }));
@@ -312,7 +342,7 @@ impl Inbound {
     fn heartbeat(&mut self, heartbeat: Heartbeat) -> Step {
         if !self.up {
             self.up = true;
-            return Step::FirstHeartbeat(heartbeat);
+            return Step::FirstHeartbeat(Box::new(heartbeat));
         }
         if heartbeat.draining {
             self.link.net.draining(&self.link.peer);

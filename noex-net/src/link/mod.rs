@@ -30,7 +30,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
-    calls::{Calls, Inserted, Totals},
+    calls::{Calls, Totals},
     inbound::{Inbound, Step, load},
     requests::Requests,
     watches::Watches,
@@ -131,18 +131,26 @@ impl Link {
         let CallHead { number, behavior, budget } = head;
         let deadline = self.net.node.clock().coarse().plus(budget).plus(COARSE);
         let budget_ms = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut sending = Sending { link: self, inserted: None, sent: false };
-        let inserted = &mut sending.inserted;
-        self.outbox.append(
+        let mut sending = Sending { link: self, id: None };
+        let mut rearm = false;
+        let sent = self.outbox.append(
             |offset| {
-                *inserted = self.calls.insert(deadline, offset, waker);
-                let id = inserted.as_ref().map_or(0, |inserted| inserted.id);
-                Head::Call { id, behavior, target: number, budget_ms }
+                if let Some(inserted) = self.calls.insert(deadline, offset, waker) {
+                    sending.id = Some(inserted.id);
+                    rearm = inserted.rearm;
+                }
+                if rearm {
+                    self.alarm.notify_one();
+                }
+                Head::Call { id: sending.id.unwrap_or(0), behavior, target: number, budget_ms }
             },
             encode,
-        )?;
-        sending.sent = true;
-        sending.inserted.as_ref().map(|inserted| inserted.id).ok_or(Refusal::Closed)
+        );
+        match sent {
+            // From here on the call is the caller's.
+            Ok(()) => sending.id.take().ok_or(Refusal::Closed),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     /// Casts sent so far.
@@ -286,22 +294,16 @@ impl Link {
     }
 }
 
-/// A call on its way into the outbox: whatever becomes of it, also a panic of its `Serialize`, the alarm is set and
-/// nothing of it stays.
+/// A call on its way into the outbox: should it not get there, also because its `Serialize` panics, nothing of it stays.
 struct Sending<'a> {
     link: &'a Link,
-    inserted: Option<Inserted>,
-    sent: bool,
+    id: Option<u64>,
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        let Some(inserted) = &self.inserted else { return };
-        if inserted.rearm {
-            self.link.alarm.notify_one();
-        }
-        if !self.sent {
-            self.link.calls.retract(inserted.id);
+        if let Some(id) = self.id {
+            self.link.calls.retract(id);
         }
     }
 }

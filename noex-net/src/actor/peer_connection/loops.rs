@@ -94,10 +94,10 @@ async fn take(
         loop {
             match inbound.run(&mut frames).map_err(|error| error.to_string())? {
                 Step::Done => break,
-                Step::End(reason) => return Ok(Some(reason)),
+                Step::End(reason) => return Ok(Some(reason.into())),
                 Step::FirstHeartbeat(heartbeat) => {
                     let (up, is_up) = tokio::sync::oneshot::channel();
-                    link.net.tell(Fact::FirstHeartbeat { conn: link.conn, heartbeat, up });
+                    link.net.tell(Fact::FirstHeartbeat { conn: link.conn, heartbeat: *heartbeat, up });
                     if is_up.await.is_err() {
                         // It is being closed: nothing of it is taken any more.
                         return Ok(Some(String::new()));

@@ -212,20 +212,25 @@ impl Outbox {
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
         counts: u64,
     ) -> Result<(), Refusal> {
-        // Scheduled whatever happens: a flush may have left out what was here before, as the lock was held.
-        let _schedule = Schedule(self);
-        {
+        let put = {
             let mut open = self.open.lock();
             if open.closed {
                 return Err(Refusal::Closed);
             }
-            self.put_frame(&mut open, head, encode)?;
-            open.messages += counts;
+            let put = self.put_frame(&mut open, head, encode);
+            open.messages += if put.is_ok() { counts } else { 0 };
+            put
+        };
+        if let Err(refusal) = put {
+            // A flush may have left out what was here before, as the lock was held.
+            self.schedule();
+            return Err(refusal);
         }
         let queued = self.queued();
         if queued > self.high_water.load(Ordering::Relaxed) {
             self.high_water.fetch_max(queued, Ordering::Relaxed);
         }
+        self.schedule();
         Ok(())
     }
 
@@ -374,15 +379,6 @@ pub(crate) async fn turn() {
 fn grow(total: &AtomicU64, by: usize) {
     let before = total.load(Ordering::Relaxed);
     total.store(before + u64::try_from(by).unwrap_or(0), Ordering::Release);
-}
-
-/// Makes sure that a flush comes, also when a `Serialize` fails or panics.
-struct Schedule<'a>(&'a Arc<Outbox>);
-
-impl Drop for Schedule<'_> {
-    fn drop(&mut self) {
-        self.0.schedule();
-    }
 }
 
 /// Takes a half-written frame back, also when its `Serialize` panics.
