@@ -1,7 +1,6 @@
 //! Subscriptions: closures, called in order, one at a time and off the caller's stack; and bounded streams.
 
 use std::{
-    any::Any,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -14,6 +13,8 @@ use actix_rt::ArbiterHandle;
 use futures_util::{Stream, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::panics::panic_text;
 
 /// How many events a stream keeps for a slow reader, before the oldest are lost.
 const BUFFERED: usize = 1024;
@@ -100,7 +101,7 @@ impl<E: Clone + Send + 'static> Hub<E> {
         self.arbiter.spawn(async move {
             while let Some(event) = queue.recv().await {
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| f(&event))) {
-                    let text = text_of(panic.as_ref());
+                    let text = panic_text(panic.as_ref());
                     tracing::error!(panic = text, "an event closure panicked and is not called any more");
                     return;
                 }
@@ -145,12 +146,6 @@ impl<E: Clone + Send + 'static> Hub<E> {
             }
         })
     }
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("(no text)").to_owned()
 }
 
 impl<E> fmt::Debug for Hub<E> {

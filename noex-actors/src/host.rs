@@ -8,7 +8,6 @@
 //! taken out of the table, and then watchers hear of it.
 
 use std::{
-    any::Any,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -24,6 +23,7 @@ use tokio::sync::oneshot;
 use crate::{
     Behavior, Context, DecodeError, ExitReason, Info, Ref, StartError,
     mailbox::{Envelope, Inbox, Mailbox},
+    panics::panic_text,
     process::Process,
 };
 
@@ -136,7 +136,7 @@ impl<B: Behavior, F: Future<Output = ExitReason>> Future for Life<B, F> {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(reason)) => reason,
                 Err(panic) => {
-                    let reason = ExitReason::Panic(panic_text(panic.as_ref()));
+                    let reason = ExitReason::Panic(panic_text(panic.as_ref()).to_owned());
                     // A panic in `terminate` does not change why the process went.
                     let reason = core.ending().unwrap_or(reason);
                     core.set_ending(reason.clone());
@@ -162,12 +162,6 @@ fn contained(f: impl FnOnce()) {
 pub(crate) fn decoded<T>(f: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     catch_unwind(AssertUnwindSafe(f))
         .unwrap_or_else(|panic| Err(DecodeError::new(format!("panic: {}", panic_text(panic.as_ref())))))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("(no text)").to_owned()
 }
 
 fn end<B: Behavior>(mailbox: &Arc<Mailbox<B>>, reason: ExitReason) {
@@ -198,7 +192,7 @@ async fn live<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Start<B>) -> ExitRea
             return ExitReason::Killed;
         }
         Err(panic) => {
-            let reason = ExitReason::Panic(panic_text(panic.as_ref()));
+            let reason = ExitReason::Panic(panic_text(panic.as_ref()).to_owned());
             core.set_ending(reason.clone());
             reporter.tell(Err(StartError::Init(reason.clone())));
             return reason;
@@ -217,7 +211,7 @@ async fn live<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Start<B>) -> ExitRea
             reason
         }
         Err(panic) => {
-            let reason = ExitReason::Panic(panic_text(panic.as_ref()));
+            let reason = ExitReason::Panic(panic_text(panic.as_ref()).to_owned());
             core.set_ending(reason.clone());
             reason
         }

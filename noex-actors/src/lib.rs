@@ -60,6 +60,7 @@ mod names;
 mod node;
 mod node_builder;
 pub mod node_id;
+mod panics;
 mod payload;
 mod pid;
 mod pool;
@@ -108,6 +109,7 @@ pub mod __private {
         events::Hub,
         failure::CallFailure,
         names::check_process_name,
+        panics::panic_text,
         payload::{decode, encode_into},
     };
     pub use serde;

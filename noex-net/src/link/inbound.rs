@@ -19,7 +19,7 @@ use std::{
 
 use actix_rt::time::Instant;
 use noex_actors::{
-    __private::{CallFailure, decode},
+    __private::{CallFailure, decode, panic_text},
     AnyRef, Node, Overload,
     process::{Process, RemoteCall},
     route::{ReplyBytes, Session},
@@ -152,11 +152,7 @@ impl Inbound {
 
     /// Fails the call whose message could not be taken; frames behind it go on.
     fn message_panicked(&mut self, panic: &(dyn Any + Send)) {
-        let text = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let text = format!("panic: {}", text.unwrap_or("(no text)"));
+        let text = format!("panic: {}", panic_text(panic));
         tracing::error!(peer = %self.link.peer, panic = text, "a message of a peer panicked while it was taken");
         if let Some(id) = self.calling.take() {
             self.link.fail(id, CallFailure::Decode(text));

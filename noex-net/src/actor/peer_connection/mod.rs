@@ -104,7 +104,7 @@ impl Actor for PeerConnection {
                 );
             }
             Origin::Accepted { socket, remote, listener } => {
-                let accept = accept(net, *socket, remote);
+                let accept = accept(net, *socket);
                 ctx.spawn(accept.into_actor(self).map(move |outcome, this, ctx| {
                     let _ = listener.try_send(Admitted(this.conn));
                     match outcome {

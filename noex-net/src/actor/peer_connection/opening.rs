@@ -100,11 +100,7 @@ async fn initiate(
     }
 }
 
-pub(super) async fn accept(
-    net: Arc<Net>,
-    mut socket: TcpStream,
-    _remote: SocketAddr,
-) -> Result<Ready, Failed> {
+pub(super) async fn accept(net: Arc<Net>, mut socket: TcpStream) -> Result<Ready, Failed> {
     let _ = socket.set_nodelay(true);
     let nonce = nonce()?;
     let handshake = async {
