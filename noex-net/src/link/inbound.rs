@@ -159,9 +159,11 @@ impl Inbound {
         }
     }
 
-    /// Counts what was taken, now and then.
-    pub(crate) fn count(&mut self) {
-        self.link.messages_received.add(std::mem::take(&mut self.taken));
+    /// Counts what was taken since the last time; tells how much that was.
+    pub(crate) fn count(&mut self) -> u64 {
+        let taken = std::mem::take(&mut self.taken);
+        self.link.messages_received.add(taken);
+        taken
     }
 
     fn frame(&mut self, frame: Frame<'_>) -> Result<Step, Broken> {

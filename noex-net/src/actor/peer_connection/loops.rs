@@ -66,8 +66,7 @@ pub(super) async fn read(
                 return None;
             }
         }
-        link.outbox.flush_after_turn().await;
-        inbound.count();
+        link.outbox.flush_after_turn(inbound.count()).await;
         // A flood waits in the socket, as far as that helps; the reader is never blocked by a full mailbox.
         for _ in 0..if bytes < FLOOD { 0 } else { MAX_YIELDS } {
             if !inbound.crowded() {

@@ -176,7 +176,7 @@ impl PeerConnection {
         self.net.links.lock().insert(self.conn, Arc::clone(&link));
         self.net.tell(Fact::Authenticated { link: Arc::clone(&link), connection: ctx.address(), target });
         // Tasks of their own: a context polls all its futures at every wake of one.
-        self.tasks = vec![actix_rt::spawn(flush(Arc::clone(&link)))];
+        self.tasks = vec![tokio::spawn(flush(Arc::clone(&link)))];
         // Timers are the control arbiter's: an arbiter without timers of its own asks for the time less often.
         self.net.node.control().spawn(keep_deadlines(Arc::clone(&link)));
         let this = ctx.address();

@@ -10,11 +10,19 @@ use crate::wire::limits::LEN;
 
 impl Outbox {
     /// Lets the tasks run that the reader woke, then flushes what they sent. Saves the flusher its turn.
-    pub(crate) async fn flush_after_turn(&self) {
+    ///
+    /// `expected` frames may come of what was read: a new call of each caller that was answered, a reply to each call.
+    /// If they do not come in this turn, their senders are no tasks of the `LocalSet` in which this runs but of the
+    /// runtime around it. The flusher is one of those and gets its turn behind them: flushed too early, one group of
+    /// calls would become two, which circulate apart from then on, each with its own system calls.
+    pub(crate) async fn flush_after_turn(&self, expected: u64) {
         self.reader_flushes.store(true, Ordering::Relaxed);
+        let before = self.frames.load(Ordering::Relaxed);
         turn().await;
         self.reader_flushes.store(false, Ordering::Relaxed);
-        if self.dirty.load(Ordering::Acquire) {
+        if self.frames.load(Ordering::Relaxed) - before < expected {
+            self.flusher.wake();
+        } else if self.dirty.load(Ordering::Acquire) {
             self.flush_here();
         }
     }
@@ -121,7 +129,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// The flusher of the connection; runs on its arbiter until the socket fails.
+    /// The flusher of the connection; runs on its arbiter until the socket fails, as a task of the runtime itself.
     pub(crate) async fn flusher(self: Arc<Self>) -> io::Error {
         loop {
             std::future::poll_fn(|cx| {

@@ -85,6 +85,8 @@ pub(crate) struct Outbox {
     header: usize,
     limit: usize,
     max_message: usize,
+    /// Frames of calls, casts and replies appended since the beginning. Written with `open` locked.
+    frames: AtomicU64,
     /// Bytes appended since the beginning, headers of batches included. Written with `open` locked.
     appended: AtomicU64,
     /// The same of the urgent lane. Written with `urgent` locked.
@@ -133,6 +135,7 @@ impl Outbox {
             header,
             limit,
             max_message,
+            frames: AtomicU64::new(0),
             appended: AtomicU64::new(0),
             appended_urgent: AtomicU64::new(0),
             high_water: AtomicUsize::new(0),
@@ -218,7 +221,10 @@ impl Outbox {
                 return Err(Refusal::Closed);
             }
             let put = self.put_frame(&mut open, head, encode);
-            open.messages += if put.is_ok() { counts } else { 0 };
+            if put.is_ok() {
+                open.messages += counts;
+                grow(&self.frames, 1);
+            }
             put
         };
         if let Err(refusal) = put {
