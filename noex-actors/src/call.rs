@@ -16,9 +16,10 @@ use tokio::sync::oneshot;
 use crate::{
     Behavior, CallError, Caller, DecodeError, Delivery, Down, ExitReason, Overload, Pid, RawRef,
     failure::CallFailure,
-    mailbox::{Envelope, Refusal, short_name},
+    mailbox::{Envelope, Mailbox, MailboxPolicy, Refusal, short_name},
     process::Process,
     refs::Way,
+    room::Ticket,
     route::{Pending, Route, Watcher},
     slot::{Phase, Slot},
 };
@@ -37,6 +38,7 @@ pin_project! {
         message: Option<B::Call>,
         map: fn(B::Reply) -> Option<R>,
         timeout: Duration,
+        deadline: Option<Instant>,
         wait: Wait<B>,
         #[pin]
         alarm: Option<Sleep>,
@@ -52,6 +54,8 @@ struct Wait<B: Behavior> {
 
 enum Place<B: Behavior> {
     Nowhere,
+    /// In the line of those who wait for room in a full mailbox; the message is still here.
+    Line(Line<B>),
     Local(Arc<Slot<B::Reply>>),
     Remote(Pending),
 }
@@ -68,8 +72,38 @@ impl<B: Behavior> Wait<B> {
                 pending.session.abandon(pending.id);
                 Delivery::Unknown
             }
-            Place::Nowhere => Delivery::Never,
+            Place::Line(_) | Place::Nowhere => Delivery::Never,
         }
+    }
+
+    /// Takes the place in the line out, if that is where the call is.
+    fn leave_line(&mut self) -> Option<Line<B>> {
+        match std::mem::replace(&mut self.place, Place::Nowhere) {
+            Place::Line(line) => Some(line),
+            place => {
+                self.place = place;
+                None
+            }
+        }
+    }
+}
+
+/// A place in the line for room in a mailbox. Dropped, whoever is next has the turn.
+struct Line<B: Behavior> {
+    mailbox: Arc<Mailbox<B>>,
+    ticket: Ticket,
+}
+
+impl<B: Behavior> Line<B> {
+    /// The room was used.
+    fn used(mut self) {
+        self.mailbox.use_room(&mut self.ticket);
+    }
+}
+
+impl<B: Behavior> Drop for Line<B> {
+    fn drop(&mut self) {
+        self.mailbox.leave_room(&mut self.ticket);
     }
 }
 
@@ -82,7 +116,15 @@ impl<B: Behavior> Drop for Wait<B> {
 impl<'a, B: Behavior, R> Call<'a, B, R> {
     pub(crate) fn new(target: &'a RawRef<B>, message: B::Call, map: fn(B::Reply) -> Option<R>) -> Self {
         let wait = Wait { place: Place::Nowhere, resolved: None };
-        Self { target, message: Some(message), map, timeout: DEFAULT_TIMEOUT, wait, alarm: None }
+        Self {
+            target,
+            message: Some(message),
+            map,
+            timeout: DEFAULT_TIMEOUT,
+            deadline: None,
+            wait,
+            alarm: None,
+        }
     }
 
     /// Waits this long instead of 5 s. The time begins when the call is sent.
@@ -92,42 +134,60 @@ impl<'a, B: Behavior, R> Call<'a, B, R> {
     }
 }
 
-/// Sends the message; returns the deadline to be kept here, if the other side does not keep it.
+/// What came of sending.
+enum Sent<B: Behavior> {
+    /// It is queued on this node, where the deadline is kept too.
+    Here,
+    /// It left. The other side keeps the deadline, and has the waker.
+    Away,
+    /// There is no room yet.
+    NoRoom(Arc<Mailbox<B>>, B::Call),
+}
+
+/// When a call gives up: known once it was sent, or once it waits for room.
+fn deadline(at: &mut Option<Instant>, timeout: Duration) -> Instant {
+    *at.get_or_insert_with(|| Instant::now() + timeout)
+}
+
 fn send<B: Behavior>(
     target: &RawRef<B>,
     message: B::Call,
-    timeout: Duration,
+    (timeout, at): (Duration, &mut Option<Instant>),
     waker: &Waker,
     wait: &mut Wait<B>,
-) -> Result<Option<Instant>, CallError> {
+) -> Result<Sent<B>, CallError> {
     match &target.0 {
         Way::Local(mailbox) => {
-            let deadline = Instant::now() + timeout;
+            let message = mailbox.call_as_sent(message)?;
             let slot = Arc::new(Slot::new());
-            let process: Arc<dyn Process> = Arc::<crate::mailbox::Mailbox<B>>::clone(mailbox);
-            let from = Caller::local(Arc::clone(&slot), process, deadline);
-            if let Err((refusal, Envelope::Call(_, from))) = mailbox.push(Envelope::Call(message, from)) {
+            let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(mailbox);
+            let from = Caller::local(Arc::clone(&slot), process, deadline(at, timeout));
+            if let Err((refusal, Envelope::Call(message, from))) = mailbox.push(Envelope::Call(message, from))
+            {
                 from.forget();
-                return Err(match refusal {
-                    Refusal::Closed => CallError::NoProc(mailbox.core.pid.clone()),
-                    Refusal::Full => CallError::Overloaded(Overload::Mailbox),
-                });
+                return match refusal {
+                    Refusal::Closed => Err(CallError::NoProc(mailbox.core.pid.clone())),
+                    Refusal::Full if mailbox.policy == MailboxPolicy::Block => {
+                        Ok(Sent::NoRoom(Arc::clone(mailbox), message))
+                    }
+                    Refusal::Full => Err(CallError::Overloaded(Overload::Mailbox)),
+                };
             }
             wait.place = Place::Local(slot);
-            Ok(Some(deadline))
+            Ok(Sent::Here)
         }
         Way::Remote(remote) => {
             let encode = &mut |out: &mut Vec<u8>| (remote.codec.encode_call)(&message, out);
             wait.place =
                 Place::Remote(remote.route.call(remote.target, &remote.pid, timeout, waker, encode)?);
-            Ok(None)
+            Ok(Sent::Away)
         }
         Way::Broken(broken) => Err(broken.why.call_error(&broken.pid)),
         Way::Named(named) => {
             let found = (named.resolve)().ok_or_else(|| CallError::NoName(named.name.clone()))?;
-            let deadline = send(found.raw(), message, timeout, waker, wait);
+            let sent = send(found.raw(), message, (timeout, at), waker, wait);
             wait.resolved = Some(found.raw().clone());
-            deadline
+            sent
         }
     }
 }
@@ -144,12 +204,29 @@ impl<B: Behavior, R> Future for Call<'_, B, R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if let Some(message) = this.message.take() {
-            match send(this.target, message, *this.timeout, cx.waker(), this.wait)? {
-                Some(deadline) => this.alarm.set(Some(sleep_until(deadline))),
-                // The session has the waker, and keeps the deadline.
-                None => return Poll::Pending,
+        while let Some(message) = this.message.take() {
+            let line = this.wait.leave_line();
+            match send(this.target, message, (*this.timeout, this.deadline), cx.waker(), this.wait)? {
+                Sent::Away => return Poll::Pending,
+                Sent::Here => drop(line.map(Line::used)),
+                Sent::NoRoom(mailbox, message) => {
+                    *this.message = Some(message);
+                    let mut line = match line {
+                        Some(line) if Arc::ptr_eq(&line.mailbox, &mailbox) => line,
+                        _ => Line { mailbox, ticket: Ticket::default() },
+                    };
+                    let room = line.mailbox.poll_room(&mut line.ticket, cx);
+                    this.wait.place = Place::Line(line);
+                    if room.is_pending() {
+                        break;
+                    }
+                }
             }
+        }
+        if this.alarm.is_none()
+            && let Some(deadline) = *this.deadline
+        {
+            this.alarm.set(Some(sleep_until(deadline)));
         }
         let reply = match &this.wait.place {
             Place::Local(slot) => match slot.poll(cx) {
@@ -160,6 +237,7 @@ impl<B: Behavior, R> Future for Call<'_, B, R> {
                 let polled = pending.session.poll_reply(pending.id, cx);
                 polled.map(|reply| decode(this.wait.resolved.as_ref().unwrap_or(this.target), reply))
             }
+            Place::Line(_) => Poll::Pending,
             Place::Nowhere => return Poll::Pending,
         };
         let target = this.wait.resolved.as_ref().unwrap_or(this.target);

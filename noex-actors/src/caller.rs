@@ -31,6 +31,8 @@ struct Local<R> {
 struct Remote<R> {
     session: Arc<dyn Session>,
     id: u64,
+    /// Length of the encoded call.
+    bytes: u32,
     encode: fn(&R, &mut Vec<u8>) -> Result<(), EncodeError>,
     process: Arc<dyn Process>,
     deadline: Instant,
@@ -71,12 +73,12 @@ impl<R: Send + 'static> Caller<R> {
 
     pub(crate) fn remote(
         session: Arc<dyn Session>,
-        id: u64,
+        (id, bytes): (u64, u32),
         encode: fn(&R, &mut Vec<u8>) -> Result<(), EncodeError>,
         process: Arc<dyn Process>,
         deadline: Instant,
     ) -> Self {
-        Self(Some(To::Remote(Remote { session, id, encode, process, deadline })))
+        Self(Some(To::Remote(Remote { session, id, bytes, encode, process, deadline })))
     }
 
     /// Answers.
@@ -119,6 +121,14 @@ impl<R: Send + 'static> Caller<R> {
             Some(To::Remote(remote)) => remote.deadline,
             Some(To::Mapped(answer)) => answer.deadline(),
             None => Instant::now(),
+        }
+    }
+
+    /// Bytes of the encoded call, if it came from another node.
+    pub(crate) fn wire_bytes(&self) -> u32 {
+        match &self.0 {
+            Some(To::Remote(remote)) => remote.bytes,
+            Some(To::Local(_) | To::Mapped(_)) | None => 0,
         }
     }
 

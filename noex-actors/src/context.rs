@@ -1,11 +1,20 @@
 //! What a process can do from inside its callbacks.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use actix_rt::task::JoinHandle;
+use tokio::task::AbortHandle;
 
 use crate::{
-    Behavior, Down, ExitReason, FencingToken, Info, MonitorRef, Node, Pid, Ref, Spawn, TimerRef,
+    Behavior, Down, ExitReason, FencingToken, Info, LinkRef, MonitorRef, Node, Pid, Ref, Spawn, TimerRef,
+    machine::signals::Trap,
     mailbox::{Envelope, Mailbox},
     process::Process,
     route::Watcher,
@@ -96,10 +105,45 @@ impl<B: Behavior> Context<B> {
         true
     }
 
-    /// Sends an exit signal. A local or remote process ends with `reason`; `Killed` ends it at once.
-    /// OTP: `exit/2`.
+    /// Links this process and another: when one ends abnormally, so does the other, unless it traps exits. A process that
+    /// is not there breaks the link at once, with `NoProc`. One link per pair, however often it is made. OTP: `link/1`.
+    pub fn link(&mut self, target: &impl AsRef<Pid>) -> LinkRef {
+        self.node.link(&self.me, target)
+    }
+
+    /// Takes the link away: neither end hears of the other any more. An `Exit` that is queued already stays, as in OTP.
+    pub fn unlink(&mut self, target: &impl AsRef<Pid>) {
+        self.node.unlink(&self.me, target);
+    }
+
+    /// From now on exit signals arrive as [`Info::Exit`] instead of ending this process; `Normal` ones too. Except: what
+    /// `exit` sends with `Killed` is not trapped, and a signal of the parent, the process that started this one with
+    /// [`spawn`](Self::spawn) or [`spawn_link`](Self::spawn_link), ends it, after `terminate`.
+    /// OTP: `process_flag(trap_exit, true)`, and `gen_server` on the exit of its parent.
+    pub fn trap_exit(&mut self) {
+        self.mailbox.core.set_trap(Trap::On);
+    }
+
+    /// From now on exit signals end this process again.
+    pub fn untrap_exit(&mut self) {
+        self.mailbox.core.set_trap(Trap::Off);
+    }
+
+    /// Sends an exit signal to a process, itself included.
+    ///
+    /// Whoever traps exits gets [`Info::Exit`]. Otherwise `Normal` does nothing (but to itself), and any other reason ends
+    /// the process at its next wait: a handler that awaits is given up, queued messages do not run, `terminate` does.
+    /// `Killed` ends it like [`Ref::kill`], trapping or not. On another node the process ends with `reason` behind what was
+    /// sent to it before, trapping or not. OTP: `exit/2`; there `terminate` does not run.
     pub fn exit(&self, target: &impl AsRef<Pid>, reason: ExitReason) {
-        self.node.exit(target, reason);
+        self.node.exit_from(self.pid(), target.as_ref(), reason);
+    }
+
+    /// From now on [`Info::NodeUp`] and [`Info::NodeDown`] arrive for every node that comes or goes, in a clustered node. The
+    /// `Down`s of what this process watches there come first. OTP: `net_kernel:monitor_nodes(true)`.
+    pub fn monitor_nodes(&mut self) {
+        let me: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&self.mailbox);
+        self.node.watch_nodes(Arc::downgrade(&me));
     }
 
     /// Queues an info to itself, behind what is there.
@@ -133,13 +177,16 @@ impl<B: Behavior> Context<B> {
         timer
     }
 
-    /// Runs a future beside the mailbox, on this arbiter; what it returns arrives as an info. Ends with the process.
-    pub fn task(&mut self, future: impl Future<Output = B::Info> + 'static) {
+    /// Runs a future beside the mailbox, on this arbiter; what it returns arrives as an info. Ends with the process. A panic
+    /// of the future ends the future alone.
+    pub fn task(&mut self, future: impl Future<Output = B::Info> + 'static) -> TaskRef {
         let notifier = self.notifier();
         let task = actix_rt::spawn(async move {
             let _ = notifier.notify(future.await);
         });
+        let reference = TaskRef(task.abort_handle());
         self.keep(task);
+        reference
     }
 
     /// Runs what blocks on a thread of its own kind and waits for it; the arbiter goes on, this process does not.
@@ -162,10 +209,16 @@ impl<B: Behavior> Context<B> {
         self.node.spawn::<C>(args).child_of(self.pid().number())
     }
 
+    /// The same, linked to this process from before its `init` on: neither survives an abnormal end of the other.
+    /// An `init` that fails is the error of the spawn alone. OTP: `start_link`, which breaks the link by it, too.
+    pub fn spawn_link<C: Behavior>(&mut self, args: C::Args) -> Spawn<'_, C> {
+        self.node.spawn::<C>(args).child_of(self.pid().number()).linked_to(self.pid())
+    }
+
     /// Which supervised instance this is. Some in a child of a `DistributedSupervisor`.
     #[must_use]
     pub fn fencing_token(&self) -> Option<&FencingToken> {
-        self.mailbox.core.token.as_ref()
+        self.mailbox.core.token.as_deref()
     }
 
     fn keep(&self, task: JoinHandle<()>) {
@@ -186,6 +239,13 @@ impl<B: Behavior> Context<B> {
 
     pub(crate) fn idle_timeout(&self) -> Option<Duration> {
         self.idle_timeout
+    }
+
+    /// Whether a trapped exit comes from the parent: then it is not for the user to decide.
+    pub(crate) fn is_parent(&self, pid: &Pid) -> bool {
+        let core = &self.mailbox.core;
+        let parent = core.parent.load(Ordering::Acquire);
+        parent != 0 && pid.number() == parent && self.node.is_own(pid)
     }
 
     /// Drops the `Down` of a watch that was given up.
@@ -211,6 +271,23 @@ impl<B: Behavior> Drop for Context<B> {
 impl<B: Behavior> fmt::Debug for Context<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").field("pid", self.pid()).finish_non_exhaustive()
+    }
+}
+
+/// A future that runs beside a mailbox. Dropping this changes nothing.
+#[derive(Clone, Debug)]
+pub struct TaskRef(AbortHandle);
+
+impl TaskRef {
+    /// Gives the future up at its next wait. Nothing arrives of it, unless it has ended already.
+    pub fn cancel(&self) {
+        self.0.abort();
+    }
+
+    /// Whether it has ended, or was given up.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
     }
 }
 

@@ -8,69 +8,44 @@
 //! taken out of the table, and then watchers hear of it.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    sync::{Arc, OnceLock},
+    pin::{Pin, pin},
+    sync::Arc,
     task::{Context as Task, Poll},
     time::Duration,
 };
 
-use actix::prelude::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, Message, WrapFuture};
+use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, WrapFuture};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use crate::{
-    Behavior, Context, DecodeError, ExitReason, Info, Ref, StartError,
+    Behavior, Context, DecodeError, ExitReason, Info, Pid, Ref, StartError,
     mailbox::{Envelope, Inbox, Mailbox},
     panics::panic_text,
-    process::Process,
+    process::{Process, ProcessCore, Urgent},
 };
-
-/// Ends a process now: what runs of it is dropped at its next wait.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Kill;
-
-/// The way to a process's actor, known once it started.
-pub(crate) struct Killer<B: Behavior>(OnceLock<Addr<Host<B>>>);
-
-impl<B: Behavior> Killer<B> {
-    pub(crate) fn new() -> Self {
-        Self(OnceLock::new())
-    }
-    /// A full control mailbox holds a kill already.
-    pub(crate) fn kill(&self) {
-        if let Some(addr) = self.0.get() {
-            let _ = addr.try_send(Kill);
-        }
-    }
-}
 
 pub(crate) struct Host<B: Behavior> {
     mailbox: Arc<Mailbox<B>>,
     start: Option<Start<B>>,
 }
 
-struct Start<B: Behavior> {
-    args: B::Args,
-    init_timeout: Duration,
-    started: oneshot::Sender<Result<(), StartError>>,
+/// What a process starts with.
+pub(crate) struct Start<B: Behavior> {
+    pub(crate) args: B::Args,
+    pub(crate) init_timeout: Duration,
+    /// Who waits for `init`.
+    pub(crate) report: oneshot::Sender<Result<(), StartError>>,
+    /// The parent to which it is linked from the beginning.
+    pub(crate) link: Option<Pid>,
 }
 
 /// Starts the process on the arbiter of this thread.
-pub(crate) fn launch<B: Behavior>(
-    mailbox: Arc<Mailbox<B>>,
-    args: B::Args,
-    init_timeout: Duration,
-    started: oneshot::Sender<Result<(), StartError>>,
-) {
-    let start = Some(Start { args, init_timeout, started });
-    let addr = Host { mailbox: Arc::clone(&mailbox), start }.start();
-    let _ = mailbox.killer.0.set(addr);
-    if mailbox.core.is_killed() {
-        mailbox.killer.kill();
-    }
+pub(crate) fn launch<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Start<B>) {
+    // What interrupts a process wakes its task: it needs no address.
+    drop(Host { mailbox, start: Some(start) }.start());
 }
 
 impl<B: Behavior> Actor for Host<B> {
@@ -78,20 +53,24 @@ impl<B: Behavior> Actor for Host<B> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let Some(start) = self.start.take() else { return };
-        self.mailbox.core.settle();
         let life = Life {
             mailbox: Arc::clone(&self.mailbox),
             inner: Some(live(Arc::clone(&self.mailbox), start)),
-            over: false,
+            span: span(&self.mailbox),
+            stage: Stage::New,
         };
         ctx.spawn(life.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
 }
 
-impl<B: Behavior> Handler<Kill> for Host<B> {
-    type Result = ();
-    /// Being polled is all it takes: the life looks at the flag first, and actix polls it after every message.
-    fn handle(&mut self, _: Kill, _: &mut Self::Context) {}
+/// The span in which a process runs. Nothing is kept where nobody listens.
+fn span<B: Behavior>(mailbox: &Mailbox<B>) -> Option<Box<tracing::Span>> {
+    let core = &mailbox.core;
+    tracing::enabled!(target: "noex::process", tracing::Level::DEBUG).then(|| {
+        Box::new(tracing::debug_span!(
+            target: "noex::process", parent: None, "process", pid = %core.pid, behavior = core.behavior
+        ))
+    })
 }
 
 impl<B: Behavior> Unpin for Host<B> {}
@@ -102,14 +81,15 @@ pin_project_lite::pin_project! {
         mailbox: Arc<Mailbox<B>>,
         #[pin]
         inner: Option<F>,
-        over: bool,
+        span: Option<Box<tracing::Span>>,
+        stage: Stage,
     }
 
     impl<B: Behavior, F> PinnedDrop for Life<B, F> {
         fn drop(this: Pin<&mut Self>) {
             // The arbiter went away under it.
             let mut this = this.project();
-            if !*this.over {
+            if *this.stage != Stage::Over {
                 this.mailbox.core.set_ending(ExitReason::Killed);
                 contained(|| this.inner.set(None));
                 end(this.mailbox, ExitReason::Killed);
@@ -118,13 +98,26 @@ pin_project_lite::pin_project! {
     }
 }
 
+/// How far a life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    New,
+    Running,
+    Over,
+}
+
 impl<B: Behavior, F: Future<Output = ExitReason>> Future for Life<B, F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
         let mut this = self.project();
         let core = &this.mailbox.core;
-        let reason = if core.is_killed() {
+        if *this.stage == Stage::New {
+            *this.stage = Stage::Running;
+            core.settle(task.waker());
+        }
+        let _inside = this.span.as_ref().map(|span| span.enter());
+        let reason = if core.urgent() == Urgent::Kill {
             core.set_ending(ExitReason::Killed);
             ExitReason::Killed
         } else {
@@ -145,7 +138,7 @@ impl<B: Behavior, F: Future<Output = ExitReason>> Future for Life<B, F> {
             }
         };
         contained(|| this.inner.set(None));
-        *this.over = true;
+        *this.stage = Stage::Over;
         end(this.mailbox, reason);
         Poll::Ready(())
     }
@@ -173,13 +166,15 @@ fn end<B: Behavior>(mailbox: &Arc<Mailbox<B>>, reason: ExitReason) {
 
 /// `init`, the loop, `terminate`.
 async fn live<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Start<B>) -> ExitReason {
-    let Start { args, init_timeout, started } = start;
+    let Start { args, init_timeout, report, link } = start;
     let core = &mailbox.core;
     let mut inbox = Inbox::new(Arc::clone(&mailbox));
     let mut cx = Context::new(Ref::local(Arc::clone(&mailbox)), core.node.clone());
-    let reporter = Started(Some(started), Arc::clone(&mailbox));
-    let init = AssertUnwindSafe(actix_rt::time::timeout(init_timeout, B::init(args, &mut cx)));
-    let mut state = match init.catch_unwind().await {
+    let reporter = Started { report: Some(report), link, mailbox: Arc::clone(&mailbox) };
+    let init = interruptible(core, B::init(args, &mut cx));
+    let init = AssertUnwindSafe(actix_rt::time::timeout(init_timeout, init));
+    let flat = |init: Result<Result<B, ExitReason>, ExitReason>| init.unwrap_or_else(Err);
+    let mut state = match init.catch_unwind().await.map(|init| init.map(flat)) {
         Ok(Ok(Ok(state))) => state,
         Ok(Ok(Err(reason))) => {
             core.set_ending(reason.clone());
@@ -200,8 +195,9 @@ async fn live<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Start<B>) -> ExitRea
     };
     core.set_running();
     reporter.tell(Ok(()));
-    let reason = match AssertUnwindSafe(serve(&mut state, &mut inbox, &mut cx)).catch_unwind().await {
-        Ok(reason) => {
+    let served = interruptible(core, serve(&mut state, &mut inbox, &mut cx));
+    let reason = match AssertUnwindSafe(served).catch_unwind().await {
+        Ok(Ok(reason) | Err(reason)) => {
             core.set_ending(reason.clone());
             let last_words = AssertUnwindSafe(state.terminate(&reason, &mut cx)).catch_unwind().await;
             if let Err(panic) = last_words {
@@ -221,28 +217,48 @@ async fn live<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Start<B>) -> ExitRea
     reason
 }
 
+/// Runs `future` unless an exit signal comes: then it is given up, for the reason of the signal.
+async fn interruptible<F: Future>(core: &ProcessCore, future: F) -> Result<F::Output, ExitReason> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if core.urgent() == Urgent::Exit {
+            return Poll::Ready(Err(core.ending().unwrap_or(ExitReason::Killed)));
+        }
+        future.as_mut().poll(cx).map(Ok)
+    })
+    .await
+}
+
 /// Reports the outcome of `init` to whoever spawned the process, also when `init` panics or is killed.
-struct Started<B: Behavior>(Option<oneshot::Sender<Result<(), StartError>>>, Arc<Mailbox<B>>);
+struct Started<B: Behavior> {
+    report: Option<oneshot::Sender<Result<(), StartError>>>,
+    link: Option<Pid>,
+    mailbox: Arc<Mailbox<B>>,
+}
 
 impl<B: Behavior> Started<B> {
     fn tell(mut self, outcome: Result<(), StartError>) {
-        self.send(outcome);
-    }
-    /// A failed start is told after the end, so that whoever sees it finds nothing left of the process.
-    fn send(&mut self, outcome: Result<(), StartError>) {
-        let Some(started) = self.0.take() else { return };
+        let Some(report) = self.report.take() else { return };
         match outcome {
-            Ok(()) => drop(started.send(Ok(()))),
-            Err(error) => self.1.core.at_exit(Box::new(move |_| drop(started.send(Err(error))))),
+            Ok(()) => drop(report.send(Ok(()))),
+            Err(error) => self.failed(move |_| drop(report.send(Err(error)))),
         }
+    }
+    /// A failed start is told after the end, so that whoever sees it finds nothing left of the process; and it is told
+    /// once, not by the link as well.
+    fn failed(&self, tell: impl FnOnce(&ExitReason) + Send + 'static) {
+        let core = &self.mailbox.core;
+        if let Some(parent) = &self.link {
+            core.node.unlink(&core.pid, parent);
+        }
+        core.at_exit(Box::new(tell));
     }
 }
 
 impl<B: Behavior> Drop for Started<B> {
     fn drop(&mut self) {
-        if let Some(started) = self.0.take() {
-            let tell = move |reason: &ExitReason| drop(started.send(Err(StartError::Init(reason.clone()))));
-            self.1.core.at_exit(Box::new(tell));
+        if let Some(report) = self.report.take() {
+            self.failed(move |reason| drop(report.send(Err(StartError::Init(reason.clone())))));
         }
     }
 }
@@ -271,7 +287,9 @@ async fn serve<B: Behavior>(state: &mut B, inbox: &mut Inbox<B>, cx: &mut Contex
                     from.forget();
                 }
             }
-            Envelope::Cast(cast) => state.handle_cast(cast, cx).await,
+            Envelope::Cast(cast) | Envelope::RemoteCast(cast, _) => state.handle_cast(cast, cx).await,
+            // OTP: gen_server ends with its parent, trapping or not.
+            Envelope::Info(Info::Exit(exit)) if cx.is_parent(&exit.from) => return exit.reason,
             Envelope::Info(info) => {
                 if let Ok(info) = cx.admit(info) {
                     state.handle_info(info, cx).await;

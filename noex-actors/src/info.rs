@@ -4,7 +4,7 @@ use std::{convert::Infallible, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ExitReason, Pid};
+use crate::{ExitReason, NodeDownReason, NodeId, Pid};
 
 /// One watch of one process. Fires exactly once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,14 +39,60 @@ impl Down {
     }
 }
 
+/// One link between two processes. OTP has no such reference: there is one link per pair of processes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkRef {
+    ends: [Pid; 2],
+}
+
+impl LinkRef {
+    pub(crate) fn new(one: &Pid, other: &Pid) -> Self {
+        Self { ends: [one.clone(), other.clone()] }
+    }
+
+    /// The two processes, in the order in which they were given.
+    #[must_use]
+    pub fn ends(&self) -> (&Pid, &Pid) {
+        let [one, other] = &self.ends;
+        (one, other)
+    }
+}
+
+/// An exit signal, as whoever traps exits sees it. OTP: `{'EXIT', From, Reason}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exit {
+    /// The process at the other end of the link, or who sent the signal.
+    pub from: Pid,
+    /// Why.
+    pub reason: ExitReason,
+}
+
+impl Exit {
+    pub(crate) fn new(from: Pid, reason: ExitReason) -> Self {
+        Self { from, reason }
+    }
+}
+
 /// A message that is neither a call nor a cast. `U` is [`Behavior::Info`](crate::Behavior::Info).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Info<U = Infallible> {
     /// A monitored process ended.
     Down(Down),
+    /// A linked process ended, or an exit signal came. Only to whoever traps exits. OTP: `'EXIT'`.
+    Exit(Exit),
     /// No message came for the idle timeout. OTP: `timeout`.
     Timeout,
+    /// A node came up, after [`Context::monitor_nodes`](crate::Context::monitor_nodes).
+    NodeUp(NodeId),
+    /// A node went down.
+    NodeDown {
+        /// Which.
+        node: NodeId,
+        /// Why, as seen from here.
+        reason: NodeDownReason,
+    },
     /// This process lost a conflict over a global name.
     NameLost {
         /// The name.
@@ -64,7 +110,10 @@ impl<U> Info<U> {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Down(_) => "down",
+            Self::Exit(_) => "exit",
             Self::Timeout => "timeout",
+            Self::NodeUp(_) => "node_up",
+            Self::NodeDown { .. } => "node_down",
             Self::NameLost { .. } => "name_lost",
             Self::User(_) => "user",
         }

@@ -55,6 +55,7 @@ mod failure;
 mod glance;
 mod host;
 mod info;
+mod machine;
 mod mailbox;
 mod names;
 mod node;
@@ -67,6 +68,7 @@ mod pool;
 #[doc(hidden)]
 pub mod process;
 mod refs;
+mod room;
 #[doc(hidden)]
 pub mod route;
 mod signal;
@@ -81,14 +83,15 @@ pub use behaviors::{BehaviorRegistry, BehaviorRegistryStats, behavior_number};
 pub use call::{Call, DEFAULT_TIMEOUT, Monitor, Stop};
 pub use caller::Caller;
 pub use clock::{COARSE, Clock};
-pub use context::{Context, Gone, Notifier};
+pub use context::{Context, Gone, Notifier, TaskRef};
 pub use error::{
     CallError, CastError, DecodeError, DuplicateBehavior, EncodeError, NameError, NodeStartError, Overload,
     SpawnError, StartError, Unsent, WrongBehavior,
 };
 pub use events::{Events, Subscription};
 pub use exit::{Delivery, ExitReason, NodeDownReason, UnknownWord};
-pub use info::{Down, Info, MonitorRef, Registration};
+pub use info::{Down, Exit, Info, LinkRef, MonitorRef, Registration};
+pub use mailbox::{MAX_WIRE_BYTES, MailboxPolicy};
 pub use node::{Node, NodeBuilder, ProcessEvent, ProcessInfo, RuntimeStats, SupervisedProcess};
 pub use node_id::{Incarnation, InvalidNodeId, NodeId};
 pub use noex_macros::behavior;

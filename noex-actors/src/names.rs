@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-use crate::{Pid, error::NameError, process::Process};
+use crate::{
+    error::NameError,
+    process::{Process, ProcessCore},
+};
 
 /// The longest name, in bytes.
 pub(crate) const MAX_NAME: usize = 255;
@@ -47,14 +50,14 @@ impl Names {
             return Err(NameError::NoProc(core.pid.clone()));
         }
         names.insert(name.to_owned(), Arc::clone(process));
-        core.names.lock().push(name.to_owned());
+        core.add_name(name);
         Ok(())
     }
 
     pub(crate) fn unregister(&self, name: &str) -> bool {
         let removed = self.0.lock().remove(name);
         removed.is_some_and(|process| {
-            process.core().names.lock().retain(|held| held != name);
+            process.core().remove_name(name);
             true
         })
     }
@@ -68,10 +71,11 @@ impl Names {
     }
 
     /// The process ended: its names are free.
-    pub(crate) fn ended(&self, pid: &Pid, held: &Mutex<Vec<String>>) {
+    pub(crate) fn ended(&self, core: &ProcessCore) {
+        // Under the lock: whoever registers after it sees that the process is gone.
         let mut names = self.0.lock();
-        for name in held.lock().drain(..) {
-            if names.get(&name).is_some_and(|holder| holder.core().pid == *pid) {
+        for name in core.names() {
+            if names.get(&name).is_some_and(|holder| holder.core().pid == core.pid) {
                 names.remove(&name);
             }
         }

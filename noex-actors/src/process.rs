@@ -1,23 +1,30 @@
 //! A process as the rest of its node sees it: not generic, shared, and the place where its end is told.
 //!
 //! Invariants: 1. the exit reason is set once, after the queue was closed, the state dropped and the names given up;
-//! 2. every watcher and every `at_exit` closure runs exactly once, at the end, or at once if the end has been.
+//! 2. every watcher and every `at_exit` closure runs exactly once, at the end, or at once if the end has been; 3. what a
+//! process does not use (names, watchers, links) is not allocated.
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
+    task::Waker,
     thread::ThreadId,
 };
 
 use parking_lot::Mutex;
 
 use crate::{
-    Down, ExitReason, FencingToken, Monotonic, Node, Pid,
+    Down, Exit, ExitReason, FencingToken, Monotonic, Node, NodeDownReason, NodeId, Pid,
     failure::CallFailure,
+    machine::{
+        links::{Linked, Links},
+        signals::Trap,
+    },
     route::{Session, Watcher},
 };
 
@@ -50,24 +57,52 @@ pub struct ProcessCore {
     pub(crate) node: Node,
     pub(crate) behavior: &'static str,
     pub(crate) started_at: Monotonic,
-    pub(crate) token: Option<FencingToken>,
+    pub(crate) token: Option<Box<FencingToken>>,
     /// Number of the parent process; 0 for a root.
     pub(crate) parent: AtomicU64,
-    pub(crate) names: Mutex<Vec<String>>,
     /// The thread of its arbiter, once it runs there.
     home: OnceLock<ThreadId>,
     /// Its future is being polled or dropped.
     busy: AtomicBool,
     status: AtomicU8,
-    killed: AtomicBool,
-    ending: Mutex<Option<ExitReason>>,
-    end: Mutex<End>,
+    /// What must interrupt it: see [`Urgent`].
+    urgent: AtomicU8,
+    traps: AtomicBool,
+    fate: Mutex<Fate>,
 }
 
-struct End {
-    reason: Option<ExitReason>,
-    watchers: Vec<(u64, Watcher)>,
+/// What interrupts a process at its next wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Urgent {
+    Nothing,
+    /// An exit signal: its handler is given up, then `terminate` runs.
+    Exit,
+    /// Nothing of it runs any more.
+    Kill,
+}
+
+struct Fate {
+    ended: bool,
+    /// Why it is going, or went.
+    ending: Option<ExitReason>,
+    /// Its task, while there is one.
+    task: Option<Waker>,
+    /// What most processes do not have.
+    ties: Option<Box<Ties>>,
+}
+
+#[derive(Default)]
+struct Ties {
+    names: Vec<String>,
+    watchers: BTreeMap<u64, Watcher>,
     at_exit: Vec<AtExit>,
+    links: Links,
+}
+
+impl Fate {
+    fn ties(&mut self) -> &mut Ties {
+        self.ties.get_or_insert_default()
+    }
 }
 
 impl fmt::Debug for ProcessCore {
@@ -84,7 +119,7 @@ impl ProcessCore {
         pid: Pid,
         node: Node,
         behavior: &'static str,
-        token: Option<FencingToken>,
+        (token, trap): (Option<Box<FencingToken>>, Trap),
         parent: u64,
     ) -> Self {
         let started_at = node.now();
@@ -95,13 +130,12 @@ impl ProcessCore {
             started_at,
             token,
             parent: AtomicU64::new(parent),
-            names: Mutex::new(Vec::new()),
             home: OnceLock::new(),
             busy: AtomicBool::new(false),
             status: AtomicU8::new(0),
-            killed: AtomicBool::new(false),
-            ending: Mutex::new(None),
-            end: Mutex::new(End { reason: None, watchers: Vec::new(), at_exit: Vec::new() }),
+            urgent: AtomicU8::new(0),
+            traps: AtomicBool::new(trap == Trap::On),
+            fate: Mutex::new(Fate { ended: false, ending: None, task: None, ties: None }),
         }
     }
 
@@ -127,9 +161,10 @@ impl ProcessCore {
         self.status.load(Ordering::Acquire) >= 2
     }
 
-    /// The process runs on this thread from now on.
-    pub(crate) fn settle(&self) {
+    /// The process runs on this thread, as this task, from now on.
+    pub(crate) fn settle(&self, task: &Waker) {
         let _ = self.home.set(std::thread::current().id());
+        self.fate.lock().task = Some(task.clone());
     }
 
     /// Its own code runs, or does not any more.
@@ -144,73 +179,136 @@ impl ProcessCore {
             && self.home.get() == Some(&std::thread::current().id())
     }
 
+    pub(crate) fn trap(&self) -> Trap {
+        if self.traps.load(Ordering::Acquire) { Trap::On } else { Trap::Off }
+    }
+
+    pub(crate) fn set_trap(&self, trap: Trap) {
+        self.traps.store(trap == Trap::On, Ordering::Release);
+    }
+
     /// Remembers why it is going; the first reason stays.
     pub(crate) fn set_ending(&self, reason: ExitReason) {
-        self.ending.lock().get_or_insert(reason);
+        self.fate.lock().ending.get_or_insert(reason);
         self.status.fetch_max(2, Ordering::AcqRel);
     }
 
     pub(crate) fn ending(&self) -> Option<ExitReason> {
-        self.ending.lock().clone()
+        self.fate.lock().ending.clone()
     }
 
-    pub(crate) fn mark_killed(&self) {
-        self.killed.store(true, Ordering::Release);
+    pub(crate) fn urgent(&self) -> Urgent {
+        match self.urgent.load(Ordering::Acquire) {
+            0 => Urgent::Nothing,
+            1 => Urgent::Exit,
+            _ => Urgent::Kill,
+        }
     }
 
-    pub(crate) fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
+    /// An exit signal that it does not trap: it ends at its next wait.
+    pub(crate) fn end_by_signal(&self, reason: &ExitReason) {
+        self.fate.lock().ending.get_or_insert_with(|| reason.clone());
+        self.interrupt(1);
+    }
+
+    /// Ends it at its next wait; nothing of it runs after that.
+    pub fn kill(&self) {
+        self.interrupt(2);
+    }
+
+    fn interrupt(&self, urgent: u8) {
+        self.urgent.fetch_max(urgent, Ordering::AcqRel);
+        let task = self.fate.lock().task.clone();
+        if let Some(task) = task {
+            task.wake();
+        }
     }
 
     /// Adds a watcher; one that comes too late hears `NoProc` at once.
     pub fn watch(&self, id: u64, watcher: Watcher) {
-        let mut end = self.end.lock();
-        if end.reason.is_some() {
-            drop(end);
+        let mut fate = self.fate.lock();
+        if fate.ended {
+            drop(fate);
             watcher.tell_of(id, self.pid.clone(), ExitReason::NoProc);
         } else {
-            end.watchers.push((id, watcher));
+            fate.ties().watchers.insert(id, watcher);
         }
     }
 
     /// Ends a watch; true if it had not fired.
     pub fn unwatch(&self, id: u64) -> bool {
-        let mut end = self.end.lock();
-        let at = end.watchers.iter().position(|(watch, _)| *watch == id);
-        let watcher = at.map(|at| end.watchers.swap_remove(at));
-        drop(end);
+        let watcher = self.fate.lock().ties.as_mut().and_then(|ties| ties.watchers.remove(&id));
         watcher.is_some()
     }
 
-    pub(crate) fn watcher_count(&self) -> usize {
-        self.end.lock().watchers.len()
+    /// How many watch it, and how many are linked to it.
+    pub(crate) fn tie_counts(&self) -> (usize, usize) {
+        let fate = self.fate.lock();
+        fate.ties.as_ref().map_or((0, 0), |ties| (ties.watchers.len(), ties.links.len()))
     }
 
     /// Runs `f` with the exit reason: at the end, or now if that has been.
     pub(crate) fn at_exit(&self, f: AtExit) {
-        let mut end = self.end.lock();
-        match end.reason.clone() {
+        let mut fate = self.fate.lock();
+        match fate.ending.clone().filter(|_| fate.ended) {
             Some(reason) => {
-                drop(end);
+                drop(fate);
                 f(&reason);
             }
-            None => end.at_exit.push(f),
+            None => fate.ties().at_exit.push(f),
         }
+    }
+
+    /// Its end of a link.
+    pub(crate) fn add_link(&self, other: &Pid) -> Linked {
+        let mut fate = self.fate.lock();
+        if fate.ended { Linked::Gone } else { fate.ties().links.add(other) }
+    }
+
+    /// Takes its end of a link away; true if it was there.
+    pub(crate) fn remove_link(&self, other: &Pid) -> bool {
+        self.fate.lock().ties.as_mut().is_some_and(|ties| ties.links.remove(other))
+    }
+
+    pub(crate) fn add_name(&self, name: &str) {
+        self.fate.lock().ties().names.push(name.to_owned());
+    }
+
+    pub(crate) fn remove_name(&self, name: &str) {
+        if let Some(ties) = &mut self.fate.lock().ties {
+            ties.names.retain(|held| held != name);
+        }
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.fate.lock().ties.as_ref().map(|ties| ties.names.clone()).unwrap_or_default()
+    }
+
+    /// It is gone, though nobody has heard of it yet: it takes no name any more.
+    pub(crate) fn set_stopped(&self) {
+        self.status.store(3, Ordering::Release);
     }
 
     /// Tells the world. Called once, by the host, when nothing of the process is left.
     pub(crate) fn finish(&self, reason: &ExitReason) {
-        let (watchers, at_exit) = {
-            let mut end = self.end.lock();
-            if end.reason.is_some() {
+        let (ties, task) = {
+            let mut fate = self.fate.lock();
+            if fate.ended {
                 return;
             }
-            end.reason = Some(reason.clone());
-            self.status.store(3, Ordering::Release);
-            (std::mem::take(&mut end.watchers), std::mem::take(&mut end.at_exit))
+            fate.ended = true;
+            fate.ending = Some(reason.clone());
+            (fate.ties.take(), fate.task.take())
         };
+        drop(task);
+        let Some(ties) = ties else { return };
+        let Ties { names: _, watchers, at_exit, mut links } = *ties;
         for f in at_exit {
             f(reason);
+        }
+        // Links first: whoever sees a `Down` finds what the end takes along on its way.
+        for other in links.take() {
+            self.node.break_link(&other, &self.pid, reason);
         }
         for (id, watcher) in watchers {
             watcher.tell(Down::new(id, self.pid.clone(), reason.clone()));
@@ -232,9 +330,15 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     /// Asks it to stop, behind what is queued.
     fn stop(&self, reason: ExitReason);
     /// Ends it now.
-    fn kill(&self);
+    fn kill(&self) {
+        self.core().kill();
+    }
     /// News of a process that it watches. Never refused.
     fn down(&self, down: Down);
+    /// An exit signal that it traps. Never refused.
+    fn exit(&self, exit: Exit);
+    /// A node came up, or went down for that reason. Never refused.
+    fn node_event(&self, node: &NodeId, down: Option<NodeDownReason>);
     /// It lost a global name. Never refused.
     fn name_lost(&self, name: &str, winner: &Pid);
     /// A call from another node. `me` is this very process.

@@ -7,8 +7,12 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::{
-    AnyRef, Behavior, FencingToken, Node, NodeId, Payload, Ref, Registration, RemoteBehavior, SpawnError,
-    StartError, host, payload::encode_into, route::SpawnRequest,
+    AnyRef, Behavior, FencingToken, MailboxPolicy, Node, NodeId, Payload, Pid, Ref, Registration,
+    RemoteBehavior, SpawnError, StartError,
+    host::{self, Start},
+    machine::signals::Trap,
+    payload::encode_into,
+    route::SpawnRequest,
 };
 
 /// On which arbiter a process lives.
@@ -35,9 +39,11 @@ pub enum Placement {
 pub struct SpawnOptions {
     name: Option<String>,
     pub(crate) placement: Placement,
+    pub(crate) policy: MailboxPolicy,
     pub(crate) capacity: usize,
     pub(crate) init_timeout: Duration,
-    pub(crate) token: Option<FencingToken>,
+    pub(crate) trap: Trap,
+    pub(crate) token: Option<Box<FencingToken>>,
 }
 
 impl Default for SpawnOptions {
@@ -52,8 +58,10 @@ impl SpawnOptions {
         Self {
             name: None,
             placement: Placement::Parent,
+            policy: MailboxPolicy::Reject,
             capacity: 65_536,
             init_timeout: Duration::from_secs(5),
+            trap: Trap::Off,
             token: None,
         }
     }
@@ -70,9 +78,24 @@ impl SpawnOptions {
         self
     }
 
-    /// How many messages may wait. At least 1. Beyond that, calls and casts fail with `Overloaded`.
+    /// How many messages may wait, at least 1, and what happens beyond that. Default: `Reject` and 65 536.
+    ///
+    /// `Down`, `Exit`, infos and stop requests are exempt: they are not counted out, and always find room.
+    pub fn mailbox(mut self, policy: MailboxPolicy, capacity: usize) -> Self {
+        self.policy = policy;
+        self.mailbox_capacity(capacity)
+    }
+
+    /// How many messages may wait, at least 1, with the policy as it is.
     pub fn mailbox_capacity(mut self, messages: usize) -> Self {
         self.capacity = messages.max(1);
+        self
+    }
+
+    /// Exit signals arrive as [`Info::Exit`](crate::Info::Exit) from the beginning: see
+    /// [`Context::trap_exit`](crate::Context::trap_exit).
+    pub fn trap_exit(mut self) -> Self {
+        self.trap = Trap::On;
         self
     }
 
@@ -85,7 +108,7 @@ impl SpawnOptions {
     /// Which supervised instance it will be. For supervisors.
     #[doc(hidden)]
     pub fn fencing_token(mut self, token: FencingToken) -> Self {
-        self.token = Some(token);
+        self.token = Some(Box::new(token));
         self
     }
 
@@ -99,7 +122,7 @@ impl SpawnOptions {
     #[doc(hidden)]
     #[must_use]
     pub fn get_fencing_token(&self) -> Option<&FencingToken> {
-        self.token.as_ref()
+        self.token.as_deref()
     }
 
     /// How long `init` may take.
@@ -128,11 +151,17 @@ pub struct Spawn<'a, B: Behavior> {
     args: B::Args,
     options: SpawnOptions,
     parent: u64,
+    link: Option<Pid>,
 }
 
 impl<'a, B: Behavior> Spawn<'a, B> {
     pub(crate) fn new(node: &'a Node, args: B::Args) -> Self {
-        Self { node, args, options: B::spawn_options(), parent: 0 }
+        Self { node, args, options: B::spawn_options(), parent: 0, link: None }
+    }
+
+    pub(crate) fn linked_to(mut self, pid: &Pid) -> Self {
+        self.link = Some(pid.clone());
+        self
     }
 
     pub(crate) fn child_of(mut self, parent: u64) -> Self {
@@ -160,9 +189,9 @@ impl<'a, B: Behavior> Spawn<'a, B> {
 
     /// The future, owning all it needs.
     pub(crate) fn into_future_owned(self) -> BoxFuture<'static, Result<Ref<B>, StartError>> {
-        let Self { node, args, options, parent } = self;
+        let Self { node, args, options, parent, link } = self;
         let node = node.clone();
-        Box::pin(async move { start(&node, args, options, parent).await })
+        Box::pin(async move { start(&node, args, options, (parent, link)).await })
     }
 }
 
@@ -195,16 +224,20 @@ async fn start<B: Behavior>(
     node: &Node,
     args: B::Args,
     options: SpawnOptions,
-    parent: u64,
+    (parent, link): (u64, Option<Pid>),
 ) -> Result<Ref<B>, StartError> {
     let arbiter = place(node, options.placement);
     let init_timeout = options.init_timeout;
     let mailbox = node.admit::<B>(options, parent)?;
+    if let Some(parent) = &link {
+        node.link(&mailbox.core.pid, parent);
+    }
     let target = Ref::local(std::sync::Arc::clone(&mailbox));
     let (report, started) = oneshot::channel();
     let placed = {
         let mailbox = std::sync::Arc::clone(&mailbox);
-        arbiter.spawn_fn(move || host::launch(mailbox, args, init_timeout, report))
+        let start = Start { args, init_timeout, report, link };
+        arbiter.spawn_fn(move || host::launch(mailbox, start))
     };
     if !placed {
         node.give_up(&mailbox);

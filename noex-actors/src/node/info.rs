@@ -28,6 +28,8 @@ pub struct ProcessInfo {
     pub started_at: SystemTime,
     /// How long ago that was.
     pub uptime: Duration,
+    /// Processes linked to it.
+    pub links: usize,
     /// Watches on it.
     pub monitors: usize,
     /// Which supervised instance it is, in a child of a `DistributedSupervisor`.

@@ -2,7 +2,7 @@
 
 use std::{
     any::TypeId,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
 };
 
 use actix_rt::ArbiterHandle;
@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 
 use super::ProcessEvent;
 use crate::{
-    AnyRef, Behavior, Clock, ExitReason, Monotonic, Node, Pid, Registration, SpawnError, SpawnOptions,
-    StartError,
+    AnyRef, Behavior, Clock, ExitReason, Monotonic, Node, NodeDownReason, NodeId, Pid, Registration,
+    SpawnError, SpawnOptions, StartError,
     mailbox::{Mailbox, short_name},
     pool::Pool,
     process::{Process, ProcessCore},
@@ -130,6 +130,15 @@ impl Node {
         }
     }
 
+    /// A node came up, or went down: tells the processes that asked for it.
+    pub fn tell_of_node(&self, node: &NodeId, down: Option<NodeDownReason>) {
+        // Told under the lock: the events of one node reach each process in their order.
+        self.0.node_watchers.lock().retain(|watcher| {
+            let process = watcher.upgrade().filter(|process| process.is_alive());
+            process.inspect(|process| process.node_event(node, down)).is_some()
+        });
+    }
+
     /// Starts a process of this node by the name of its behavior.
     ///
     /// # Errors
@@ -181,6 +190,16 @@ impl Node {
 }
 
 impl Node {
+    pub(crate) fn watch_nodes(&self, process: Weak<dyn Process>) {
+        let mut watchers = self.0.node_watchers.lock();
+        watchers.retain(|watcher| watcher.strong_count() > 0 && !watcher.ptr_eq(&process));
+        watchers.push(process);
+    }
+
+    pub(crate) fn encodes_local_messages(&self) -> bool {
+        self.0.encodes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn pool(&self) -> &Pool {
         &self.0.pool
     }
@@ -212,8 +231,9 @@ impl Node {
         let behavior = codec.map_or_else(short_name::<B>, |codec| codec.name);
         let number = self.0.next_pid.fetch_add(1, Ordering::Relaxed);
         let pid = Pid::new(self.0.id.clone(), self.0.incarnation, number);
-        let core = ProcessCore::new(pid.clone(), self.clone(), behavior, options.token, parent);
-        let mailbox = Arc::new(Mailbox::<B>::new(core, codec, options.capacity));
+        let core =
+            ProcessCore::new(pid.clone(), self.clone(), behavior, (options.token, options.trap), parent);
+        let mailbox = Arc::new(Mailbox::<B>::new(core, codec, options.policy, options.capacity));
         let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&mailbox);
         if let Some(name) = name {
             self.0.names.register(&name, &process).map_err(StartError::Name)?;
@@ -222,7 +242,8 @@ impl Node {
             let mut processes = self.0.processes.write();
             if self.is_stopping() {
                 drop(processes);
-                self.0.names.ended(&mailbox.core.pid, &mailbox.core.names);
+                mailbox.core.set_stopped();
+                self.0.names.ended(&mailbox.core);
                 return Err(StartError::NotRunning);
             }
             processes.insert(number, process);
@@ -240,10 +261,12 @@ impl Node {
     /// Nothing of the process is left: take it out of the tables and tell its end.
     pub(crate) fn ended(&self, process: &Arc<dyn Process>, reason: &ExitReason) {
         let core = process.core();
-        self.0.names.ended(&core.pid, &core.names);
+        core.set_stopped();
+        self.0.names.ended(core);
         self.0.processes.write().remove(&core.pid.number());
         tracing::debug!(pid = %core.pid, behavior = core.behavior, %reason, "process ended");
-        core.finish(reason);
+        // Before the watchers: whoever waited for the end finds it told, also when the node stops at once.
         self.0.events.emit(ProcessEvent::Exited { pid: core.pid.clone(), reason: reason.clone() });
+        core.finish(reason);
     }
 }

@@ -2,6 +2,7 @@
 
 mod info;
 mod internal;
+mod links;
 mod stop;
 
 use std::{
@@ -9,7 +10,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -19,7 +20,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use self::info::{ProcessEvent, ProcessInfo, RuntimeStats, SupervisedProcess};
 use crate::{
-    AnyRef, Behavior, BehaviorRegistry, Clock, ExitReason, Incarnation, NameError, NodeId, Payload, Pid, Ref,
+    AnyRef, Behavior, BehaviorRegistry, Clock, Incarnation, NameError, NodeId, Payload, Pid, Ref,
     RemoteBehavior, Spawn, SpawnAny, SpawnOn, WrongBehavior, decoding,
     events::{Events, Hub, Subscription},
     mailbox::{Mailbox, short_name},
@@ -50,8 +51,12 @@ pub(crate) struct NodeInner {
     pub(crate) processes: RwLock<BTreeMap<u64, Arc<dyn Process>>>,
     pub(crate) names: Names,
     pub(crate) router: OnceLock<Arc<dyn Router>>,
+    /// Processes that want to hear of nodes.
+    pub(crate) node_watchers: Mutex<Vec<Weak<dyn Process>>>,
     pub(crate) extensions: Mutex<BTreeMap<TypeId, Anything>>,
     pub(crate) stopper: OnceLock<Stopper>,
+    /// Whether local messages are encoded and decoded as those to other nodes are, for tests.
+    pub(crate) encodes: AtomicBool,
     pub(crate) stopping: AtomicBool,
     pub(crate) stop_once: tokio::sync::Mutex<bool>,
     pub(crate) next_pid: AtomicU64,
@@ -177,16 +182,6 @@ impl Node {
         self.0.names.all()
     }
 
-    /// Sends an exit signal: the process ends with `reason`, behind what is queued; `Killed` ends it at once.
-    pub fn exit(&self, target: &impl AsRef<Pid>, reason: ExitReason) {
-        let target = AnyRef::resolve(self, target.as_ref(), None);
-        if reason == ExitReason::Killed {
-            target.kill();
-        } else {
-            drop(target.stop(reason));
-        }
-    }
-
     /// The process at an address, of whatever behavior. For supervisors.
     #[doc(hidden)]
     #[must_use]
@@ -215,10 +210,11 @@ impl Node {
 
     fn info(&self, process: &Arc<dyn Process>) -> ProcessInfo {
         let (core, mailbox) = (process.core(), process.mailbox());
+        let (monitors, links) = core.tie_counts();
         ProcessInfo {
             pid: core.pid.clone(),
             behavior: core.behavior,
-            names: core.names.lock().clone(),
+            names: core.names(),
             status: core.status(),
             mailbox_len: mailbox.len,
             mailbox_high_water: mailbox.high_water,
@@ -226,8 +222,9 @@ impl Node {
             message_count: mailbox.handled,
             started_at: self.0.clock.wall(core.started_at),
             uptime: self.now().since(core.started_at),
-            monitors: core.watcher_count(),
-            supervised: core.token.clone(),
+            links,
+            monitors,
+            supervised: core.token.as_deref().cloned(),
         }
     }
 
@@ -268,7 +265,7 @@ impl Node {
         alive
             .filter_map(|process| {
                 let core = process.core();
-                let token = core.token.clone()?;
+                let token = core.token.as_deref().cloned()?;
                 let any = AnyRef::local(Arc::clone(process));
                 Some(SupervisedProcess { token, any, behavior: core.behavior.to_owned() })
             })

@@ -17,8 +17,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(crate) use self::raw::{Broken, Fault, Named, Remote, Way};
 pub use self::{any::AnyRef, raw::RawRef};
 use crate::{
-    Behavior, Call, CallError, CastError, Client, ExitReason, Monitor, Node, Pid, RemoteBehavior, Stop,
-    TimerRef, Unsent,
+    Behavior, Call, CallError, CastError, Client, ExitReason, LinkRef, Monitor, Node, Pid, RemoteBehavior,
+    Stop, TimerRef, Unsent,
     behaviors::RemoteCodec,
     decoding,
     mailbox::Mailbox,
@@ -126,6 +126,21 @@ impl<B: Behavior> Ref<B> {
     /// Watches the process from outside of any process. Dropping it ends the watch.
     pub fn monitor(&self) -> Monitor {
         self.erase().monitor()
+    }
+
+    /// Links this process and another of its node: see [`Node::link`].
+    pub fn link(&self, other: &impl AsRef<Pid>) -> LinkRef {
+        match self.raw().node() {
+            Some(node) => node.link(self, other),
+            None => LinkRef::new(self.pid(), other.as_ref()),
+        }
+    }
+
+    /// Takes the link between this process and another away.
+    pub fn unlink(&self, other: &impl AsRef<Pid>) {
+        if let Some(node) = self.raw().node() {
+            node.unlink(self, other);
+        }
     }
 
     /// Whether the process lives. Asks its node if that is another.

@@ -1,12 +1,19 @@
 //! The untyped layer under every reference: where a message goes, and in which form.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use crate::{
     Behavior, Call, CallError, CastError, Node, Overload, Pid, Ref, Unsent, WrongBehavior,
     behaviors::RemoteCodec,
     mailbox::{Envelope, Mailbox, Refusal},
     process::Process,
+    room::Ticket,
     route::{Route, Target},
 };
 
@@ -113,16 +120,19 @@ impl<B: Behavior> RawRef<B> {
     /// [`Unsent`] with the message.
     pub fn try_cast(&self, cast: B::Cast) -> Result<(), Unsent<B::Cast>> {
         match &self.0 {
-            Way::Local(mailbox) => mailbox.push(Envelope::Cast(cast)).map_err(|(refusal, envelope)| {
-                let Envelope::Cast(message) = envelope else {
-                    unreachable!("push gives back what it was given")
-                };
-                let error = match refusal {
-                    Refusal::Closed => CastError::NoProc(mailbox.core.pid.clone()),
-                    Refusal::Full => CastError::Overloaded(Overload::Mailbox),
-                };
-                Unsent { message, error }
-            }),
+            Way::Local(mailbox) => {
+                let cast = mailbox.as_sent(cast).map_err(|(error, message)| Unsent { message, error })?;
+                mailbox.push(Envelope::Cast(cast)).map_err(|(refusal, envelope)| {
+                    let Envelope::Cast(message) = envelope else {
+                        unreachable!("push gives back what it was given")
+                    };
+                    let error = match refusal {
+                        Refusal::Closed => CastError::NoProc(mailbox.core.pid.clone()),
+                        Refusal::Full => CastError::Overloaded(Overload::Mailbox),
+                    };
+                    Unsent { message, error }
+                })
+            }
             Way::Remote(remote) => {
                 let encode = &mut |out: &mut Vec<u8>| (remote.codec.encode_cast)(&cast, out);
                 let sent = remote.route.cast(remote.target, &remote.pid, encode);
@@ -139,7 +149,7 @@ impl<B: Behavior> RawRef<B> {
     /// Sends a cast, waiting for room where there is none.
     ///
     /// # Errors
-    /// [`CastError`], never `Overloaded(Outbox)`.
+    /// [`CastError`], never `Overloaded`, but for a mailbox on another node, which cannot be waited for.
     ///
     /// # Cancel safety
     /// Dropped before it ends, the cast is not sent.
@@ -150,12 +160,25 @@ impl<B: Behavior> RawRef<B> {
                 Ok(()) => return Ok(()),
                 Err(unsent) => unsent,
             };
-            match (&self.0, unsent.error) {
-                (Way::Remote(remote), CastError::Overloaded(Overload::Outbox)) => remote.route.ready().await,
-                (_, CastError::Overloaded(_)) => tokio::task::yield_now().await,
-                (_, error) => return Err(error),
+            if !matches!(unsent.error, CastError::Overloaded(_)) {
+                return Err(unsent.error);
             }
+            self.room().await;
             cast = unsent.message;
+        }
+    }
+
+    /// Waits until a cast that found no room may find some.
+    async fn room(&self) {
+        match &self.0 {
+            Way::Local(mailbox) => WaitForRoom { mailbox, ticket: Ticket::default() }.await,
+            Way::Remote(remote) => remote.route.ready().await,
+            Way::Broken(_) => {}
+            Way::Named(named) => {
+                if let Some(found) = (named.resolve)() {
+                    Box::pin(found.raw().room()).await;
+                }
+            }
         }
     }
 
@@ -185,5 +208,24 @@ impl<B: Behavior> RawRef<B> {
             Way::Local(mailbox) => Some(Arc::<Mailbox<B>>::clone(mailbox)),
             Way::Remote(_) | Way::Broken(_) | Way::Named(_) => None,
         }
+    }
+}
+
+struct WaitForRoom<'a, B: Behavior> {
+    mailbox: &'a Mailbox<B>,
+    ticket: Ticket,
+}
+
+impl<B: Behavior> Future for WaitForRoom<'_, B> {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mailbox = self.mailbox;
+        mailbox.poll_room(&mut self.ticket, cx)
+    }
+}
+
+impl<B: Behavior> Drop for WaitForRoom<'_, B> {
+    fn drop(&mut self) {
+        self.mailbox.leave_room(&mut self.ticket);
     }
 }

@@ -180,12 +180,15 @@ impl ClusterManager {
                 tracing::info!(peer = %node, incarnation = incarnation.0, "node up");
                 self.net.counters.node_ups.one();
                 if let Some(info) = self.net.node_info(&node) {
+                    let id = info.id.clone();
                     self.net.events.emit(ClusterEvent::NodeUp(info));
+                    self.net.node.tell_of_node(&id, None);
                 }
             }
             membership::Output::NodeDown { node, incarnation, reason } => {
                 tracing::info!(peer = %node, incarnation = incarnation.0, %reason, "node down");
                 self.net.counters.node_down(reason);
+                self.net.node.tell_of_node(&node, Some(reason));
                 self.net.events.emit(ClusterEvent::NodeDown { node, incarnation, reason });
             }
             membership::Output::Forgotten { node } => self.net.forget(&node),

@@ -1,0 +1,68 @@
+//! Who waits for room in a full mailbox, in the order in which they came.
+//!
+//! Invariants: 1. each place that becomes free wakes one who waits; 2. whoever is woken and goes away without using the
+//! place passes the word on (the mailbox does, in `give_up`).
+
+use std::{collections::BTreeMap, task::Waker};
+
+/// Those who wait. Nothing is allocated where nobody does.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    waiting: BTreeMap<u64, Waker>,
+    next: u64,
+}
+
+/// The turn of one who waits.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket(Option<u64>);
+
+impl Room {
+    /// Waits on: a ticket keeps its place, a new one goes to the end.
+    pub(crate) fn wait(&mut self, ticket: &mut Ticket, waker: &Waker) {
+        let number = *ticket.0.get_or_insert(self.next);
+        self.next = self.next.max(number + 1);
+        self.waiting
+            .entry(number)
+            .and_modify(|known| known.clone_from(waker))
+            .or_insert_with(|| waker.clone());
+    }
+
+    /// Whoever waits longest, to be woken.
+    pub(crate) fn first(&mut self) -> Option<Waker> {
+        self.waiting.pop_first().map(|(_, waker)| waker)
+    }
+
+    /// True if the ticket was still waiting: then nobody was woken for it.
+    pub(crate) fn give_up(&mut self, ticket: &mut Ticket) -> bool {
+        ticket.0.take().is_none_or(|number| self.waiting.remove(&number).is_some())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.waiting).into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_taken_in_order_and_kept_while_waiting() {
+        let (mut room, mut one, mut two) = (Room::default(), Ticket::default(), Ticket::default());
+        room.wait(&mut one, Waker::noop());
+        room.wait(&mut two, Waker::noop());
+        room.wait(&mut one, Waker::noop());
+        assert!(room.first().is_some());
+        assert!(!room.give_up(&mut one), "the first was woken");
+        assert!(room.give_up(&mut two) && room.is_empty() && room.first().is_none());
+    }
+
+    #[test]
+    fn whoever_never_waited_gives_up_nothing() {
+        assert!(Room::default().give_up(&mut Ticket::default()));
+    }
+}
