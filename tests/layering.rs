@@ -231,7 +231,8 @@ fn crates_know_only_what_is_below_them() -> io::Result<()> {
         let manifest = read(&format!("{name}/Cargo.toml"))?;
         for line in manifest.lines().map(str::trim).filter(|line| line.starts_with("noex")) {
             let dependency = line.split(['.', ' ', '=']).next().unwrap_or(line);
-            if !below.contains(&dependency) {
+            // Its own tests may ask a crate for more features of itself.
+            if dependency != name && !below.contains(&dependency) {
                 broken.push(format!("{name} depends on {dependency}"));
             }
         }

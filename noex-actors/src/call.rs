@@ -16,10 +16,9 @@ use tokio::sync::oneshot;
 use crate::{
     Behavior, CallError, Caller, DecodeError, Delivery, Down, ExitReason, Overload, Pid, RawRef,
     failure::CallFailure,
-    mailbox::{Envelope, Mailbox, MailboxPolicy, Refusal, short_name},
+    mailbox::{Envelope, Mailbox, MailboxPolicy, Refusal, Ticket, short_name},
     process::Process,
     refs::Way,
-    room::Ticket,
     route::{Pending, Route, Watcher},
     slot::{Phase, Slot},
 };

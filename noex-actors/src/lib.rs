@@ -40,6 +40,10 @@
 #[cfg(panic = "abort")]
 compile_error!("noex turns panics of processes into exits: it needs panic = \"unwind\"");
 
+// `#[behavior]` names this crate from the outside; the test kit uses it from the inside.
+#[cfg(feature = "testkit")]
+extern crate self as noex_actors;
+
 mod behavior;
 mod behaviors;
 mod call;
@@ -68,13 +72,14 @@ mod pool;
 #[doc(hidden)]
 pub mod process;
 mod refs;
-mod room;
 #[doc(hidden)]
 pub mod route;
 mod signal;
 mod slot;
 mod spawn;
 mod supervision;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod time;
 mod timer;
 

@@ -24,11 +24,20 @@ pub struct NodeBuilder {
     behaviors: BehaviorRegistry,
     data: BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>,
     identity: Option<(NodeId, Incarnation)>,
+    #[cfg(feature = "testkit")]
+    on_this_thread: bool,
 }
 
 impl NodeBuilder {
     pub(crate) fn new() -> Self {
-        Self { arbiters: None, behaviors: BehaviorRegistry::new(), data: BTreeMap::new(), identity: None }
+        Self {
+            arbiters: None,
+            behaviors: BehaviorRegistry::new(),
+            data: BTreeMap::new(),
+            identity: None,
+            #[cfg(feature = "testkit")]
+            on_this_thread: false,
+        }
     }
 
     /// How many arbiters (threads) run processes. Default: one per core. At least 1.
@@ -62,6 +71,22 @@ impl NodeBuilder {
         self
     }
 
+    /// All of it on the arbiter of the current thread, which is not stopped with it.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn on_this_thread(mut self) -> Self {
+        self.on_this_thread = true;
+        self
+    }
+
+    async fn pool(&self) -> std::io::Result<Pool> {
+        #[cfg(feature = "testkit")]
+        if self.on_this_thread {
+            return Ok(Pool::on_this_thread());
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Pool::start(self.arbiters.unwrap_or_else(cores)).await
+    }
+
     /// Starts the node.
     ///
     /// # Errors
@@ -73,8 +98,7 @@ impl NodeBuilder {
         if let Some(duplicate) = self.behaviors.duplicate() {
             return Err(duplicate.into());
         }
-        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let pool = Pool::start(self.arbiters.unwrap_or_else(cores)).await.map_err(NodeStartError::Thread)?;
+        let pool = self.pool().await.map_err(NodeStartError::Thread)?;
         let (id, incarnation) = self.identity.unwrap_or_else(|| (NodeId::nonode(), Incarnation::fresh()));
         Ok(Node(Arc::new(NodeInner {
             id,

@@ -19,6 +19,8 @@ pub(crate) struct Pool {
     loads: Vec<AtomicUsize>,
     /// Arbiters that were started for one process each.
     dedicated: Mutex<Vec<ArbiterHandle>>,
+    /// Whether the arbiters belong to somebody else: nothing is started, and nothing stopped.
+    borrowed: bool,
     own_system: Mutex<Option<oneshot::Sender<()>>>,
 }
 
@@ -59,8 +61,23 @@ impl Pool {
             loads: arbiters.iter().map(|_| AtomicUsize::new(0)).collect(),
             arbiters,
             dedicated: Mutex::new(Vec::new()),
+            borrowed: false,
             own_system: Mutex::new(own_system),
         })
+    }
+
+    /// Everything on the arbiter of this thread.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn on_this_thread() -> Self {
+        Self {
+            control: Arbiter::current(),
+            arbiters: vec![Arbiter::current()],
+            next: AtomicUsize::new(0),
+            loads: vec![AtomicUsize::new(0)],
+            dedicated: Mutex::new(Vec::new()),
+            borrowed: true,
+            own_system: Mutex::new(None),
+        }
     }
 
     pub(crate) fn control(&self) -> &ArbiterHandle {
@@ -92,7 +109,7 @@ impl Pool {
 
     pub(crate) fn dedicated(&self) -> ArbiterHandle {
         // A new arbiter needs a System on its thread: ask one that has it.
-        let arbiter = System::try_current().map(|_| Arbiter::new().handle());
+        let arbiter = System::try_current().filter(|_| !self.borrowed).map(|_| Arbiter::new().handle());
         match arbiter {
             Some(arbiter) => {
                 self.dedicated.lock().push(arbiter.clone());
@@ -103,6 +120,9 @@ impl Pool {
     }
 
     pub(crate) fn stop(&self) {
+        if self.borrowed {
+            return;
+        }
         for arbiter in self.arbiters.iter().chain(self.dedicated.lock().iter()) {
             arbiter.stop();
         }

@@ -63,6 +63,8 @@ async fn try_spawn(net: &Arc<Net>, id: &NodeId, request: SpawnRequest) -> Result
         init_timeout_ms: millis(options.get_init_timeout()),
         mailbox_capacity: u64::try_from(options.get_mailbox_capacity()).unwrap_or(u64::MAX),
         token: options.get_fencing_token().cloned(),
+        mailbox_policy: options.get_mailbox_policy(),
+        trap_exit: options.get_trap_exit(),
     };
     match link.request(Request::Spawn(Box::new(order)), timeout).await {
         Ok((request, Response::Spawned(Ok(number)))) => {
@@ -125,7 +127,10 @@ fn spawn_failure(error: SpawnError) -> SpawnFailure {
 pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
     let mut options = SpawnOptions::new()
         .init_timeout(Duration::from_millis(order.init_timeout_ms))
-        .mailbox_capacity(usize::try_from(order.mailbox_capacity).unwrap_or(usize::MAX));
+        .mailbox(order.mailbox_policy, usize::try_from(order.mailbox_capacity).unwrap_or(usize::MAX));
+    if order.trap_exit {
+        options = options.trap_exit();
+    }
     if let Some(name) = order.name {
         options = options.name(name);
     }

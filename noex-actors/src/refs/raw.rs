@@ -11,9 +11,8 @@ use std::{
 use crate::{
     Behavior, Call, CallError, CastError, Node, Overload, Pid, Ref, Unsent, WrongBehavior,
     behaviors::RemoteCodec,
-    mailbox::{Envelope, Mailbox, Refusal},
+    mailbox::{Envelope, Mailbox, Refusal, Ticket},
     process::Process,
-    room::Ticket,
     route::{Route, Target},
 };
 

@@ -3,7 +3,7 @@
 //! MessagePack, variants by name, fields by position. Compatibility: a variant that a peer does not know ends the
 //! session, so a new one is sent only to peers whose capabilities name it; a new field goes to the end, with a default.
 
-use noex_actors::{ExitReason, FencingToken, Incarnation, NodeId, Registration};
+use noex_actors::{ExitReason, FencingToken, Incarnation, MailboxPolicy, NodeId, Registration};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::names::Update;
@@ -110,6 +110,10 @@ pub(crate) struct SpawnOrder {
     pub(crate) init_timeout_ms: u64,
     pub(crate) mailbox_capacity: u64,
     pub(crate) token: Option<FencingToken>,
+    #[serde(default)]
+    pub(crate) mailbox_policy: MailboxPolicy,
+    #[serde(default)]
+    pub(crate) trap_exit: bool,
 }
 
 /// How it went.

@@ -15,6 +15,7 @@
 //! `Serialize` leaves the outbox as it was; 3. `dirty` is set whenever an append was not seen by a flush yet.
 
 mod flush;
+mod turn;
 
 use std::{
     collections::VecDeque,
@@ -30,6 +31,7 @@ use noex_actors::{EncodeError, Overload};
 use parking_lot::Mutex;
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
+pub(crate) use self::turn::turn;
 use crate::wire::{
     frame::{self, Head},
     limits::{BATCH, CHUNK, LEN, TAG},
@@ -366,20 +368,6 @@ impl Open {
             self.spare.push(batch);
         }
     }
-}
-
-/// Lets the other tasks of this arbiter have their turn. tokio's `yield_now` asks the kernel for news first, which
-/// costs a system call.
-pub(crate) async fn turn() {
-    let mut had = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut had, true) {
-            return std::task::Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
 }
 
 fn grow(total: &AtomicU64, by: usize) {

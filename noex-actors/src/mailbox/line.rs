@@ -1,13 +1,13 @@
 //! Who waits for room in a full mailbox, in the order in which they came.
 //!
 //! Invariants: 1. each place that becomes free wakes one who waits; 2. whoever is woken and goes away without using the
-//! place passes the word on (the mailbox does, in `give_up`).
+//! place passes the word on (the mailbox does, in `leave_room`).
 
 use std::{collections::BTreeMap, task::Waker};
 
 /// Those who wait. Nothing is allocated where nobody does.
 #[derive(Debug, Default)]
-pub(crate) struct Room {
+pub(crate) struct Line {
     waiting: BTreeMap<u64, Waker>,
     next: u64,
 }
@@ -16,7 +16,7 @@ pub(crate) struct Room {
 #[derive(Debug, Default)]
 pub(crate) struct Ticket(Option<u64>);
 
-impl Room {
+impl Line {
     /// Waits on: a ticket keeps its place, a new one goes to the end.
     pub(crate) fn wait(&mut self, ticket: &mut Ticket, waker: &Waker) {
         let number = *ticket.0.get_or_insert(self.next);
@@ -52,17 +52,17 @@ mod tests {
 
     #[test]
     fn turns_are_taken_in_order_and_kept_while_waiting() {
-        let (mut room, mut one, mut two) = (Room::default(), Ticket::default(), Ticket::default());
-        room.wait(&mut one, Waker::noop());
-        room.wait(&mut two, Waker::noop());
-        room.wait(&mut one, Waker::noop());
-        assert!(room.first().is_some());
-        assert!(!room.give_up(&mut one), "the first was woken");
-        assert!(room.give_up(&mut two) && room.is_empty() && room.first().is_none());
+        let (mut line, mut one, mut two) = (Line::default(), Ticket::default(), Ticket::default());
+        line.wait(&mut one, Waker::noop());
+        line.wait(&mut two, Waker::noop());
+        line.wait(&mut one, Waker::noop());
+        assert!(line.first().is_some());
+        assert!(!line.give_up(&mut one), "the first was woken");
+        assert!(line.give_up(&mut two) && line.is_empty() && line.first().is_none());
     }
 
     #[test]
     fn whoever_never_waited_gives_up_nothing() {
-        assert!(Room::default().give_up(&mut Ticket::default()));
+        assert!(Line::default().give_up(&mut Ticket::default()));
     }
 }

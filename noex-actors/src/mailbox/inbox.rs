@@ -1,0 +1,106 @@
+//! The consuming end of a mailbox.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, Waker},
+};
+
+use super::{Envelope, Mailbox, MailboxPolicy};
+use crate::{Behavior, ExitReason, glance::Glance};
+
+/// The consuming end.
+pub(crate) struct Inbox<B: Behavior> {
+    mailbox: Arc<Mailbox<B>>,
+    local: VecDeque<Envelope<B>>,
+    taken: u64,
+    taken_bytes: u64,
+    /// Messages taken since the arbiter's other tasks had their turn.
+    burst: u32,
+    /// The clock, for the messages of one burst.
+    pub(crate) glance: Glance,
+}
+
+/// Messages that a process may take before the other tasks of its arbiter get their turn. tokio's own budget (128) is
+/// left to what handlers await.
+const BURST: u32 = 512;
+
+impl<B: Behavior> Inbox<B> {
+    pub(crate) fn new(mailbox: Arc<Mailbox<B>>) -> Self {
+        Self {
+            mailbox,
+            local: VecDeque::new(),
+            taken: 0,
+            taken_bytes: 0,
+            burst: 0,
+            glance: Glance::default(),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Envelope<B>> {
+        if self.burst >= BURST {
+            self.burst = 0;
+            self.glance.forget();
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let envelope = match self.local.pop_front() {
+            Some(envelope) => envelope,
+            None => {
+                let mut queue = self.mailbox.queue.lock();
+                if queue.line.as_ref().is_some_and(|line| !line.is_empty()) {
+                    let woken = self.mailbox.roomy(&mut queue);
+                    woken.into_iter().for_each(Waker::wake);
+                }
+                if queue.items.is_empty() {
+                    if queue.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+                        queue.waker = Some(cx.waker().clone());
+                    }
+                    self.burst = 0;
+                    self.glance.forget();
+                    return Poll::Pending;
+                }
+                if self.local.capacity() > 1024 {
+                    self.local = VecDeque::new();
+                }
+                // What was taken out cannot be dropped any more: where the oldest may be dropped, one at a time.
+                if self.mailbox.policy != MailboxPolicy::DropOldest {
+                    std::mem::swap(&mut queue.items, &mut self.local);
+                }
+                match self.local.pop_front().or_else(|| queue.items.pop_front()) {
+                    Some(envelope) => envelope,
+                    None => return Poll::Pending,
+                }
+            }
+        };
+        self.taken += 1;
+        self.burst += 1;
+        let bytes = envelope.wire_bytes();
+        if bytes > 0 {
+            self.taken_bytes += bytes;
+            self.mailbox.handled_bytes.store(self.taken_bytes, Ordering::Release);
+        }
+        self.mailbox.handled.store(self.taken, Ordering::Release);
+        if self.mailbox.waited_for.load(Ordering::Relaxed) {
+            self.mailbox.made_room();
+        }
+        Poll::Ready(envelope)
+    }
+
+    /// The next message. A flooded process yields to its arbiter when its budget is spent.
+    pub(crate) async fn next(&mut self) -> Envelope<B> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    pub(crate) fn close(&mut self, reason: &ExitReason) {
+        self.mailbox.close(reason, &mut self.local);
+    }
+}
+
+impl<B: Behavior> Drop for Inbox<B> {
+    /// The process was killed, or its arbiter went: what is queued never ran.
+    fn drop(&mut self) {
+        let reason = self.mailbox.core.ending().unwrap_or(ExitReason::Killed);
+        self.close(&reason);
+    }
+}

@@ -1,0 +1,261 @@
+//! The mailbox of one process: a bounded queue with one consumer, swapped out in batches.
+//!
+//! `Down`, `Exit`, name losses and stop requests keep their place in the order and are exempt from the bound.
+//!
+//! | | `cast` | `call` | `cast_wait` |
+//! |---|---|---|---|
+//! | `Reject` | `Overloaded` | `Overloaded` | waits |
+//! | `Block` | `Overloaded` | waits | waits |
+//! | `DropNewest` | dropped, counted | `Overloaded` | dropped, counted |
+//! | `DropOldest` | the oldest is dropped, counted | the same | the same |
+
+mod inbox;
+mod line;
+mod process;
+mod room;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    task::Waker,
+};
+
+use parking_lot::{Mutex, MutexGuard};
+use serde::{Deserialize, Serialize};
+
+use self::line::Line;
+pub(crate) use self::{inbox::Inbox, line::Ticket};
+use crate::{
+    Behavior, Caller, Delivery, ExitReason, Info, Overload, behaviors::RemoteCodec, failure::CallFailure,
+    process::ProcessCore,
+};
+
+pub(crate) enum Envelope<B: Behavior> {
+    Call(B::Call, Caller<B::Reply>),
+    Cast(B::Cast),
+    /// From another node; with the length of its encoded form.
+    RemoteCast(B::Cast, u32),
+    Info(Info<B::Info>),
+    Stop(ExitReason),
+}
+
+impl<B: Behavior> Envelope<B> {
+    /// Bytes that it had on the wire, if it came from there.
+    fn wire_bytes(&self) -> u64 {
+        match self {
+            Self::Call(_, from) => u64::from(from.wire_bytes()),
+            Self::RemoteCast(_, bytes) => u64::from(*bytes),
+            Self::Cast(_) | Self::Info(_) | Self::Stop(_) => 0,
+        }
+    }
+
+    /// Whether the bound applies to it.
+    fn is_bounded(&self) -> bool {
+        match self {
+            Self::Call(..) | Self::Cast(_) | Self::RemoteCast(..) => true,
+            Self::Info(_) | Self::Stop(_) => false,
+        }
+    }
+}
+
+/// What a mailbox does when it is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MailboxPolicy {
+    /// Calls and casts fail with `Overloaded`.
+    #[default]
+    Reject,
+    /// A `call` waits for room until its deadline, `cast_wait` as long as it takes; `cast` fails with `Overloaded`, and so
+    /// does what comes from another node: a connection does not wait for one process.
+    Block,
+    /// A cast that finds no room is dropped and counted; a call fails with `Overloaded`.
+    DropNewest,
+    /// The oldest cast or call that waits is dropped and counted; the caller of a dropped call gets `Overloaded`.
+    DropOldest,
+}
+
+/// Encoded bytes from other nodes that may wait in one mailbox, 64 MiB; what is beyond fails with `Overloaded`.
+pub const MAX_WIRE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Why a message was not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Closed,
+    Full,
+}
+
+pub(crate) struct Mailbox<B: Behavior> {
+    pub(crate) core: ProcessCore,
+    pub(crate) codec: Option<RemoteCodec<B>>,
+    pub(crate) policy: MailboxPolicy,
+    /// Whether local messages are encoded and decoded as well, for tests.
+    encodes: bool,
+    /// Somebody waits for room.
+    waited_for: AtomicBool,
+    capacity: u64,
+    queue: Mutex<Queue<B>>,
+    /// Messages taken out and done with. Written by the consumer only.
+    handled: AtomicU64,
+    /// Encoded bytes of those from other nodes. Written by the consumer only.
+    handled_bytes: AtomicU64,
+}
+
+struct Queue<B: Behavior> {
+    items: VecDeque<Envelope<B>>,
+    waker: Option<Waker>,
+    /// Messages ever queued; minus `handled` it is the length.
+    pushed: u64,
+    pushed_bytes: u64,
+    high_water: u64,
+    dropped: u64,
+    line: Option<Box<Line>>,
+    open: bool,
+}
+
+impl<B: Behavior> Mailbox<B> {
+    pub(crate) fn new(
+        core: ProcessCore,
+        codec: Option<RemoteCodec<B>>,
+        policy: MailboxPolicy,
+        capacity: usize,
+    ) -> Self {
+        let queue = Queue {
+            items: VecDeque::new(),
+            waker: None,
+            pushed: 0,
+            pushed_bytes: 0,
+            high_water: 0,
+            dropped: 0,
+            line: None,
+            open: true,
+        };
+        Self {
+            encodes: codec.is_some() && core.node.encodes_local_messages(),
+            core,
+            codec,
+            policy,
+            waited_for: AtomicBool::new(false),
+            capacity: u64::try_from(capacity).unwrap_or(u64::MAX),
+            queue: Mutex::new(queue),
+            handled: AtomicU64::new(0),
+            handled_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Queues a message, or gives it back. A cast that the policy drops is queued as far as its sender knows.
+    pub(crate) fn push(&self, envelope: Envelope<B>) -> Result<(), (Refusal, Envelope<B>)> {
+        let mut queue = self.queue.lock();
+        if !queue.open {
+            drop(queue);
+            return Err((Refusal::Closed, envelope));
+        }
+        let mut len = queue.pushed - self.handled.load(Ordering::Acquire);
+        let mut pushed_out = None;
+        if len >= self.capacity && envelope.is_bounded() {
+            match self.policy {
+                MailboxPolicy::DropOldest => match queue.oldest() {
+                    Some(oldest) => {
+                        queue.dropped += 1;
+                        len -= 1;
+                        pushed_out = Some(oldest);
+                    }
+                    None => return self.refuse(queue, envelope),
+                },
+                MailboxPolicy::DropNewest if !matches!(envelope, Envelope::Call(..)) => {
+                    queue.dropped += 1;
+                    drop(queue);
+                    drop(envelope);
+                    return Ok(());
+                }
+                MailboxPolicy::Reject | MailboxPolicy::Block | MailboxPolicy::DropNewest => {
+                    return self.refuse(queue, envelope);
+                }
+            }
+        }
+        let bytes = envelope.wire_bytes();
+        if bytes > 0 {
+            let waiting = queue.pushed_bytes - self.handled_bytes.load(Ordering::Acquire);
+            if waiting + bytes > MAX_WIRE_BYTES {
+                return self.refuse(queue, envelope);
+            }
+            queue.pushed_bytes += bytes;
+        }
+        queue.pushed += 1;
+        queue.high_water = queue.high_water.max(len + 1);
+        queue.items.push_back(envelope);
+        let waker = queue.waker.take();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        if let Some(Envelope::Call(call, from)) = pushed_out {
+            from.refuse(CallFailure::Overloaded(Overload::Mailbox));
+            drop(call);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse(
+        &self,
+        mut queue: MutexGuard<'_, Queue<B>>,
+        envelope: Envelope<B>,
+    ) -> Result<(), (Refusal, Envelope<B>)> {
+        // Whoever waits for room comes again with the same message.
+        if self.policy != MailboxPolicy::Block {
+            queue.dropped += 1;
+        }
+        drop(queue);
+        Err((Refusal::Full, envelope))
+    }
+
+    /// Queues what the bound does not apply to; false if the process is gone.
+    pub(crate) fn push_exempt(&self, envelope: Envelope<B>) -> bool {
+        debug_assert!(!envelope.is_bounded(), "calls and casts are bounded");
+        self.push(envelope).is_ok()
+    }
+
+    /// Closes the mailbox and fails every call in it: none of them ran.
+    pub(crate) fn close(&self, reason: &ExitReason, local: &mut VecDeque<Envelope<B>>) {
+        let (mut rest, waiting) = {
+            let mut queue = self.queue.lock();
+            queue.open = false;
+            queue.waker = None;
+            (std::mem::take(&mut queue.items), queue.line.take())
+        };
+        waiting.into_iter().flat_map(|mut line| line.take()).for_each(Waker::wake);
+        for envelope in local.drain(..).chain(rest.drain(..)) {
+            if let Envelope::Call(call, from) = envelope {
+                from.refuse(CallFailure::Exited(reason.clone(), Delivery::Never));
+                drop(call);
+            }
+        }
+    }
+}
+
+impl<B: Behavior> Queue<B> {
+    /// Takes out the oldest message that may be dropped.
+    fn oldest(&mut self) -> Option<Envelope<B>> {
+        let at = self.items.iter().position(Envelope::is_bounded)?;
+        let envelope = self.items.remove(at)?;
+        // As if it had never come: what the consumer counts does not know of it.
+        self.pushed -= 1;
+        self.pushed_bytes -= envelope.wire_bytes();
+        Some(envelope)
+    }
+}
+
+/// The last segment of a type's path.
+pub(crate) fn short_name<T>() -> &'static str {
+    let full = std::any::type_name::<T>();
+    let head = full.split('<').next().unwrap_or(full);
+    head.rsplit("::").next().unwrap_or(full)
+}
+
+impl<B: Behavior> fmt::Debug for Mailbox<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").field("core", &self.core).finish_non_exhaustive()
+    }
+}

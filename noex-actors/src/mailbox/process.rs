@@ -1,0 +1,122 @@
+//! A mailbox as its node and connections see it: the process whose mail it holds.
+
+use std::{
+    any::Any,
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{Envelope, Mailbox, Refusal};
+use crate::{
+    Behavior, CallError, Caller, CastError, Down, EncodeError, Exit, ExitReason, Info, NodeDownReason,
+    NodeId, Overload, Pid,
+    failure::CallFailure,
+    process::{MailboxStats, Process, ProcessCore, RemoteCall},
+};
+
+impl<B: Behavior> Process for Mailbox<B> {
+    fn core(&self) -> &ProcessCore {
+        &self.core
+    }
+
+    fn is_remote(&self) -> bool {
+        self.codec.is_some()
+    }
+
+    fn stop(&self, reason: ExitReason) {
+        self.push_exempt(Envelope::Stop(reason));
+    }
+
+    fn down(&self, down: Down) {
+        self.push_exempt(Envelope::Info(Info::Down(down)));
+    }
+
+    fn exit(&self, exit: Exit) {
+        self.push_exempt(Envelope::Info(Info::Exit(exit)));
+    }
+
+    fn node_event(&self, node: &NodeId, down: Option<NodeDownReason>) {
+        let node = node.clone();
+        let info = match down {
+            None => Info::NodeUp(node),
+            Some(reason) => Info::NodeDown { node, reason },
+        };
+        self.push_exempt(Envelope::Info(info));
+    }
+
+    fn name_lost(&self, name: &str, winner: &Pid) {
+        let info = Info::NameLost { name: name.to_owned(), winner: winner.clone() };
+        self.push_exempt(Envelope::Info(info));
+    }
+
+    fn remote_call(&self, me: Arc<dyn Process>, call: RemoteCall<'_>) {
+        let RemoteCall { session, id, behavior, deadline, body } = call;
+        let Some(codec) = self.codec.filter(|codec| codec.id == behavior) else {
+            return session.fail(id, self.wrong_behavior());
+        };
+        match (codec.decode_call)(body) {
+            Ok(message) => {
+                let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+                let from = Caller::remote(session, (id, bytes), codec.encode_reply, me, deadline);
+                if let Err((refusal, Envelope::Call(_, from))) = self.push(Envelope::Call(message, from)) {
+                    from.refuse(match refusal {
+                        Refusal::Closed => CallFailure::NoProc,
+                        Refusal::Full => CallFailure::Overloaded(Overload::Mailbox),
+                    });
+                }
+            }
+            Err(error) => session.fail(id, CallFailure::Decode(error.0)),
+        }
+    }
+
+    fn remote_cast(&self, behavior: u32, body: &[u8]) -> Result<(), CallFailure> {
+        let codec = self.codec.filter(|codec| codec.id == behavior).ok_or_else(|| self.wrong_behavior())?;
+        let message = (codec.decode_cast)(body).map_err(|error| CallFailure::Decode(error.0))?;
+        let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        self.push(Envelope::RemoteCast(message, bytes)).map_err(|(refusal, _)| match refusal {
+            Refusal::Closed => CallFailure::NoProc,
+            Refusal::Full => CallFailure::Overloaded(Overload::Mailbox),
+        })
+    }
+
+    fn mailbox(&self) -> MailboxStats {
+        let queue = self.queue.lock();
+        let handled = self.handled.load(Ordering::Acquire);
+        MailboxStats {
+            len: usize::try_from(queue.pushed - handled).unwrap_or(usize::MAX),
+            high_water: usize::try_from(queue.high_water).unwrap_or(usize::MAX),
+            dropped: queue.dropped,
+            handled,
+        }
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+impl<B: Behavior> Mailbox<B> {
+    /// A cast as it would come from another node, where local messages are encoded too.
+    pub(crate) fn as_sent(&self, cast: B::Cast) -> Result<B::Cast, (CastError, B::Cast)> {
+        let Some(codec) = self.codec.filter(|_| self.encodes) else { return Ok(cast) };
+        let mut bytes = Vec::new();
+        match (codec.encode_cast)(&cast, &mut bytes) {
+            Ok(()) => {
+                let decoded = self.core.node.decoding(|| (codec.decode_cast)(&bytes));
+                decoded.map_err(|error| (CastError::Encode(EncodeError(error.0)), cast))
+            }
+            Err(error) => Err((CastError::Encode(error), cast)),
+        }
+    }
+
+    /// The same of a call.
+    pub(crate) fn call_as_sent(&self, call: B::Call) -> Result<B::Call, CallError> {
+        let Some(codec) = self.codec.filter(|_| self.encodes) else { return Ok(call) };
+        let mut bytes = Vec::new();
+        (codec.encode_call)(&call, &mut bytes).map_err(CallError::Encode)?;
+        self.core.node.decoding(|| (codec.decode_call)(&bytes)).map_err(CallError::Decode)
+    }
+
+    fn wrong_behavior(&self) -> CallFailure {
+        CallFailure::WrongBehavior(self.core.behavior.to_owned())
+    }
+}

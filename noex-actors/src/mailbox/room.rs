@@ -1,0 +1,69 @@
+//! Waiting for room in a full mailbox.
+
+use std::{
+    sync::atomic::Ordering,
+    task::{Context, Poll, Waker},
+};
+
+use super::{Mailbox, Queue, line::Ticket};
+use crate::Behavior;
+
+impl<B: Behavior> Mailbox<B> {
+    /// Waits until there is room, or the process is gone.
+    pub(crate) fn poll_room(&self, ticket: &mut Ticket, cx: &mut Context<'_>) -> Poll<()> {
+        let mut queue = self.queue.lock();
+        if !queue.open || queue.pushed - self.handled.load(Ordering::Acquire) < self.capacity {
+            if let Some(line) = &mut queue.line {
+                line.give_up(ticket);
+            }
+            return Poll::Ready(());
+        }
+        queue.line.get_or_insert_default().wait(ticket, cx.waker());
+        // The consumer may miss this for the messages that it took out already; it looks again, under the lock, before
+        // it takes out more.
+        self.waited_for.store(true, Ordering::Release);
+        Poll::Pending
+    }
+
+    /// Found room, with its turn or without.
+    pub(crate) fn use_room(&self, ticket: &mut Ticket) {
+        if let Some(line) = &mut self.queue.lock().line {
+            line.give_up(ticket);
+        }
+    }
+
+    /// Does not wait any more; a turn that was given and is not used goes to the next.
+    pub(crate) fn leave_room(&self, ticket: &mut Ticket) {
+        let next = {
+            let mut queue = self.queue.lock();
+            let Some(line) = &mut queue.line else { return };
+            if line.give_up(ticket) { None } else { line.first() }
+        };
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+
+    /// A message was taken out while somebody waits for room.
+    #[cold]
+    pub(super) fn made_room(&self) {
+        let woken = self.roomy(&mut self.queue.lock());
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Those who wait and for whom there is room.
+    pub(super) fn roomy(&self, queue: &mut Queue<B>) -> Vec<Waker> {
+        let len = queue.pushed - self.handled.load(Ordering::Acquire);
+        let Some(line) = &mut queue.line else { return Vec::new() };
+        let mut woken = Vec::new();
+        while len + u64::try_from(woken.len()).unwrap_or(u64::MAX) < self.capacity
+            && let Some(waker) = line.first()
+        {
+            woken.push(waker);
+        }
+        if line.is_empty() {
+            self.waited_for.store(false, Ordering::Release);
+        }
+        woken
+    }
+}
