@@ -1,8 +1,12 @@
 //! Benchmarks of noex against what a user would write by hand.
 //!
-//! `cargo run --release -p noex-bench -- remote [--quick] [--json] [--pin CPU] [--rounds N] [--rows a,b] [--phases a,b]`
+//! ```text
+//! cargo run --release -p noex-bench -- remote [--quick] [--json] [--pin CPU] [--rounds N] [--rows a,b] [--phases a,b]
+//! cargo run --release -p noex-bench -- local  [--quick] [--json] [--pin CPU] [--rounds N] [--rows a,b] [--phases a,b]
+//! cargo run --release -p noex-bench -- idle [N] [--json] [--pin CPU]
+//! ```
 //!
-//! Each row is a server and a client in OS processes of their own, made by running this program again
+//! `local` is described in [`noex_bench::local`]. Each row of `remote` is a server and a client in OS processes of their own, made by running this program again
 //! with a hidden subcommand:
 //!
 //! ```text
@@ -21,6 +25,7 @@
 use std::{io, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use noex_bench::{Failure, Outcome, pipe, stats, system, table, worker};
 
 use crate::{
     load::{Load, Phase},
@@ -33,17 +38,12 @@ mod child;
 mod driver;
 mod frame;
 mod load;
+mod local_command;
 mod noex_row;
+mod pair;
 mod report;
 mod rounds;
 mod rows;
-mod stats;
-mod system;
-mod worker;
-
-/// What ends a run: the cause as text, for a person at a terminal.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-type Outcome<T> = Result<T, Failure>;
 
 #[derive(Debug, Parser)]
 #[command(name = "noex-bench", about = "Benchmarks of noex against its baselines")]
@@ -56,6 +56,13 @@ struct Cli {
 enum Command {
     /// Two processes per row, one connection over loopback: calls, casts, large calls.
     Remote(Remote),
+    /// Processes within one program: calls, casts, starts, memory.
+    Local(local_command::Local),
+    /// Many idle processes of noex in one program: how long they take to start, and their memory.
+    Idle(local_command::IdleArgs),
+    /// One row of `local`.
+    #[command(hide = true)]
+    LocalRow(local_command::LocalRow),
     /// The server of one row.
     #[command(hide = true)]
     Serve {
@@ -100,6 +107,9 @@ struct Remote {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Remote(remote) => run_remote(&remote),
+        Command::Local(local) => local_command::run(&local),
+        Command::Idle(idle) => local_command::run_idle(&idle),
+        Command::LocalRow(row) => row.run(),
         // Before the runtime exists: its threads inherit the mask.
         Command::Serve { row, cpus } => system::confine(&cpus).and_then(|()| row.serve()),
         Command::Drive { row, port, server_pid, cpus } => {
@@ -116,9 +126,7 @@ fn main() -> ExitCode {
 }
 
 fn run_remote(remote: &Remote) -> Outcome<()> {
-    if cfg!(debug_assertions) {
-        eprintln!("noex-bench: built without --release, the figures mean nothing");
-    }
+    warn_of_debug();
     let plan = rounds::Plan {
         rows: chosen(&remote.rows),
         phases: chosen(&remote.phases),
@@ -135,6 +143,12 @@ fn run_remote(remote: &Remote) -> Outcome<()> {
         print!("{}", report::tables(&measured));
     }
     Ok(())
+}
+
+fn warn_of_debug() {
+    if cfg!(debug_assertions) {
+        eprintln!("noex-bench: built without --release, the figures mean nothing");
+    }
 }
 
 /// What was asked for, in the order of the enum and once each; everything when nothing was.

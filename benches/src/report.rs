@@ -3,11 +3,11 @@
 //! JSON holds the medians. Ratios in the tables are medians of the ratios within a round, which is
 //! steadier than the ratio of two medians.
 
-use std::{fmt::Write, thread};
+use std::thread;
 
 use serde::Serialize;
 
-use crate::{load::Metric, rounds::Measured, rows::Row, stats};
+use crate::{load::Metric, rounds::Measured, rows::Row, stats, table::Table};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -88,59 +88,30 @@ const COLUMNS: [Column; 11] = [
     Column("1 MiB MB/s", Metric::Mib1MbPerS, 1.0),
 ];
 
-const NAME_WIDTH: usize = 12;
 const WIDTH: usize = 11;
 
 /// The figures, and the same as ratios to `bare` and to `mux-mp` where those were measured.
 pub(crate) fn tables(measured: &[Measured]) -> String {
-    let mut text = String::new();
-    heading(&mut text, "medians", "rss c/s MiB");
+    let mut table = Table::new(WIDTH);
+    let columns = || COLUMNS.iter().map(|Column(name, ..)| *name);
+    table.heading("medians", columns(), "rss c/s MiB");
     for row in measured {
         let figures = COLUMNS.iter().map(|Column(_, metric, unit)| median_of(row, *metric).map(|v| v / unit));
         let [client, server] = row.rss_peaks.map(|bytes| bytes as f64 / f64::from(1 << 20));
-        line(&mut text, row.row, figures, &format!("{client:.0}/{server:.0}"));
+        table.line(row.row.name(), figures, &format!("{client:.0}/{server:.0}"));
     }
     for base in [Row::Bare, Row::MuxMp] {
         let Some(base) = measured.iter().find(|row| row.row == base) else { continue };
-        heading(&mut text, &format!("\nx {}", base.row), "");
+        table.heading(&format!("\nx {}", base.row), columns(), "");
         for row in measured {
             let ratios = COLUMNS.iter().map(|Column(_, metric, _)| {
                 stats::median_ratio(values(row, *metric), values(base, *metric))
                     .filter(|ratio| ratio.is_finite())
             });
-            line(&mut text, row.row, ratios, "");
+            table.line(row.row.name(), ratios, "");
         }
     }
-    text
-}
-
-fn heading(text: &mut String, title: &str, last: &str) {
-    let columns: String = COLUMNS.iter().map(|Column(name, ..)| format!("{name:>WIDTH$}")).collect();
-    // A leading line break is no part of the width.
-    let width = NAME_WIDTH + title.matches('\n').count();
-    push_line(text, &format!("{title:<width$}{columns}  {last}"));
-}
-
-fn line(text: &mut String, row: Row, cells: impl Iterator<Item = Option<f64>>, last: &str) {
-    let cells: String = cells.map(|cell| format!("{:>WIDTH$}", shown(cell))).collect();
-    push_line(text, &format!("{:<NAME_WIDTH$}{cells}  {last}", row.name()));
-}
-
-fn push_line(text: &mut String, line: &str) {
-    text.push_str(line.trim_end());
-    text.push('\n');
-}
-
-/// Three digits or so; `-` where there is no figure.
-fn shown(cell: Option<f64>) -> String {
-    let mut text = String::new();
-    let written = match cell {
-        None => write!(text, "-"),
-        Some(value) if value == 0.0 || value.abs() >= 100.0 => write!(text, "{value:.0}"),
-        Some(value) if value.abs() >= 10.0 => write!(text, "{value:.1}"),
-        Some(value) => write!(text, "{value:.2}"),
-    };
-    written.map_or_else(|_| String::new(), |()| text)
+    table.into_text()
 }
 
 #[cfg(test)]

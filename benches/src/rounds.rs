@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use crate::{
     Outcome,
     load::{Load, Metric, Order, Phase},
+    pair::Pair,
     rows::Row,
     system::Cpus,
-    worker::Pair,
 };
 
 /// What to measure.

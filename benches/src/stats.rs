@@ -1,7 +1,8 @@
 //! Medians and percentiles.
 
 /// The middle value, or the mean of the two in the middle; `None` of nothing.
-pub(crate) fn median(values: &[f64]) -> Option<f64> {
+#[must_use]
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -13,12 +14,14 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// The value below which `percent` of them lie; 0 of nothing. `sorted` ascends.
-pub(crate) fn percentile(sorted: &[u64], percent: usize) -> u64 {
+#[must_use]
+pub fn percentile(sorted: &[u64], percent: usize) -> u64 {
     sorted.get(sorted.len() * percent / 100).or(sorted.last()).copied().unwrap_or(0)
 }
 
 /// Median over the rounds of `values[round] / base[round]`: what slowed a round slowed both.
-pub(crate) fn median_ratio(values: &[f64], base: &[f64]) -> Option<f64> {
+#[must_use]
+pub fn median_ratio(values: &[f64], base: &[f64]) -> Option<f64> {
     let ratios: Vec<f64> = values.iter().zip(base).map(|(value, base)| value / base).collect();
     median(&ratios)
 }

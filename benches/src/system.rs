@@ -16,9 +16,11 @@ use crate::Outcome;
 
 /// Where the two processes of every row run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cpus {
-    pub(crate) client: Vec<usize>,
-    pub(crate) server: Vec<usize>,
+pub struct Cpus {
+    /// The CPUs of the client.
+    pub client: Vec<usize>,
+    /// The CPUs of the server.
+    pub server: Vec<usize>,
 }
 
 impl Cpus {
@@ -26,15 +28,16 @@ impl Cpus {
     ///
     /// # Errors
     /// There is no such CPU, or this process may not use it.
-    pub(crate) fn shared(cpu: usize) -> Outcome<Self> {
-        if !allowed_cpus()?.contains(&cpu) {
-            return Err(format!("CPU {cpu} is not there, or not for this process").into());
-        }
-        Ok(Cpus { client: vec![cpu], server: vec![cpu] })
+    pub fn shared(cpu: usize) -> Outcome<Self> {
+        let only = one_cpu(cpu)?;
+        Ok(Cpus { client: only.clone(), server: only })
     }
 
     /// Each has half of what this process may use; both the same one where there is no other.
-    pub(crate) fn apart() -> Outcome<Self> {
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn apart() -> Outcome<Self> {
         Ok(Self::halves(&allowed_cpus()?))
     }
 
@@ -45,7 +48,23 @@ impl Cpus {
     }
 }
 
-fn allowed_cpus() -> Outcome<Vec<usize>> {
+/// This CPU alone.
+///
+/// # Errors
+/// There is no such CPU, or this process may not use it.
+pub fn one_cpu(cpu: usize) -> Outcome<Vec<usize>> {
+    if allowed_cpus()?.contains(&cpu) {
+        Ok(vec![cpu])
+    } else {
+        Err(format!("CPU {cpu} is not there, or not for this process").into())
+    }
+}
+
+/// What this process may use.
+///
+/// # Errors
+/// The system does not tell.
+pub fn allowed_cpus() -> Outcome<Vec<usize>> {
     let allowed = sched_getaffinity(None)?;
     Ok((0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect())
 }
@@ -54,7 +73,7 @@ fn allowed_cpus() -> Outcome<Vec<usize>> {
 ///
 /// # Errors
 /// This process may use none of them.
-pub(crate) fn confine(cpus: &[usize]) -> Outcome<()> {
+pub fn confine(cpus: &[usize]) -> Outcome<()> {
     let mut set = CpuSet::new();
     cpus.iter().filter(|cpu| **cpu < CpuSet::MAX_CPU).for_each(|cpu| set.set(*cpu));
     sched_setaffinity(None, &set).map_err(|error| format!("cannot run on CPUs {cpus:?}: {error}").into())
@@ -62,30 +81,38 @@ pub(crate) fn confine(cpus: &[usize]) -> Outcome<()> {
 
 /// Reads the processor time of this process and of the server together.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct CpuMeter {
+pub struct CpuMeter {
     server: u32,
 }
 
 /// A reading of a [`CpuMeter`].
 #[derive(Debug)]
-pub(crate) struct CpuReading {
+pub struct CpuReading {
     own: Duration,
     /// Nanoseconds by thread. Per thread, so that one which ends in between takes nothing back.
     server: BTreeMap<i32, u64>,
 }
 
 impl CpuMeter {
-    pub(crate) fn new(server: u32) -> Self {
+    /// A meter of this process and the one with this number.
+    #[must_use]
+    pub fn new(server: u32) -> Self {
         CpuMeter { server }
     }
 
     /// The server's part is exact when it is idle, else up to one tick old.
-    pub(crate) fn read(&self) -> Outcome<CpuReading> {
+    ///
+    /// # Errors
+    /// The server is gone.
+    pub fn read(&self) -> Outcome<CpuReading> {
         Ok(CpuReading { own: own_cpu(), server: cpu_by_thread(self.server)? })
     }
 
     /// Processor time of both since `start`.
-    pub(crate) fn since(&self, start: &CpuReading) -> Outcome<Duration> {
+    ///
+    /// # Errors
+    /// The server is gone.
+    pub fn since(&self, start: &CpuReading) -> Outcome<Duration> {
         let now = self.read()?;
         let server = now
             .server
@@ -124,13 +151,28 @@ fn threads(process: u32) -> Outcome<Vec<i32>> {
 }
 
 /// The most memory the process ever held, in bytes (`VmHWM`).
-pub(crate) fn rss_peak(process: u32) -> Outcome<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    parse_peak(&status).ok_or_else(|| format!("no VmHWM of process {process} in /proc").into())
+///
+/// # Errors
+/// There is no such process.
+pub fn rss_peak(process: u32) -> Outcome<u64> {
+    memory(process, "VmHWM:")
 }
 
-fn parse_peak(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// The memory that the process holds now, in bytes (`VmRSS`).
+///
+/// # Errors
+/// There is no such process.
+pub fn rss(process: u32) -> Outcome<u64> {
+    memory(process, "VmRSS:")
+}
+
+fn memory(process: u32, field: &str) -> Outcome<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    parse_memory(&status, field).ok_or_else(|| format!("no {field} of process {process} in /proc").into())
+}
+
+fn parse_memory(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -140,13 +182,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_memory_peak_is_read_in_bytes() {
-        assert_eq!(
-            parse_peak("Name:\tx\nVmPeak:\t 9 kB\nVmHWM:\t   12 kB\nVmRSS:\t 8 kB\n"),
-            Some(12 * 1024)
-        );
-        assert_eq!(parse_peak("Name:\tx\n"), None);
-        assert!(rss_peak(std::process::id()).unwrap() > 0);
+    fn memory_is_read_in_bytes() {
+        let status = "Name:\tx\nVmPeak:\t 9 kB\nVmHWM:\t   12 kB\nVmRSS:\t 8 kB\n";
+        assert_eq!(parse_memory(status, "VmHWM:"), Some(12 * 1024));
+        assert_eq!(parse_memory(status, "VmRSS:"), Some(8 * 1024));
+        assert_eq!(parse_memory("Name:\tx\n", "VmHWM:"), None);
+        let own = std::process::id();
+        assert!(rss(own).unwrap() > 0 && rss(own).unwrap() <= rss_peak(own).unwrap());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The parent's end: a child process, and the pair of them that is a row.
+//! The parent's end of one child process.
 
 use std::{
     env,
@@ -9,19 +9,16 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    Outcome,
-    load::{Order, Sample},
-    rows::Row,
-    system::{self, Cpus},
-};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::Outcome;
 
 /// No phase takes this long: the child hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One child, killed on drop.
 #[derive(Debug)]
-struct Worker {
+pub struct Worker {
     name: String,
     process: Child,
     orders: ChildStdin,
@@ -29,7 +26,11 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(args: &[String], cpus: &[usize]) -> Outcome<Self> {
+    /// Runs this program again, with these arguments and `--cpus`.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(args: &[String], cpus: &[usize]) -> Outcome<Self> {
         let mut command = Command::new(env::current_exe()?);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         let cpus: Vec<String> = cpus.iter().map(usize::to_string).collect();
@@ -48,10 +49,37 @@ impl Worker {
         Ok(Worker { name: args.join(" "), process, orders, lines })
     }
 
-    fn next_line(&self) -> Outcome<String> {
-        self.lines.recv_timeout(PATIENCE).map_err(|error| match error {
+    /// The number of the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Gives an order and waits for its answer, 60 s at most.
+    ///
+    /// # Errors
+    /// The child ended, hangs, or answers something else.
+    pub fn ask<A: DeserializeOwned>(&mut self, order: &impl Serialize) -> Outcome<A> {
+        writeln!(self.orders, "{}", serde_json::to_string(order)?)?;
+        Ok(serde_json::from_str(&self.next_line()?)?)
+    }
+
+    /// What the child says next, within 60 s.
+    ///
+    /// # Errors
+    /// It ended, or says nothing.
+    pub fn next_line(&self) -> Outcome<String> {
+        self.next_line_within(PATIENCE)
+    }
+
+    /// The same with a limit of one's own.
+    ///
+    /// # Errors
+    /// It ended, or says nothing.
+    pub fn next_line_within(&self, patience: Duration) -> Outcome<String> {
+        self.lines.recv_timeout(patience).map_err(|error| match error {
             mpsc::RecvTimeoutError::Timeout => {
-                format!("`{}` said nothing for {PATIENCE:?}", self.name).into()
+                format!("`{}` said nothing for {patience:?}", self.name).into()
             }
             mpsc::RecvTimeoutError::Disconnected => format!("`{}` ended", self.name).into(),
         })
@@ -63,38 +91,5 @@ impl Drop for Worker {
         // Both fail only for a child that has ended already.
         let _killed = self.process.kill();
         let _ended = self.process.wait();
-    }
-}
-
-/// The two processes of one row. They live until this is dropped, and do nothing between orders.
-#[derive(Debug)]
-pub(crate) struct Pair {
-    pub(crate) row: Row,
-    // The client goes first, so that it does not see its server die.
-    client: Worker,
-    server: Worker,
-}
-
-impl Pair {
-    pub(crate) fn start(row: Row, cpus: &Cpus) -> Outcome<Self> {
-        let server = Worker::start(&["serve".into(), row.to_string()], &cpus.server)?;
-        let port = server.next_line()?;
-        let pid = server.process.id().to_string();
-        let client = Worker::start(
-            &["drive".into(), row.to_string(), port, "--server-pid".into(), pid],
-            &cpus.client,
-        )?;
-        Ok(Pair { row, client, server })
-    }
-
-    /// Blocks until the phase is over.
-    pub(crate) fn run(&mut self, order: &Order) -> Outcome<Sample> {
-        writeln!(self.client.orders, "{}", serde_json::to_string(order)?)?;
-        Ok(serde_json::from_str(&self.client.next_line()?)?)
-    }
-
-    /// Memory peaks so far in bytes, client first.
-    pub(crate) fn rss_peaks(&self) -> Outcome<[u64; 2]> {
-        Ok([system::rss_peak(self.client.process.id())?, system::rss_peak(self.server.process.id())?])
     }
 }
