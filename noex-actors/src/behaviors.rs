@@ -76,7 +76,7 @@ trait Factory: Send + Sync {
     fn codec(&self) -> &dyn Any;
 }
 
-struct FactoryOf<B: RemoteBehavior>(RemoteCodec<B>);
+struct FactoryOf<B: RemoteBehavior>(Arc<RemoteCodec<B>>);
 
 impl<B: RemoteBehavior> Factory for FactoryOf<B> {
     fn spawn(
@@ -171,7 +171,7 @@ impl BehaviorRegistry {
         if taken {
             return Err(DuplicateBehavior::new(B::NAME));
         }
-        let factory: Arc<dyn Factory> = Arc::new(FactoryOf::<B>(RemoteCodec::new()));
+        let factory: Arc<dyn Factory> = Arc::new(FactoryOf::<B>(Arc::new(RemoteCodec::new())));
         table.by_name.insert(B::NAME, (own, Arc::clone(&factory)));
         table.by_type.insert(own, factory);
         Ok(())
@@ -228,10 +228,10 @@ impl BehaviorRegistry {
         }
     }
 
-    pub(crate) fn codec<B: Behavior>(&self) -> Option<RemoteCodec<B>> {
+    pub(crate) fn codec<B: Behavior>(&self) -> Option<Arc<RemoteCodec<B>>> {
         let table = self.table.read();
         let factory = table.by_type.get(&TypeId::of::<B>())?;
-        factory.codec().downcast_ref::<RemoteCodec<B>>().copied()
+        factory.codec().downcast_ref::<Arc<RemoteCodec<B>>>().cloned()
     }
 
     pub(crate) fn spawn(

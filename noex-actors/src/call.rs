@@ -14,13 +14,14 @@ use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
 use crate::{
-    Behavior, CallError, Caller, DecodeError, Delivery, Down, ExitReason, Overload, Pid, RawRef,
+    Behavior, CallError, Caller, DecodeError, Delivery, Down, ExitReason, Monotonic, Overload, Pid, RawRef,
+    caller::Answers,
     failure::CallFailure,
     mailbox::{Envelope, Mailbox, MailboxPolicy, Refusal, Ticket, short_name},
     process::Process,
     refs::Way,
+    replies::{CallId, Phase},
     route::{Pending, Route, Watcher},
-    slot::{Phase, Slot},
 };
 
 /// How long a call waits unless told otherwise.
@@ -33,19 +34,19 @@ pin_project! {
     /// Dropping it gives the call up: if it is still queued on this node, it does not run.
     #[must_use = "a call is sent when it is awaited"]
     pub struct Call<'a, B: Behavior, R> {
-        target: &'a RawRef<B>,
         message: Option<B::Call>,
         map: fn(B::Reply) -> Option<R>,
         timeout: Duration,
-        deadline: Option<Instant>,
-        wait: Wait<B>,
-        #[pin]
-        alarm: Option<Sleep>,
+        deadline: Option<Monotonic>,
+        wait: Wait<'a, B>,
+        // Only while it waits for room: the process keeps the deadlines of what is queued.
+        alarm: Option<Pin<Box<Sleep>>>,
     }
 }
 
 /// Where the reply will be.
-struct Wait<B: Behavior> {
+struct Wait<'a, B: Behavior> {
+    target: &'a RawRef<B>,
     place: Place<B>,
     /// The process that was called, if not the one of the target (a name was resolved).
     resolved: Option<RawRef<B>>,
@@ -55,17 +56,30 @@ enum Place<B: Behavior> {
     Nowhere,
     /// In the line of those who wait for room in a full mailbox; the message is still here.
     Line(Line<B>),
-    Local(Arc<Slot<B::Reply>>),
+    Local(CallId),
     Remote(Pending),
 }
 
-impl<B: Behavior> Wait<B> {
+impl<B: Behavior> Wait<'_, B> {
+    /// The process that was called.
+    fn target(&self) -> &RawRef<B> {
+        self.resolved.as_ref().unwrap_or(self.target)
+    }
+
+    /// Its mailbox, if it is on this node.
+    fn mailbox(&self) -> Option<&Arc<Mailbox<B>>> {
+        match &self.target().0 {
+            Way::Local(mailbox) => Some(mailbox),
+            Way::Remote(_) | Way::Broken(_) | Way::Named(_) => None,
+        }
+    }
+
     /// Gives up; tells whether the call may have run.
     fn give_up(&mut self) -> Delivery {
         match std::mem::replace(&mut self.place, Place::Nowhere) {
-            Place::Local(slot) => match slot.abandon() {
-                Phase::Queued => Delivery::Never,
-                Phase::Running | Phase::Done | Phase::Abandoned => Delivery::Unknown,
+            Place::Local(id) => match self.mailbox().map(|mailbox| mailbox.abandon_call(id)) {
+                Some(Phase::Queued) => Delivery::Never,
+                Some(Phase::Running | Phase::Done) | None => Delivery::Unknown,
             },
             Place::Remote(pending) => {
                 pending.session.abandon(pending.id);
@@ -106,7 +120,7 @@ impl<B: Behavior> Drop for Line<B> {
     }
 }
 
-impl<B: Behavior> Drop for Wait<B> {
+impl<B: Behavior> Drop for Wait<'_, B> {
     fn drop(&mut self) {
         self.give_up();
     }
@@ -114,16 +128,8 @@ impl<B: Behavior> Drop for Wait<B> {
 
 impl<'a, B: Behavior, R> Call<'a, B, R> {
     pub(crate) fn new(target: &'a RawRef<B>, message: B::Call, map: fn(B::Reply) -> Option<R>) -> Self {
-        let wait = Wait { place: Place::Nowhere, resolved: None };
-        Self {
-            target,
-            message: Some(message),
-            map,
-            timeout: DEFAULT_TIMEOUT,
-            deadline: None,
-            wait,
-            alarm: None,
-        }
+        let wait = Wait { target, place: Place::Nowhere, resolved: None };
+        Self { message: Some(message), map, timeout: DEFAULT_TIMEOUT, deadline: None, wait, alarm: None }
     }
 
     /// Waits this long instead of 5 s. The time begins when the call is sent.
@@ -143,27 +149,26 @@ enum Sent<B: Behavior> {
     NoRoom(Arc<Mailbox<B>>, B::Call),
 }
 
-/// When a call gives up: known once it was sent, or once it waits for room.
-fn deadline(at: &mut Option<Instant>, timeout: Duration) -> Instant {
-    *at.get_or_insert_with(|| Instant::now() + timeout)
-}
-
 fn send<B: Behavior>(
     target: &RawRef<B>,
     message: B::Call,
-    (timeout, at): (Duration, &mut Option<Instant>),
+    (timeout, at): (Duration, &mut Option<Monotonic>),
     waker: &Waker,
-    wait: &mut Wait<B>,
+    wait: &mut Wait<'_, B>,
 ) -> Result<Sent<B>, CallError> {
     match &target.0 {
         Way::Local(mailbox) => {
             let message = mailbox.call_as_sent(message)?;
-            let slot = Arc::new(Slot::new());
-            let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(mailbox);
-            let from = Caller::local(Arc::clone(&slot), process, deadline(at, timeout));
+            let deadline = *at.get_or_insert_with(|| mailbox.core.node.deadline(timeout));
+            let Some(id) = mailbox.open_call(deadline, waker) else {
+                return Err(CallError::Overloaded(Overload::Mailbox));
+            };
+            let replies: Arc<dyn Answers<B::Reply>> = Arc::<Mailbox<B>>::clone(mailbox);
+            let from = Caller::local(replies, id, deadline);
             if let Err((refusal, Envelope::Call(message, from))) = mailbox.push(Envelope::Call(message, from))
             {
                 from.forget();
+                mailbox.abandon_call(id);
                 return match refusal {
                     Refusal::Closed => Err(CallError::NoProc(mailbox.core.pid.clone())),
                     Refusal::Full if mailbox.policy == MailboxPolicy::Block => {
@@ -172,7 +177,7 @@ fn send<B: Behavior>(
                     Refusal::Full => Err(CallError::Overloaded(Overload::Mailbox)),
                 };
             }
-            wait.place = Place::Local(slot);
+            wait.place = Place::Local(id);
             Ok(Sent::Here)
         }
         Way::Remote(remote) => {
@@ -184,9 +189,8 @@ fn send<B: Behavior>(
         Way::Broken(broken) => Err(broken.why.call_error(&broken.pid)),
         Way::Named(named) => {
             let found = (named.resolve)().ok_or_else(|| CallError::NoName(named.name.clone()))?;
-            let sent = send(found.raw(), message, (timeout, at), waker, wait);
             wait.resolved = Some(found.raw().clone());
-            sent
+            send(found.raw(), message, (timeout, at), waker, wait)
         }
     }
 }
@@ -202,12 +206,18 @@ impl<B: Behavior, R> Future for Call<'_, B, R> {
     type Output = Result<R, CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.project();
         while let Some(message) = this.message.take() {
             let line = this.wait.leave_line();
-            match send(this.target, message, (*this.timeout, this.deadline), cx.waker(), this.wait)? {
+            match send(this.wait.target, message, (*this.timeout, this.deadline), cx.waker(), this.wait)? {
                 Sent::Away => return Poll::Pending,
-                Sent::Here => drop(line.map(Line::used)),
+                Sent::Here => {
+                    if let Some(line) = line {
+                        line.used();
+                    }
+                    *this.alarm = None;
+                    return Poll::Pending;
+                }
                 Sent::NoRoom(mailbox, message) => {
                     *this.message = Some(message);
                     let mut line = match line {
@@ -222,24 +232,23 @@ impl<B: Behavior, R> Future for Call<'_, B, R> {
                 }
             }
         }
-        if this.alarm.is_none()
-            && let Some(deadline) = *this.deadline
-        {
-            this.alarm.set(Some(sleep_until(deadline)));
-        }
         let reply = match &this.wait.place {
-            Place::Local(slot) => match slot.poll(cx) {
-                Poll::Ready(reply) => Poll::Ready(reply),
-                Poll::Pending => Poll::Pending,
+            Place::Local(id) => match this.wait.mailbox() {
+                Some(mailbox) => mailbox.poll_call(*id, cx),
+                None => Poll::Ready(Err(CallFailure::NoProc)),
             },
             Place::Remote(pending) => {
                 let polled = pending.session.poll_reply(pending.id, cx);
-                polled.map(|reply| decode(this.wait.resolved.as_ref().unwrap_or(this.target), reply))
+                polled.map(|reply| decode(this.wait.target(), reply))
             }
-            Place::Line(_) => Poll::Pending,
+            Place::Line(line) => {
+                let deadline = this.deadline.unwrap_or_default();
+                let at = line.mailbox.core.node.clock().instant(deadline);
+                let alarm = this.alarm.get_or_insert_with(|| Box::pin(sleep_until(at)));
+                alarm.as_mut().poll(cx).map(|()| Err(CallFailure::Timeout(Delivery::Never)))
+            }
             Place::Nowhere => return Poll::Pending,
         };
-        let target = this.wait.resolved.as_ref().unwrap_or(this.target);
         match reply {
             Poll::Ready(Ok(reply)) => {
                 let done = match (this.map)(reply) {
@@ -250,19 +259,12 @@ impl<B: Behavior, R> Future for Call<'_, B, R> {
                 Poll::Ready(done)
             }
             Poll::Ready(Err(failure)) => {
+                let target = this.wait.target();
                 let error = failure.into_error(target.pid(), *this.timeout, expected(target));
                 this.wait.place = Place::Nowhere;
                 Poll::Ready(Err(error))
             }
-            Poll::Pending => {
-                let alarm = this.alarm.as_pin_mut();
-                if alarm.is_some_and(|alarm| alarm.poll(cx).is_ready()) {
-                    let (pid, after) = (target.pid().clone(), *this.timeout);
-                    let delivery = this.wait.give_up();
-                    return Poll::Ready(Err(CallError::Timeout { pid, after, delivery }));
-                }
-                Poll::Pending
-            }
+            Poll::Pending => Poll::Pending,
         }
     }
 }
@@ -282,7 +284,7 @@ fn decode<B: Behavior>(
 impl<B: Behavior, R> fmt::Debug for Call<'_, B, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("target", self.target)
+            .field("target", self.wait.target)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }

@@ -8,8 +8,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use actix_rt::time::Instant;
 
 use crate::{
-    Delivery, ExitReason, error::EncodeError, failure::CallFailure, glance::Glance, process::Process,
-    route::Session, slot::Slot,
+    Delivery, ExitReason, Monotonic,
+    error::EncodeError,
+    failure::CallFailure,
+    glance::Glance,
+    process::{Process, ProcessCore},
+    replies::CallId,
+    route::Session,
 };
 
 /// Whom to answer. Send it anywhere; dropping it unanswered fails the caller at once.
@@ -23,9 +28,16 @@ enum To<R: Send + 'static> {
 }
 
 struct Local<R> {
-    slot: Arc<Slot<R>>,
-    process: Arc<dyn Process>,
-    deadline: Instant,
+    replies: Arc<dyn Answers<R>>,
+    id: CallId,
+    deadline: Monotonic,
+}
+
+/// A process of this node, as those see it who owe replies in its name.
+pub(crate) trait Answers<R>: Process {
+    fn start(&self, id: CallId) -> bool;
+    fn finish(&self, id: CallId, result: Result<R, CallFailure>);
+    fn is_waiting(&self, id: CallId) -> bool;
 }
 
 struct Remote<R> {
@@ -67,8 +79,8 @@ impl<T: Send + 'static, R: Send + 'static> Answer<T> for Mapped<T, R> {
 }
 
 impl<R: Send + 'static> Caller<R> {
-    pub(crate) fn local(slot: Arc<Slot<R>>, process: Arc<dyn Process>, deadline: Instant) -> Self {
-        Self(Some(To::Local(Local { slot, process, deadline })))
+    pub(crate) fn local(replies: Arc<dyn Answers<R>>, id: CallId, deadline: Monotonic) -> Self {
+        Self(Some(To::Local(Local { replies, id, deadline })))
     }
 
     pub(crate) fn remote(
@@ -84,7 +96,7 @@ impl<R: Send + 'static> Caller<R> {
     /// Answers.
     pub fn reply(mut self, reply: R) {
         match self.0.take() {
-            Some(To::Local(local)) => local.slot.finish(Ok(reply)),
+            Some(To::Local(local)) => local.replies.finish(local.id, Ok(reply)),
             Some(To::Remote(remote)) => {
                 remote.session.reply(remote.id, &mut |out: &mut Vec<u8>| (remote.encode)(&reply, out));
             }
@@ -103,7 +115,7 @@ impl<R: Send + 'static> Caller<R> {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         match &self.0 {
-            Some(To::Local(local)) => local.slot.is_waiting(),
+            Some(To::Local(local)) => local.replies.is_waiting(local.id),
             Some(To::Remote(remote)) => Instant::now() < remote.deadline,
             Some(To::Mapped(answer)) => answer.is_waiting(),
             None => false,
@@ -117,7 +129,7 @@ impl<R: Send + 'static> Caller<R> {
 
     fn deadline(&self) -> Instant {
         match &self.0 {
-            Some(To::Local(local)) => local.deadline,
+            Some(To::Local(local)) => local.replies.core().node.clock().instant(local.deadline),
             Some(To::Remote(remote)) => remote.deadline,
             Some(To::Mapped(answer)) => answer.deadline(),
             None => Instant::now(),
@@ -135,7 +147,7 @@ impl<R: Send + 'static> Caller<R> {
     /// The process takes the call up; false if nobody waits any more and it must not run.
     pub(crate) fn start(&self, glance: &mut Glance) -> bool {
         match &self.0 {
-            Some(To::Local(local)) => local.slot.start(),
+            Some(To::Local(local)) => local.replies.start(local.id),
             Some(To::Remote(remote)) => glance.is_before(remote.deadline),
             Some(To::Mapped(_)) | None => true,
         }
@@ -144,7 +156,7 @@ impl<R: Send + 'static> Caller<R> {
     /// Fails a call that never ran.
     pub(crate) fn refuse(mut self, failure: CallFailure) {
         match self.0.take() {
-            Some(To::Local(local)) => local.slot.finish(Err(failure)),
+            Some(To::Local(local)) => local.replies.finish(local.id, Err(failure)),
             Some(To::Remote(remote)) => remote.session.fail(remote.id, failure),
             Some(To::Mapped(_)) | None => {}
         }
@@ -158,17 +170,18 @@ impl<R: Send + 'static> Caller<R> {
 
 impl<R: Send + 'static> Drop for Caller<R> {
     fn drop(&mut self) {
-        let ends = |process: &Arc<dyn Process>| process.core().is_ending() || process.core().is_panicking();
+        let ends = |core: &ProcessCore| core.is_ending() || core.is_panicking();
         match self.0.take() {
-            Some(To::Local(Local { slot, process, .. })) => {
-                if ends(&process) {
-                    process.core().at_exit(Box::new(move |reason| slot.finish(Err(exited(reason)))));
+            Some(To::Local(Local { replies, id, .. })) => {
+                if ends(replies.core()) {
+                    let later = Arc::clone(&replies);
+                    replies.core().at_exit(Box::new(move |reason| later.finish(id, Err(exited(reason)))));
                 } else {
-                    slot.finish(Err(CallFailure::NoReply));
+                    replies.finish(id, Err(CallFailure::NoReply));
                 }
             }
             Some(To::Remote(Remote { session, id, process, .. })) => {
-                if ends(&process) {
+                if ends(process.core()) {
                     process.core().at_exit(Box::new(move |reason| session.fail(id, exited(reason))));
                 } else {
                     session.fail(id, CallFailure::NoReply);

@@ -4,7 +4,10 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -64,6 +67,8 @@ struct Listeners<E> {
 pub struct Hub<E> {
     listeners: Arc<Mutex<Listeners<E>>>,
     stream: Mutex<Option<broadcast::Sender<E>>>,
+    /// Somebody has listened, at some time.
+    used: AtomicBool,
     arbiter: ArbiterHandle,
 }
 
@@ -73,7 +78,14 @@ impl<E: Clone + Send + 'static> Hub<E> {
     pub fn new(arbiter: ArbiterHandle) -> Self {
         let listeners = Listeners { next: 0, open: Vec::new(), closed: false };
         let stream = Mutex::new(Some(broadcast::Sender::new(BUFFERED)));
-        Self { listeners: Arc::new(Mutex::new(listeners)), stream, arbiter }
+        Self { listeners: Arc::new(Mutex::new(listeners)), stream, used: AtomicBool::new(false), arbiter }
+    }
+
+    /// Tells everybody, if there is anybody.
+    pub fn emit_with(&self, event: impl FnOnce() -> E) {
+        if self.used.load(Ordering::Acquire) {
+            self.emit(event());
+        }
     }
 
     /// Tells everybody.
@@ -88,6 +100,7 @@ impl<E: Clone + Send + 'static> Hub<E> {
 
     /// Subscribes a closure. A panic of it is logged and ends its subscription.
     pub fn on(&self, mut f: impl FnMut(&E) + Send + 'static) -> Subscription {
+        self.used.store(true, Ordering::Release);
         let (events, mut queue) = mpsc::unbounded_channel::<E>();
         let (finished, done) = oneshot::channel::<()>();
         let mut listeners = self.listeners.lock();
@@ -122,6 +135,7 @@ impl<E: Clone + Send + 'static> Hub<E> {
     /// A stream of all events from now on.
     #[must_use]
     pub fn events(&self) -> Events<E> {
+        self.used.store(true, Ordering::Release);
         match &*self.stream.lock() {
             Some(stream) => Events::new(stream.subscribe()),
             None => Events::new(broadcast::Sender::new(1).subscribe()),

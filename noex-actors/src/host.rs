@@ -8,9 +8,9 @@
 //! taken out of the table, and then watchers hear of it.
 
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context as Task, Poll},
     time::Duration,
@@ -24,12 +24,13 @@ use crate::{
     Behavior, Context, DecodeError, ExitReason, Info, Pid, Ref, StartError,
     mailbox::{Envelope, Inbox, Mailbox},
     panics::panic_text,
-    process::{Process, ProcessCore, Urgent},
+    process::{Process, Urgent},
+    wrap::{Interruptible, Within},
 };
 
 pub(crate) struct Host<B: Behavior> {
     mailbox: Arc<Mailbox<B>>,
-    start: Option<Start<B>>,
+    start: Option<Box<Start<B>>>,
 }
 
 /// What a process starts with.
@@ -43,7 +44,7 @@ pub(crate) struct Start<B: Behavior> {
 }
 
 /// Starts the process on the arbiter of this thread.
-pub(crate) fn launch<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Start<B>) {
+pub(crate) fn launch<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Box<Start<B>>) {
     // What interrupts a process wakes its task: it needs no address.
     drop(Host { mailbox, start: Some(start) }.start());
 }
@@ -165,18 +166,16 @@ fn end<B: Behavior>(mailbox: &Arc<Mailbox<B>>, reason: ExitReason) {
 }
 
 /// `init`, the loop, `terminate`.
-async fn live<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Start<B>) -> ExitReason {
-    let Start { args, init_timeout, report, link } = start;
+async fn live<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Box<Start<B>>) -> ExitReason {
+    let Start { args, init_timeout, report, link } = *start;
     let core = &mailbox.core;
     let mut inbox = Inbox::new(Arc::clone(&mailbox));
     let mut cx = Context::new(Ref::local(Arc::clone(&mailbox)), core.node.clone());
     let reporter = Started { report: Some(report), link, mailbox: Arc::clone(&mailbox) };
-    let init = interruptible(core, B::init(args, &mut cx));
-    let init = AssertUnwindSafe(actix_rt::time::timeout(init_timeout, init));
-    let flat = |init: Result<Result<B, ExitReason>, ExitReason>| init.unwrap_or_else(Err);
-    let mut state = match init.catch_unwind().await.map(|init| init.map(flat)) {
-        Ok(Ok(Ok(state))) => state,
-        Ok(Ok(Err(reason))) => {
+    let init = Within::new(init_timeout, Interruptible::new(core, B::init(args, &mut cx)));
+    let mut state = match AssertUnwindSafe(init).catch_unwind().await {
+        Ok(Ok(Ok(Ok(state)))) => state,
+        Ok(Ok(Ok(Err(reason)) | Err(reason))) => {
             core.set_ending(reason.clone());
             reporter.tell(Err(StartError::Init(reason.clone())));
             return reason;
@@ -195,7 +194,7 @@ async fn live<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Start<B>) -> ExitRea
     };
     core.set_running();
     reporter.tell(Ok(()));
-    let served = interruptible(core, serve(&mut state, &mut inbox, &mut cx));
+    let served = Interruptible::new(core, serve(&mut state, &mut inbox, &mut cx));
     let reason = match AssertUnwindSafe(served).catch_unwind().await {
         Ok(Ok(reason) | Err(reason)) => {
             core.set_ending(reason.clone());
@@ -215,18 +214,6 @@ async fn live<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Start<B>) -> ExitRea
     contained(move || drop(state));
     inbox.close(&reason);
     reason
-}
-
-/// Runs `future` unless an exit signal comes: then it is given up, for the reason of the signal.
-async fn interruptible<F: Future>(core: &ProcessCore, future: F) -> Result<F::Output, ExitReason> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        if core.urgent() == Urgent::Exit {
-            return Poll::Ready(Err(core.ending().unwrap_or(ExitReason::Killed)));
-        }
-        future.as_mut().poll(cx).map(Ok)
-    })
-    .await
 }
 
 /// Reports the outcome of `init` to whoever spawned the process, also when `init` panics or is killed.
@@ -274,7 +261,7 @@ async fn serve<B: Behavior>(state: &mut B, inbox: &mut Inbox<B>, cx: &mut Contex
         }
         let envelope = match cx.idle_timeout() {
             None => inbox.next().await,
-            Some(after) => match actix_rt::time::timeout(after, inbox.next()).await {
+            Some(after) => match Within::new(after, inbox.next()).await {
                 Ok(envelope) => envelope,
                 Err(_elapsed) => Envelope::Info(Info::Timeout),
             },

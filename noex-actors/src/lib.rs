@@ -50,6 +50,7 @@ mod call;
 mod caller;
 mod clock;
 mod context;
+mod deadlines;
 mod decoding;
 mod depth;
 mod error;
@@ -59,6 +60,7 @@ mod failure;
 mod glance;
 mod host;
 mod info;
+mod launcher;
 mod machine;
 mod mailbox;
 mod names;
@@ -72,16 +74,17 @@ mod pool;
 #[doc(hidden)]
 pub mod process;
 mod refs;
+mod replies;
 #[doc(hidden)]
 pub mod route;
 mod signal;
-mod slot;
 mod spawn;
 mod supervision;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod time;
 mod timer;
+mod wrap;
 
 pub use behavior::{Behavior, Client, RemoteBehavior, Wire};
 pub use behaviors::{BehaviorRegistry, BehaviorRegistryStats, behavior_number};

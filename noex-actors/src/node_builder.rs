@@ -13,8 +13,8 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    BehaviorRegistry, Clock, Incarnation, Node, NodeId, NodeStartError, RemoteBehavior, events::Hub,
-    names::Names, node::NodeInner, pool::Pool,
+    BehaviorRegistry, Clock, Incarnation, Node, NodeId, NodeStartError, RemoteBehavior, deadlines::Deadlines,
+    events::Hub, names::Names, node::NodeInner, pool::Pool,
 };
 
 /// Configures a [`Node`].
@@ -100,11 +100,14 @@ impl NodeBuilder {
         }
         let pool = self.pool().await.map_err(NodeStartError::Thread)?;
         let (id, incarnation) = self.identity.unwrap_or_else(|| (NodeId::nonode(), Incarnation::fresh()));
+        let (clock, deadlines) = (Clock::start(), Arc::new(Deadlines::default()));
+        pool.control().spawn(Arc::clone(&deadlines).keep(clock));
         Ok(Node(Arc::new(NodeInner {
             id,
             incarnation,
-            clock: Clock::start(),
-            events: Hub::new(pool.round_robin()),
+            clock,
+            deadlines,
+            events: Hub::new(pool.next()),
             pool,
             behaviors: self.behaviors,
             data: self.data,

@@ -5,16 +5,21 @@
 use std::{
     fmt, io,
     sync::atomic::{AtomicUsize, Ordering},
-    thread,
+    thread::{self, ThreadId},
 };
 
 use actix_rt::{Arbiter, ArbiterHandle, System};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
+
+use crate::launcher::Launcher;
 
 pub(crate) struct Pool {
     control: ArbiterHandle,
     arbiters: Vec<ArbiterHandle>,
+    launchers: Vec<Launcher>,
+    /// Those of threads from which processes were started, whosever they are.
+    by_thread: RwLock<Vec<(ThreadId, Launcher)>>,
     next: AtomicUsize,
     loads: Vec<AtomicUsize>,
     /// Arbiters that were started for one process each.
@@ -59,6 +64,8 @@ impl Pool {
             control,
             next: AtomicUsize::new(0),
             loads: arbiters.iter().map(|_| AtomicUsize::new(0)).collect(),
+            launchers: arbiters.iter().map(Launcher::on).collect(),
+            by_thread: RwLock::default(),
             arbiters,
             dedicated: Mutex::new(Vec::new()),
             borrowed: false,
@@ -71,6 +78,8 @@ impl Pool {
     pub(crate) fn on_this_thread() -> Self {
         Self {
             control: Arbiter::current(),
+            launchers: vec![Launcher::on(&Arbiter::current())],
+            by_thread: RwLock::default(),
             arbiters: vec![Arbiter::current()],
             next: AtomicUsize::new(0),
             loads: vec![AtomicUsize::new(0)],
@@ -78,6 +87,11 @@ impl Pool {
             borrowed: true,
             own_system: Mutex::new(None),
         }
+    }
+
+    /// Whether it is the thread of a test, in virtual time.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        self.borrowed
     }
 
     pub(crate) fn control(&self) -> &ArbiterHandle {
@@ -88,32 +102,57 @@ impl Pool {
         self.arbiters.len()
     }
 
-    pub(crate) fn round_robin(&self) -> ArbiterHandle {
-        let at = self.next.fetch_add(1, Ordering::Relaxed) % self.arbiters.len();
-        self.loads[at].fetch_add(1, Ordering::Relaxed);
-        self.arbiters[at].clone()
+    /// An arbiter, in turn.
+    pub(crate) fn next(&self) -> ArbiterHandle {
+        self.arbiters[self.turn()].clone()
     }
 
-    pub(crate) fn pinned(&self, at: usize) -> ArbiterHandle {
+    fn turn(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed) % self.arbiters.len()
+    }
+
+    /// The arbiter of the current thread, if it has one.
+    pub(crate) fn here(&self) -> Option<Launcher> {
+        let arbiter = Arbiter::try_current()?;
+        let thread = thread::current().id();
+        let known = |launchers: &[(ThreadId, Launcher)]| {
+            launchers.iter().find(|(id, _)| *id == thread).map(|(_, launcher)| launcher.clone())
+        };
+        if let Some(launcher) = known(&self.by_thread.read()).filter(|launcher| !launcher.is_closed()) {
+            return Some(launcher);
+        }
+        let mut launchers = self.by_thread.write();
+        launchers.retain(|(_, launcher)| !launcher.is_closed());
+        let launcher = Launcher::on(&arbiter);
+        launchers.push((thread, launcher.clone()));
+        Some(launcher)
+    }
+
+    pub(crate) fn round_robin(&self) -> Launcher {
+        self.pinned(self.turn())
+    }
+
+    pub(crate) fn pinned(&self, at: usize) -> Launcher {
         let at = at % self.arbiters.len();
         self.loads[at].fetch_add(1, Ordering::Relaxed);
-        self.arbiters[at].clone()
+        self.launchers[at].clone()
     }
 
     /// The arbiter on which the fewest processes were placed so far.
-    pub(crate) fn least_loaded(&self) -> ArbiterHandle {
+    pub(crate) fn least_loaded(&self) -> Launcher {
         let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
         let least = loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(at, _)| at);
         self.pinned(least)
     }
 
-    pub(crate) fn dedicated(&self) -> ArbiterHandle {
+    pub(crate) fn dedicated(&self) -> Launcher {
         // A new arbiter needs a System on its thread: ask one that has it.
         let arbiter = System::try_current().filter(|_| !self.borrowed).map(|_| Arbiter::new().handle());
         match arbiter {
             Some(arbiter) => {
-                self.dedicated.lock().push(arbiter.clone());
-                arbiter
+                let launcher = Launcher::on(&arbiter);
+                self.dedicated.lock().push(arbiter);
+                launcher
             }
             None => self.least_loaded(),
         }

@@ -348,6 +348,8 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// Why it was not queued.
     fn remote_cast(&self, behavior: u32, body: &[u8]) -> Result<(), CallFailure>;
+    /// Ends the calls whose deadline has come; tells when to look next.
+    fn expire(&self, now: Monotonic) -> Option<Monotonic>;
     /// Messages queued now, most ever, handled so far.
     fn mailbox(&self) -> MailboxStats;
     /// The mailbox, for who knows its type.

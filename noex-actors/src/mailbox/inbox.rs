@@ -21,9 +21,10 @@ pub(crate) struct Inbox<B: Behavior> {
     pub(crate) glance: Glance,
 }
 
-/// Messages that a process may take before the other tasks of its arbiter get their turn. tokio's own budget (128) is
-/// left to what handlers await.
-const BURST: u32 = 512;
+/// Messages that a process may take before the other tasks of its arbiter get their turn: so few that a neighbour of a
+/// flooded process hardly notices, so many that the turns cost little. tokio's own budget (128) is left to what handlers
+/// await.
+const BURST: u32 = 16;
 
 impl<B: Behavior> Inbox<B> {
     pub(crate) fn new(mailbox: Arc<Mailbox<B>>) -> Self {

@@ -17,7 +17,10 @@ mod room;
 use std::{
     collections::VecDeque,
     fmt,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     task::Waker,
 };
 
@@ -28,7 +31,7 @@ use self::line::Line;
 pub(crate) use self::{inbox::Inbox, line::Ticket};
 use crate::{
     Behavior, Caller, Delivery, ExitReason, Info, Overload, behaviors::RemoteCodec, failure::CallFailure,
-    process::ProcessCore,
+    process::ProcessCore, replies::Replies,
 };
 
 pub(crate) enum Envelope<B: Behavior> {
@@ -88,7 +91,9 @@ pub(crate) enum Refusal {
 
 pub(crate) struct Mailbox<B: Behavior> {
     pub(crate) core: ProcessCore,
-    pub(crate) codec: Option<RemoteCodec<B>>,
+    pub(crate) codec: Option<Arc<RemoteCodec<B>>>,
+    /// Where its callers wait; made for the first of them.
+    replies: OnceLock<Box<Replies<B::Reply>>>,
     pub(crate) policy: MailboxPolicy,
     /// Whether local messages are encoded and decoded as well, for tests.
     encodes: bool,
@@ -117,7 +122,7 @@ struct Queue<B: Behavior> {
 impl<B: Behavior> Mailbox<B> {
     pub(crate) fn new(
         core: ProcessCore,
-        codec: Option<RemoteCodec<B>>,
+        codec: Option<Arc<RemoteCodec<B>>>,
         policy: MailboxPolicy,
         capacity: usize,
     ) -> Self {
@@ -135,6 +140,7 @@ impl<B: Behavior> Mailbox<B> {
             encodes: codec.is_some() && core.node.encodes_local_messages(),
             core,
             codec,
+            replies: OnceLock::new(),
             policy,
             waited_for: AtomicBool::new(false),
             capacity: u64::try_from(capacity).unwrap_or(u64::MAX),

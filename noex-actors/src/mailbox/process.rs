@@ -3,14 +3,17 @@
 use std::{
     any::Any,
     sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, Waker},
 };
 
 use super::{Envelope, Mailbox, Refusal};
 use crate::{
-    Behavior, CallError, Caller, CastError, Down, EncodeError, Exit, ExitReason, Info, NodeDownReason,
-    NodeId, Overload, Pid,
+    Behavior, CallError, Caller, CastError, Down, EncodeError, Exit, ExitReason, Info, Monotonic,
+    NodeDownReason, NodeId, Overload, Pid,
+    caller::Answers,
     failure::CallFailure,
     process::{MailboxStats, Process, ProcessCore, RemoteCall},
+    replies::{CallId, Phase, Replies},
 };
 
 impl<B: Behavior> Process for Mailbox<B> {
@@ -50,7 +53,7 @@ impl<B: Behavior> Process for Mailbox<B> {
 
     fn remote_call(&self, me: Arc<dyn Process>, call: RemoteCall<'_>) {
         let RemoteCall { session, id, behavior, deadline, body } = call;
-        let Some(codec) = self.codec.filter(|codec| codec.id == behavior) else {
+        let Some(codec) = self.codec.as_ref().filter(|codec| codec.id == behavior) else {
             return session.fail(id, self.wrong_behavior());
         };
         match (codec.decode_call)(body) {
@@ -69,13 +72,18 @@ impl<B: Behavior> Process for Mailbox<B> {
     }
 
     fn remote_cast(&self, behavior: u32, body: &[u8]) -> Result<(), CallFailure> {
-        let codec = self.codec.filter(|codec| codec.id == behavior).ok_or_else(|| self.wrong_behavior())?;
+        let codec =
+            self.codec.as_ref().filter(|codec| codec.id == behavior).ok_or_else(|| self.wrong_behavior())?;
         let message = (codec.decode_cast)(body).map_err(|error| CallFailure::Decode(error.0))?;
         let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
         self.push(Envelope::RemoteCast(message, bytes)).map_err(|(refusal, _)| match refusal {
             Refusal::Closed => CallFailure::NoProc,
             Refusal::Full => CallFailure::Overloaded(Overload::Mailbox),
         })
+    }
+
+    fn expire(&self, now: Monotonic) -> Option<Monotonic> {
+        self.replies.get().and_then(|replies| replies.expire(now))
     }
 
     fn mailbox(&self) -> MailboxStats {
@@ -94,10 +102,45 @@ impl<B: Behavior> Process for Mailbox<B> {
     }
 }
 
+impl<B: Behavior> Answers<B::Reply> for Mailbox<B> {
+    fn start(&self, id: CallId) -> bool {
+        self.replies.get().is_some_and(|replies| replies.start(id))
+    }
+    fn finish(&self, id: CallId, result: Result<B::Reply, CallFailure>) {
+        if let Some(replies) = self.replies.get() {
+            replies.finish(id, result);
+        }
+    }
+    fn is_waiting(&self, id: CallId) -> bool {
+        self.replies.get().is_some_and(|replies| replies.is_waiting(id))
+    }
+}
+
 impl<B: Behavior> Mailbox<B> {
+    /// A place for a call of this node: woken by its reply, or at its deadline.
+    pub(crate) fn open_call(self: &Arc<Self>, deadline: Monotonic, waker: &Waker) -> Option<CallId> {
+        let replies = self.replies.get_or_init(|| Box::new(Replies::new()));
+        let inserted = replies.insert(deadline, waker)?;
+        if inserted.rearm {
+            let process: Arc<dyn Process> = Arc::<Self>::clone(self);
+            self.core.node.deadlines().set(deadline, Arc::downgrade(&process));
+        }
+        Some(inserted.id)
+    }
+
+    /// The reply of a call, once it is there.
+    pub(crate) fn poll_call(&self, id: CallId, cx: &mut Context<'_>) -> Poll<Result<B::Reply, CallFailure>> {
+        self.replies.get().map_or(Poll::Pending, |replies| replies.poll(id, cx))
+    }
+
+    /// The caller went away.
+    pub(crate) fn abandon_call(&self, id: CallId) -> Phase {
+        self.replies.get().map_or(Phase::Done, |replies| replies.abandon(id))
+    }
+
     /// A cast as it would come from another node, where local messages are encoded too.
     pub(crate) fn as_sent(&self, cast: B::Cast) -> Result<B::Cast, (CastError, B::Cast)> {
-        let Some(codec) = self.codec.filter(|_| self.encodes) else { return Ok(cast) };
+        let Some(codec) = self.codec.as_ref().filter(|_| self.encodes) else { return Ok(cast) };
         let mut bytes = Vec::new();
         match (codec.encode_cast)(&cast, &mut bytes) {
             Ok(()) => {
@@ -110,7 +153,7 @@ impl<B: Behavior> Mailbox<B> {
 
     /// The same of a call.
     pub(crate) fn call_as_sent(&self, call: B::Call) -> Result<B::Call, CallError> {
-        let Some(codec) = self.codec.filter(|_| self.encodes) else { return Ok(call) };
+        let Some(codec) = self.codec.as_ref().filter(|_| self.encodes) else { return Ok(call) };
         let mut bytes = Vec::new();
         (codec.encode_call)(&call, &mut bytes).map_err(CallError::Encode)?;
         self.core.node.decoding(|| (codec.decode_call)(&bytes)).map_err(CallError::Decode)

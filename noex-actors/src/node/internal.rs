@@ -3,6 +3,7 @@
 use std::{
     any::TypeId,
     sync::{Arc, Weak, atomic::Ordering},
+    time::Duration,
 };
 
 use actix_rt::ArbiterHandle;
@@ -10,8 +11,9 @@ use futures_util::future::BoxFuture;
 
 use super::ProcessEvent;
 use crate::{
-    AnyRef, Behavior, Clock, ExitReason, Monotonic, Node, NodeDownReason, NodeId, Pid, Registration,
+    AnyRef, Behavior, COARSE, Clock, ExitReason, Monotonic, Node, NodeDownReason, NodeId, Pid, Registration,
     SpawnError, SpawnOptions, StartError,
+    deadlines::Deadlines,
     mailbox::{Mailbox, short_name},
     pool::Pool,
     process::{Process, ProcessCore},
@@ -47,7 +49,7 @@ impl Node {
     /// An arbiter of the pool, in turn.
     #[must_use]
     pub fn next_arbiter(&self) -> ArbiterHandle {
-        self.0.pool.round_robin()
+        self.0.pool.next()
     }
 
     /// Connects this node to others. Once.
@@ -200,6 +202,21 @@ impl Node {
         self.0.encodes.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn deadlines(&self) -> &Deadlines {
+        &self.0.deadlines
+    }
+
+    /// When a message that may take `timeout` has expired. Long ones are taken from the coarse clock, which costs a fraction
+    /// of the precise one: they end up to its error late, never early. Virtual time knows no coarse clock.
+    pub(crate) fn deadline(&self, timeout: Duration) -> Monotonic {
+        let clock = &self.0.clock;
+        if timeout < Duration::from_secs(1) || self.0.pool.is_borrowed() {
+            clock.now().plus(timeout)
+        } else {
+            clock.coarse().plus(timeout).plus(COARSE)
+        }
+    }
+
     pub(crate) fn pool(&self) -> &Pool {
         &self.0.pool
     }
@@ -228,7 +245,7 @@ impl Node {
         }
         let name = options.take_name();
         let codec = self.0.behaviors.codec::<B>();
-        let behavior = codec.map_or_else(short_name::<B>, |codec| codec.name);
+        let behavior = codec.as_ref().map_or_else(short_name::<B>, |codec| codec.name);
         let number = self.0.next_pid.fetch_add(1, Ordering::Relaxed);
         let pid = Pid::new(self.0.id.clone(), self.0.incarnation, number);
         let core =
@@ -248,7 +265,7 @@ impl Node {
             }
             processes.insert(number, process);
         }
-        self.0.events.emit(ProcessEvent::Started { pid, behavior });
+        self.0.events.emit_with(|| ProcessEvent::Started { pid, behavior });
         Ok(mailbox)
     }
 
@@ -266,7 +283,7 @@ impl Node {
         self.0.processes.write().remove(&core.pid.number());
         tracing::debug!(pid = %core.pid, behavior = core.behavior, %reason, "process ended");
         // Before the watchers: whoever waited for the end finds it told, also when the node stops at once.
-        self.0.events.emit(ProcessEvent::Exited { pid: core.pid.clone(), reason: reason.clone() });
+        self.0.events.emit_with(|| ProcessEvent::Exited { pid: core.pid.clone(), reason: reason.clone() });
         core.finish(reason);
     }
 }

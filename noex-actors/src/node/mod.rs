@@ -21,7 +21,9 @@ use parking_lot::{Mutex, RwLock};
 pub use self::info::{ProcessEvent, ProcessInfo, RuntimeStats, SupervisedProcess};
 use crate::{
     AnyRef, Behavior, BehaviorRegistry, Clock, Incarnation, NameError, NodeId, Payload, Pid, Ref,
-    RemoteBehavior, Spawn, SpawnAny, SpawnOn, WrongBehavior, decoding,
+    RemoteBehavior, Spawn, SpawnAny, SpawnOn, WrongBehavior,
+    deadlines::Deadlines,
+    decoding,
     events::{Events, Hub, Subscription},
     mailbox::{Mailbox, short_name},
     names::Names,
@@ -45,6 +47,7 @@ pub(crate) struct NodeInner {
     pub(crate) incarnation: Incarnation,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
+    pub(crate) deadlines: Arc<Deadlines>,
     pub(crate) behaviors: BehaviorRegistry,
     pub(crate) data: BTreeMap<TypeId, Anything>,
     pub(crate) events: Hub<ProcessEvent>,

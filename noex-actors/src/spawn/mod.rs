@@ -3,9 +3,8 @@
 mod options;
 mod remote;
 
-use std::{fmt, future::IntoFuture};
+use std::{fmt, future::IntoFuture, sync::Arc};
 
-use actix_rt::{Arbiter, ArbiterHandle};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
@@ -16,6 +15,7 @@ pub use self::{
 use crate::{
     Behavior, Node, Pid, Ref, StartError,
     host::{self, Start},
+    launcher::Launcher,
 };
 
 /// On which arbiter a process lives.
@@ -101,10 +101,10 @@ impl<B: Behavior> fmt::Debug for Spawn<'_, B> {
     }
 }
 
-fn place(node: &Node, placement: Placement) -> ArbiterHandle {
+fn place(node: &Node, placement: Placement) -> Launcher {
     let pool = node.pool();
     match placement {
-        Placement::Parent => Arbiter::try_current().unwrap_or_else(|| pool.round_robin()),
+        Placement::Parent => pool.here().unwrap_or_else(|| pool.round_robin()),
         Placement::RoundRobin => pool.round_robin(),
         Placement::LeastLoaded => pool.least_loaded(),
         Placement::Pinned(at) => pool.pinned(at),
@@ -118,24 +118,24 @@ async fn start<B: Behavior>(
     options: SpawnOptions,
     (parent, link): (u64, Option<Pid>),
 ) -> Result<Ref<B>, StartError> {
-    let arbiter = place(node, options.placement);
+    let launcher = place(node, options.placement);
     let init_timeout = options.init_timeout;
     let mailbox = node.admit::<B>(options, parent)?;
     if let Some(parent) = &link {
         node.link(&mailbox.core.pid, parent);
     }
-    let target = Ref::local(std::sync::Arc::clone(&mailbox));
+    let guard = Abandoned(Some(Ref::local(Arc::clone(&mailbox))));
     let (report, started) = oneshot::channel();
+    let start = Box::new(Start { args, init_timeout, report, link });
     let placed = {
-        let mailbox = std::sync::Arc::clone(&mailbox);
-        let start = Start { args, init_timeout, report, link };
-        arbiter.spawn_fn(move || host::launch(mailbox, start))
+        let mailbox = Arc::clone(&mailbox);
+        launcher.launch(Box::new(move || host::launch(mailbox, start)))
     };
     if !placed {
+        drop(guard.keep());
         node.give_up(&mailbox);
         return Err(StartError::NotRunning);
     }
-    let guard = Abandoned(Some(target));
     match started.await {
         Ok(Ok(())) => Ok(guard.keep()),
         Ok(Err(error)) => {

@@ -1,0 +1,96 @@
+//! Starts processes on one arbiter: what waits is started in one turn of one task there.
+//!
+//! An arbiter can be asked to run a closure, but makes a task of each; and what is asked of one that stops is lost without
+//! a word. Here it is dropped, and whoever waits for it hears of that.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use actix_rt::ArbiterHandle;
+use parking_lot::Mutex;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct State {
+    jobs: Vec<Job>,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+/// The way to one arbiter.
+#[derive(Clone, Default)]
+pub(crate) struct Launcher(Arc<Mutex<State>>);
+
+impl Launcher {
+    /// A launcher whose task runs on that arbiter.
+    pub(crate) fn on(arbiter: &ArbiterHandle) -> Self {
+        let launcher = Self::default();
+        // Dropped unused if the arbiter is gone: then it is closed.
+        arbiter.spawn(Running(launcher.clone()));
+        launcher
+    }
+
+    /// Runs `job` there, soon. False if the arbiter stopped.
+    pub(crate) fn launch(&self, job: Job) -> bool {
+        let mut state = self.0.lock();
+        if state.closed {
+            return false;
+        }
+        state.jobs.push(job);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.lock().closed
+    }
+}
+
+impl fmt::Debug for Launcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Launcher").field("closed", &self.is_closed()).finish()
+    }
+}
+
+/// The task of a launcher.
+struct Running(Launcher);
+
+impl Future for Running {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let jobs = {
+                let mut state = self.0.0.lock();
+                if state.jobs.is_empty() {
+                    state.waker = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                std::mem::take(&mut state.jobs)
+            };
+            for job in jobs {
+                job();
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let jobs = {
+            let mut state = self.0.0.lock();
+            state.closed = true;
+            std::mem::take(&mut state.jobs)
+        };
+        drop(jobs);
+    }
+}
