@@ -38,6 +38,7 @@ pub(crate) trait Answers<R>: Process {
     fn start(&self, id: CallId) -> bool;
     fn finish(&self, id: CallId, result: Result<R, CallFailure>);
     fn is_waiting(&self, id: CallId) -> bool;
+    fn encode(&self, reply: &R, out: &mut Vec<u8>) -> Result<(), EncodeError>;
 }
 
 struct Remote<R> {
@@ -45,9 +46,8 @@ struct Remote<R> {
     id: u64,
     /// Length of the encoded call.
     bytes: u32,
-    encode: fn(&R, &mut Vec<u8>) -> Result<(), EncodeError>,
-    process: Arc<dyn Process>,
-    deadline: Instant,
+    replies: Arc<dyn Answers<R>>,
+    deadline: Monotonic,
 }
 
 fn exited(reason: &ExitReason) -> CallFailure {
@@ -86,11 +86,10 @@ impl<R: Send + 'static> Caller<R> {
     pub(crate) fn remote(
         session: Arc<dyn Session>,
         (id, bytes): (u64, u32),
-        encode: fn(&R, &mut Vec<u8>) -> Result<(), EncodeError>,
-        process: Arc<dyn Process>,
-        deadline: Instant,
+        replies: Arc<dyn Answers<R>>,
+        deadline: Monotonic,
     ) -> Self {
-        Self(Some(To::Remote(Remote { session, id, bytes, encode, process, deadline })))
+        Self(Some(To::Remote(Remote { session, id, bytes, replies, deadline })))
     }
 
     /// Answers.
@@ -98,7 +97,7 @@ impl<R: Send + 'static> Caller<R> {
         match self.0.take() {
             Some(To::Local(local)) => local.replies.finish(local.id, Ok(reply)),
             Some(To::Remote(remote)) => {
-                remote.session.reply(remote.id, &mut |out: &mut Vec<u8>| (remote.encode)(&reply, out));
+                remote.session.reply(remote.id, &mut |out: &mut Vec<u8>| remote.replies.encode(&reply, out));
             }
             Some(To::Mapped(answer)) => answer.reply(reply),
             None => {}
@@ -116,7 +115,7 @@ impl<R: Send + 'static> Caller<R> {
     pub fn is_waiting(&self) -> bool {
         match &self.0 {
             Some(To::Local(local)) => local.replies.is_waiting(local.id),
-            Some(To::Remote(remote)) => Instant::now() < remote.deadline,
+            Some(To::Remote(remote)) => remote.replies.core().node.now() < remote.deadline,
             Some(To::Mapped(answer)) => answer.is_waiting(),
             None => false,
         }
@@ -130,7 +129,7 @@ impl<R: Send + 'static> Caller<R> {
     fn deadline(&self) -> Instant {
         match &self.0 {
             Some(To::Local(local)) => local.replies.core().node.clock().instant(local.deadline),
-            Some(To::Remote(remote)) => remote.deadline,
+            Some(To::Remote(remote)) => remote.replies.core().node.clock().instant(remote.deadline),
             Some(To::Mapped(answer)) => answer.deadline(),
             None => Instant::now(),
         }
@@ -148,7 +147,7 @@ impl<R: Send + 'static> Caller<R> {
     pub(crate) fn start(&self, glance: &mut Glance) -> bool {
         match &self.0 {
             Some(To::Local(local)) => local.replies.start(local.id),
-            Some(To::Remote(remote)) => glance.is_before(remote.deadline),
+            Some(To::Remote(remote)) => glance.is_before(remote.deadline, remote.replies.core().node.clock()),
             Some(To::Mapped(_)) | None => true,
         }
     }
@@ -180,9 +179,9 @@ impl<R: Send + 'static> Drop for Caller<R> {
                     replies.finish(id, Err(CallFailure::NoReply));
                 }
             }
-            Some(To::Remote(Remote { session, id, process, .. })) => {
-                if ends(process.core()) {
-                    process.core().at_exit(Box::new(move |reason| session.fail(id, exited(reason))));
+            Some(To::Remote(Remote { session, id, replies, .. })) => {
+                if ends(replies.core()) {
+                    replies.core().at_exit(Box::new(move |reason| session.fail(id, exited(reason))));
                 } else {
                     session.fail(id, CallFailure::NoReply);
                 }

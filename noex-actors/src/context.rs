@@ -1,8 +1,7 @@
 //! What a process can do from inside its callbacks.
 
 use std::{
-    cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt,
     future::Future,
     sync::{Arc, atomic::Ordering},
@@ -21,35 +20,49 @@ use crate::{
     timer,
 };
 
-/// A `Down` of a watch that was given up meanwhile.
-#[derive(Debug)]
-pub(crate) struct NoInfo;
-
 /// A process's view of itself and its node; handed to every callback.
 pub struct Context<B: Behavior> {
     me: Ref<B>,
     mailbox: Arc<Mailbox<B>>,
-    node: Node,
+    /// What most processes do not have at most times.
+    rest: Option<Box<Rest<B>>>,
+}
+
+struct Rest<B: Behavior> {
     stop: Option<ExitReason>,
-    next: std::collections::VecDeque<B::Info>,
+    next: VecDeque<B::Info>,
     idle_timeout: Option<Duration>,
     monitors: BTreeMap<u64, Pid>,
-    tasks: RefCell<Vec<JoinHandle<()>>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl<B: Behavior> Rest<B> {
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            stop: None,
+            next: VecDeque::new(),
+            idle_timeout: None,
+            monitors: BTreeMap::new(),
+            tasks: Vec::new(),
+        })
+    }
+}
+
+/// What a process does between two messages.
+pub(crate) enum Turn<B: Behavior> {
+    Stop(ExitReason),
+    Continue(B::Info),
+    /// Waits for a message, so long at most.
+    Wait(Option<Duration>),
 }
 
 impl<B: Behavior> Context<B> {
-    pub(crate) fn new(me: Ref<B>, node: Node) -> Self {
-        let mailbox = me.local_mailbox().expect("a process's own reference is local");
-        Self {
-            me,
-            mailbox,
-            node,
-            stop: None,
-            next: std::collections::VecDeque::new(),
-            idle_timeout: None,
-            monitors: BTreeMap::new(),
-            tasks: RefCell::new(Vec::new()),
-        }
+    pub(crate) fn new(mailbox: Arc<Mailbox<B>>) -> Self {
+        Self { me: Ref::local(Arc::clone(&mailbox)), mailbox, rest: None }
+    }
+
+    fn rest(&mut self) -> &mut Rest<B> {
+        self.rest.get_or_insert_with(Rest::new)
     }
 
     /// A reference to this process.
@@ -67,22 +80,22 @@ impl<B: Behavior> Context<B> {
     /// The node on which it runs.
     #[must_use]
     pub fn node(&self) -> &Node {
-        &self.node
+        &self.mailbox.core.node
     }
 
     /// Ends the process after this callback. The first reason counts.
     pub fn stop(&mut self, reason: ExitReason) {
-        self.stop.get_or_insert(reason);
+        self.rest().stop.get_or_insert(reason);
     }
 
     /// Runs `handle_continue(next)` before the next message. Several are run in order.
     pub fn continue_with(&mut self, next: B::Info) {
-        self.next.push_back(next);
+        self.rest().next.push_back(next);
     }
 
     /// From now on, `Info::Timeout` arrives whenever no message came for `after`. `None` ends it.
     pub fn set_idle_timeout(&mut self, after: Option<Duration>) {
-        self.idle_timeout = after;
+        self.rest().idle_timeout = after;
     }
 
     /// Watches a process: `Info::Down` arrives exactly once, in order with its messages.
@@ -92,28 +105,30 @@ impl<B: Behavior> Context<B> {
         let pid = target.as_ref().clone();
         let me: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&self.mailbox);
         // Reserved before the watch begins: the answer may be here before `monitor` returns.
-        let id = self.node.monitor(&pid, Watcher::Process(Arc::downgrade(&me)), |id| {
-            self.monitors.insert(id, pid.clone());
+        let monitors = &mut self.rest.get_or_insert_with(Rest::new).monitors;
+        let id = me.core().node.monitor(&pid, Watcher::Process(Arc::downgrade(&me)), |id| {
+            monitors.insert(id, pid.clone());
         });
         MonitorRef { id, pid }
     }
 
     /// Ends a watch; true if it had not fired. No `Down` of it arrives after this. OTP: `demonitor` with `flush`.
     pub fn demonitor(&mut self, monitor: &MonitorRef) -> bool {
-        let Some(pid) = self.monitors.remove(&monitor.id) else { return false };
-        self.node.demonitor(&pid, monitor.id);
+        let removed = self.rest.as_mut().and_then(|rest| rest.monitors.remove(&monitor.id));
+        let Some(pid) = removed else { return false };
+        self.node().demonitor(&pid, monitor.id);
         true
     }
 
     /// Links this process and another: when one ends abnormally, so does the other, unless it traps exits. A process that
     /// is not there breaks the link at once, with `NoProc`. One link per pair, however often it is made. OTP: `link/1`.
     pub fn link(&mut self, target: &impl AsRef<Pid>) -> LinkRef {
-        self.node.link(&self.me, target)
+        self.node().link(&self.me, target)
     }
 
     /// Takes the link away: neither end hears of the other any more. An `Exit` that is queued already stays, as in OTP.
     pub fn unlink(&mut self, target: &impl AsRef<Pid>) {
-        self.node.unlink(&self.me, target);
+        self.node().unlink(&self.me, target);
     }
 
     /// From now on exit signals arrive as [`Info::Exit`] instead of ending this process; `Normal` ones too. Except: what
@@ -136,26 +151,26 @@ impl<B: Behavior> Context<B> {
     /// `Killed` ends it like [`Ref::kill`], trapping or not. On another node the process ends with `reason` behind what was
     /// sent to it before, trapping or not. OTP: `exit/2`; there `terminate` does not run.
     pub fn exit(&self, target: &impl AsRef<Pid>, reason: ExitReason) {
-        self.node.exit_from(self.pid(), target.as_ref(), reason);
+        self.node().exit_from(self.pid(), target.as_ref(), reason);
     }
 
     /// From now on [`Info::NodeUp`] and [`Info::NodeDown`] arrive for every node that comes or goes, in a clustered node. The
     /// `Down`s of what this process watches there come first. OTP: `net_kernel:monitor_nodes(true)`.
     pub fn monitor_nodes(&mut self) {
         let me: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&self.mailbox);
-        self.node.watch_nodes(Arc::downgrade(&me));
+        self.node().watch_nodes(Arc::downgrade(&me));
     }
 
     /// Queues an info to itself, behind what is there.
     pub fn notify(&self, info: B::Info) {
-        self.mailbox.push_exempt(Envelope::Info(Info::User(info)));
+        self.mailbox.push_exempt(Envelope::User(info));
     }
 
     /// A handle with which anybody can send infos to this process.
     #[must_use]
     pub fn notifier(&self) -> Notifier<B::Info> {
         let mailbox = Arc::clone(&self.mailbox);
-        Notifier(Arc::new(move |info| mailbox.push_exempt(Envelope::Info(Info::User(info)))))
+        Notifier(Arc::new(move |info| mailbox.push_exempt(Envelope::User(info))))
     }
 
     /// Sends itself `info` after a while. Ends with the process.
@@ -206,13 +221,13 @@ impl<B: Behavior> Context<B> {
     /// Starts a process, on this arbiter unless the options say otherwise. It is a child of this one: when the node
     /// stops, it is for this process to stop it.
     pub fn spawn<C: Behavior>(&self, args: C::Args) -> Spawn<'_, C> {
-        self.node.spawn::<C>(args).child_of(self.pid().number())
+        self.node().spawn::<C>(args).child_of(self.pid().number())
     }
 
     /// The same, linked to this process from before its `init` on: neither survives an abnormal end of the other.
     /// An `init` that fails is the error of the spawn alone. OTP: `start_link`, which breaks the link by it, too.
     pub fn spawn_link<C: Behavior>(&mut self, args: C::Args) -> Spawn<'_, C> {
-        self.node.spawn::<C>(args).child_of(self.pid().number()).linked_to(self.pid())
+        self.node().spawn::<C>(args).child_of(self.pid().number()).linked_to(self.pid())
     }
 
     /// Which supervised instance this is. Some in a child of a `DistributedSupervisor`.
@@ -221,49 +236,48 @@ impl<B: Behavior> Context<B> {
         self.mailbox.core.token.as_deref()
     }
 
-    fn keep(&self, task: JoinHandle<()>) {
-        let mut tasks = self.tasks.borrow_mut();
+    fn keep(&mut self, task: JoinHandle<()>) {
+        let tasks = &mut self.rest().tasks;
         if tasks.len() >= 16 && tasks.len().is_power_of_two() {
             tasks.retain(|task| !task.is_finished());
         }
         tasks.push(task);
     }
 
-    pub(crate) fn take_stop(&mut self) -> Option<ExitReason> {
-        self.stop.take()
+    pub(crate) fn turn(&mut self) -> Turn<B> {
+        let Some(rest) = &mut self.rest else { return Turn::Wait(None) };
+        if let Some(reason) = rest.stop.take() {
+            return Turn::Stop(reason);
+        }
+        match rest.next.pop_front() {
+            Some(next) => Turn::Continue(next),
+            None => Turn::Wait(rest.idle_timeout),
+        }
     }
 
-    pub(crate) fn take_next(&mut self) -> Option<B::Info> {
-        self.next.pop_front()
-    }
-
-    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
-        self.idle_timeout
-    }
-
-    /// Whether a trapped exit comes from the parent: then it is not for the user to decide.
-    pub(crate) fn is_parent(&self, pid: &Pid) -> bool {
-        let core = &self.mailbox.core;
-        let parent = core.parent.load(Ordering::Acquire);
-        parent != 0 && pid.number() == parent && self.node.is_own(pid)
+    /// The reason of a trapped exit that comes from the parent: that one is not for the user to decide about.
+    pub(crate) fn exit_of_parent<'i>(&self, info: &'i Info<B::Info>) -> Option<&'i ExitReason> {
+        let Info::Exit(exit) = info else { return None };
+        let parent = self.mailbox.core.parent.load(Ordering::Acquire);
+        let from_parent = parent != 0 && exit.from.number() == parent && self.node().is_own(&exit.from);
+        from_parent.then_some(&exit.reason)
     }
 
     /// Drops the `Down` of a watch that was given up.
-    pub(crate) fn admit(&mut self, info: Info<B::Info>) -> Result<Info<B::Info>, NoInfo> {
+    pub(crate) fn admit(&mut self, info: Info<B::Info>) -> Option<Info<B::Info>> {
         if let Info::Down(Down { monitor, .. }) = &info {
-            self.monitors.remove(&monitor.id).ok_or(NoInfo)?;
+            self.rest.as_mut()?.monitors.remove(&monitor.id)?;
         }
-        Ok(info)
+        Some(info)
     }
 }
 
 impl<B: Behavior> Drop for Context<B> {
     fn drop(&mut self) {
-        for task in self.tasks.get_mut() {
-            task.abort();
-        }
-        for (id, pid) in &self.monitors {
-            self.node.demonitor(pid, *id);
+        let Some(rest) = self.rest.take() else { return };
+        rest.tasks.iter().for_each(JoinHandle::abort);
+        for (id, pid) in &rest.monitors {
+            self.node().demonitor(pid, *id);
         }
     }
 }

@@ -6,35 +6,35 @@
 
 use std::time::Duration;
 
-use actix_rt::time::Instant;
-
-use crate::clock::coarse;
+use crate::{Clock, Monotonic};
 
 /// How far a look is good.
 const GOOD_FOR: Duration = Duration::from_millis(100);
 
-/// The last precise look at the clock, and when it was by the coarse one.
+/// The last precise look at the clock, and when it was by the coarse one; both zero before there was one.
 #[derive(Debug, Default)]
-pub(crate) struct Glance(Option<(Instant, Duration)>);
+pub(crate) struct Glance {
+    looked: Monotonic,
+    coarse: Monotonic,
+}
 
 impl Glance {
     /// Time may have passed otherwise than in handlers: the next question looks again.
     pub(crate) fn forget(&mut self) {
-        self.0 = None;
+        *self = Self::default();
     }
 
     /// Whether `deadline` has not come yet.
-    pub(crate) fn is_before(&mut self, deadline: Instant) -> bool {
-        let coarse = coarse();
-        if let Some((looked, at)) = self.0
-            && coarse.saturating_sub(at) < GOOD_FOR / 2
-            && deadline > looked + GOOD_FOR
+    pub(crate) fn is_before(&mut self, deadline: Monotonic, clock: &Clock) -> bool {
+        let coarse = clock.coarse();
+        if self.looked > Monotonic::ZERO
+            && coarse.since(self.coarse) < GOOD_FOR / 2
+            && deadline > self.looked.plus(GOOD_FOR)
         {
             return true;
         }
-        let now = Instant::now();
-        self.0 = Some((now, coarse));
-        now < deadline
+        *self = Self { looked: clock.now(), coarse };
+        self.looked < deadline
     }
 }
 
@@ -44,13 +44,18 @@ mod tests {
 
     #[test]
     fn a_deadline_that_came_while_a_handler_blocked_is_seen() {
+        let clock = Clock::start();
         let mut glance = Glance::default();
-        let now = Instant::now();
-        assert!(glance.is_before(now + Duration::from_secs(5)));
-        assert!(!glance.is_before(now - Duration::from_secs(1)), "short deadlines are looked at");
-        // As if the look had been 6 s ago, by both clocks.
-        glance.0 = Some((now - Duration::from_secs(6), coarse() - Duration::from_secs(6)));
-        assert!(!glance.is_before(now - Duration::from_secs(1)));
-        assert!(glance.is_before(Instant::now() + Duration::from_secs(1)));
+        let now = clock.now();
+        assert!(glance.is_before(now.plus(Duration::from_secs(5)), &clock));
+        assert!(!glance.is_before(now, &clock), "short deadlines are looked at");
+        // As if the look had been long ago, and to have said that there is time: by the coarse clock it was.
+        glance = Glance { looked: Monotonic::from_nanos(1), coarse: Monotonic::ZERO };
+        let until = Monotonic::from_millis(200);
+        while clock.coarse() < Monotonic::from_millis(250) {
+            std::hint::spin_loop();
+        }
+        assert!(!glance.is_before(until, &clock));
+        assert!(glance.is_before(clock.now().plus(Duration::from_secs(1)), &clock));
     }
 }

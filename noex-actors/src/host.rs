@@ -21,7 +21,9 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use crate::{
-    Behavior, Context, DecodeError, ExitReason, Info, Pid, Ref, StartError,
+    Behavior, Context, DecodeError, ExitReason, Info, Pid, StartError,
+    context::Turn,
+    glance::Glance,
     mailbox::{Envelope, Inbox, Mailbox},
     panics::panic_text,
     process::{Process, Urgent},
@@ -170,7 +172,7 @@ async fn live<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Box<Start<B>>) -> Ex
     let Start { args, init_timeout, report, link } = *start;
     let core = &mailbox.core;
     let mut inbox = Inbox::new(Arc::clone(&mailbox));
-    let mut cx = Context::new(Ref::local(Arc::clone(&mailbox)), core.node.clone());
+    let mut cx = Context::new(Arc::clone(&mailbox));
     let reporter = Started { report: Some(report), link, mailbox: Arc::clone(&mailbox) };
     let init = Within::new(init_timeout, Interruptible::new(core, B::init(args, &mut cx)));
     let mut state = match AssertUnwindSafe(init).catch_unwind().await {
@@ -252,37 +254,78 @@ impl<B: Behavior> Drop for Started<B> {
 
 async fn serve<B: Behavior>(state: &mut B, inbox: &mut Inbox<B>, cx: &mut Context<B>) -> ExitReason {
     loop {
-        if let Some(reason) = cx.take_stop() {
-            return reason;
-        }
-        if let Some(next) = cx.take_next() {
-            state.handle_continue(next, cx).await;
-            continue;
-        }
-        let envelope = match cx.idle_timeout() {
-            None => inbox.next().await,
-            Some(after) => match Within::new(after, inbox.next()).await {
+        let envelope = match cx.turn() {
+            Turn::Stop(reason) => return reason,
+            Turn::Continue(next) => {
+                state.handle_continue(next, cx).await;
+                continue;
+            }
+            Turn::Wait(None) => inbox.next().await,
+            Turn::Wait(Some(after)) => match Within::new(after, inbox.next()).await {
                 Ok(envelope) => envelope,
-                Err(_elapsed) => Envelope::Info(Info::Timeout),
+                Err(_elapsed) => Envelope::Info(Box::new(Info::Timeout)),
             },
         };
-        match envelope {
-            Envelope::Call(call, from) => {
-                if from.start(&mut inbox.glance) {
-                    state.handle_call(call, from, cx).await;
-                } else {
-                    from.forget();
-                }
-            }
-            Envelope::Cast(cast) | Envelope::RemoteCast(cast, _) => state.handle_cast(cast, cx).await,
-            // OTP: gen_server ends with its parent, trapping or not.
-            Envelope::Info(Info::Exit(exit)) if cx.is_parent(&exit.from) => return exit.reason,
-            Envelope::Info(info) => {
-                if let Ok(info) = cx.admit(info) {
-                    state.handle_info(info, cx).await;
-                }
-            }
-            Envelope::Stop(reason) => return reason,
+        // OTP: gen_server ends with its parent, trapping or not.
+        let told = match &envelope {
+            Envelope::Stop(reason) => Some(reason),
+            Envelope::Info(info) => cx.exit_of_parent(info),
+            Envelope::Call(..) | Envelope::Cast(_) | Envelope::RemoteCast(..) | Envelope::User(_) => None,
+        };
+        if let Some(reason) = told {
+            return reason.clone();
         }
+        handle(state, envelope, &mut inbox.glance, cx).await;
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A message being handled.
+    #[project = HandlingProjection]
+    enum Handling<C, S, I> {
+        Call { #[pin] future: C },
+        Cast { #[pin] future: S },
+        Info { #[pin] future: I },
+        Nothing,
+    }
+}
+
+impl<C: Future<Output = ()>, S: Future<Output = ()>, I: Future<Output = ()>> Future for Handling<C, S, I> {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<()> {
+        match self.project() {
+            HandlingProjection::Call { future } => future.poll(cx),
+            HandlingProjection::Cast { future } => future.poll(cx),
+            HandlingProjection::Info { future } => future.poll(cx),
+            HandlingProjection::Nothing => Poll::Ready(()),
+        }
+    }
+}
+
+/// Begins to handle a message. Not an async function: the envelope is not kept beside the future that it went into.
+fn handle<'a, B: Behavior>(
+    state: &'a mut B,
+    envelope: Envelope<B>,
+    glance: &mut Glance,
+    cx: &'a mut Context<B>,
+) -> impl Future<Output = ()> + use<'a, B> {
+    match envelope {
+        Envelope::Call(call, from) => {
+            if from.start(glance) {
+                Handling::Call { future: state.handle_call(call, from, cx) }
+            } else {
+                from.forget();
+                Handling::Nothing
+            }
+        }
+        Envelope::Cast(cast) | Envelope::RemoteCast(cast, _) => {
+            Handling::Cast { future: state.handle_cast(cast, cx) }
+        }
+        Envelope::User(info) => Handling::Info { future: state.handle_info(Info::User(info), cx) },
+        Envelope::Info(info) => match cx.admit(*info) {
+            Some(info) => Handling::Info { future: state.handle_info(info, cx) },
+            None => Handling::Nothing,
+        },
+        Envelope::Stop(_) => Handling::Nothing,
     }
 }

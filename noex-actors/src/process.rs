@@ -341,8 +341,8 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     fn node_event(&self, node: &NodeId, down: Option<NodeDownReason>);
     /// It lost a global name. Never refused.
     fn name_lost(&self, name: &str, winner: &Pid);
-    /// A call from another node. `me` is this very process.
-    fn remote_call(&self, me: Arc<dyn Process>, call: RemoteCall<'_>);
+    /// A call from another node.
+    fn remote_call(self: Arc<Self>, call: RemoteCall<'_>);
     /// A cast from another node.
     ///
     /// # Errors
@@ -367,7 +367,7 @@ pub struct RemoteCall<'a> {
     /// Number of the behavior that the caller expects.
     pub behavior: u32,
     /// Until when the caller waits.
-    pub deadline: actix_rt::time::Instant,
+    pub deadline: Monotonic,
     /// The encoded message.
     pub body: &'a [u8],
 }

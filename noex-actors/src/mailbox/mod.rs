@@ -39,7 +39,10 @@ pub(crate) enum Envelope<B: Behavior> {
     Cast(B::Cast),
     /// From another node; with the length of its encoded form.
     RemoteCast(B::Cast, u32),
-    Info(Info<B::Info>),
+    /// What the process tells itself.
+    User(B::Info),
+    /// What others tell it: seldom, and large.
+    Info(Box<Info<B::Info>>),
     Stop(ExitReason),
 }
 
@@ -49,7 +52,7 @@ impl<B: Behavior> Envelope<B> {
         match self {
             Self::Call(_, from) => u64::from(from.wire_bytes()),
             Self::RemoteCast(_, bytes) => u64::from(*bytes),
-            Self::Cast(_) | Self::Info(_) | Self::Stop(_) => 0,
+            Self::Cast(_) | Self::User(_) | Self::Info(_) | Self::Stop(_) => 0,
         }
     }
 
@@ -57,7 +60,7 @@ impl<B: Behavior> Envelope<B> {
     fn is_bounded(&self) -> bool {
         match self {
             Self::Call(..) | Self::Cast(_) | Self::RemoteCast(..) => true,
-            Self::Info(_) | Self::Stop(_) => false,
+            Self::User(_) | Self::Info(_) | Self::Stop(_) => false,
         }
     }
 }

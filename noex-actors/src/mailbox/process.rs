@@ -30,11 +30,11 @@ impl<B: Behavior> Process for Mailbox<B> {
     }
 
     fn down(&self, down: Down) {
-        self.push_exempt(Envelope::Info(Info::Down(down)));
+        self.push_exempt(Envelope::Info(Box::new(Info::Down(down))));
     }
 
     fn exit(&self, exit: Exit) {
-        self.push_exempt(Envelope::Info(Info::Exit(exit)));
+        self.push_exempt(Envelope::Info(Box::new(Info::Exit(exit))));
     }
 
     fn node_event(&self, node: &NodeId, down: Option<NodeDownReason>) {
@@ -43,15 +43,15 @@ impl<B: Behavior> Process for Mailbox<B> {
             None => Info::NodeUp(node),
             Some(reason) => Info::NodeDown { node, reason },
         };
-        self.push_exempt(Envelope::Info(info));
+        self.push_exempt(Envelope::Info(Box::new(info)));
     }
 
     fn name_lost(&self, name: &str, winner: &Pid) {
         let info = Info::NameLost { name: name.to_owned(), winner: winner.clone() };
-        self.push_exempt(Envelope::Info(info));
+        self.push_exempt(Envelope::Info(Box::new(info)));
     }
 
-    fn remote_call(&self, me: Arc<dyn Process>, call: RemoteCall<'_>) {
+    fn remote_call(self: Arc<Self>, call: RemoteCall<'_>) {
         let RemoteCall { session, id, behavior, deadline, body } = call;
         let Some(codec) = self.codec.as_ref().filter(|codec| codec.id == behavior) else {
             return session.fail(id, self.wrong_behavior());
@@ -59,7 +59,8 @@ impl<B: Behavior> Process for Mailbox<B> {
         match (codec.decode_call)(body) {
             Ok(message) => {
                 let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
-                let from = Caller::remote(session, (id, bytes), codec.encode_reply, me, deadline);
+                let replies: Arc<dyn Answers<B::Reply>> = Arc::<Self>::clone(&self);
+                let from = Caller::remote(session, (id, bytes), replies, deadline);
                 if let Err((refusal, Envelope::Call(_, from))) = self.push(Envelope::Call(message, from)) {
                     from.refuse(match refusal {
                         Refusal::Closed => CallFailure::NoProc,
@@ -109,6 +110,12 @@ impl<B: Behavior> Answers<B::Reply> for Mailbox<B> {
     fn finish(&self, id: CallId, result: Result<B::Reply, CallFailure>) {
         if let Some(replies) = self.replies.get() {
             replies.finish(id, result);
+        }
+    }
+    fn encode(&self, reply: &B::Reply, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        match &self.codec {
+            Some(codec) => (codec.encode_reply)(reply, out),
+            None => Err(EncodeError::new("the behavior has no wire name")),
         }
     }
     fn is_waiting(&self, id: CallId) -> bool {

@@ -17,10 +17,9 @@ use std::{
     time::Duration,
 };
 
-use actix_rt::time::Instant;
 use noex_actors::{
     __private::{CallFailure, decode, panic_text},
-    AnyRef, Node, Overload,
+    AnyRef, Monotonic, Node, Overload,
     process::{Process, RemoteCall},
     route::{ReplyBytes, Session},
 };
@@ -76,7 +75,7 @@ pub(crate) struct Inbound {
     last: Option<(u64, Arc<dyn Process>)>,
     up: bool,
     /// When the batch came, once that was asked for.
-    received: Option<Instant>,
+    received: Option<Monotonic>,
     /// Frames that are not counted yet.
     taken: u64,
     /// The node, lent to the scope in which references decode.
@@ -227,13 +226,13 @@ impl Inbound {
     }
 
     fn call(&mut self, id: u64, behavior: u32, number: u64, budget: Duration, body: &[u8]) {
-        let deadline = *self.received.get_or_insert_with(Instant::now) + budget;
+        let received = *self.received.get_or_insert_with(|| self.link.net.node.now());
+        let deadline = received.plus(budget);
         self.calling = Some(id);
         let session: Arc<dyn Session> = Arc::<Link>::clone(&self.link);
         match self.target(number) {
             Some(process) => {
-                process
-                    .remote_call(Arc::clone(process), RemoteCall { session, id, behavior, deadline, body });
+                Arc::clone(process).remote_call(RemoteCall { session, id, behavior, deadline, body });
             }
             None => session.fail(id, CallFailure::NoProc),
         }
