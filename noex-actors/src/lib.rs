@@ -55,6 +55,7 @@ mod failure;
 mod glance;
 mod host;
 mod info;
+mod machine;
 mod mailbox;
 mod names;
 mod node;
@@ -67,6 +68,7 @@ mod pool;
 #[doc(hidden)]
 pub mod process;
 mod refs;
+pub mod registry;
 #[doc(hidden)]
 pub mod route;
 mod signal;
@@ -96,6 +98,7 @@ pub use payload::{MAX_DEPTH, Payload};
 pub use pid::Pid;
 pub use process::ProcessStatus;
 pub use refs::{AnyRef, RawRef, Ref, Via};
+pub use registry::{DuplicateRegistry, RegistryEntry, UniqueRegistry};
 pub use signal::{Signal, shutdown_signal};
 pub use spawn::{Placement, Spawn, SpawnAny, SpawnOn, SpawnOptions};
 pub use supervision::{FencingToken, Generation};
