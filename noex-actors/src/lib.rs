@@ -6,6 +6,8 @@
 //! | [`Ref`], [`AnyRef`], [`Via`] | handles: call, cast, stop, kill, monitor |
 //! | [`Context`] | what a process can do from inside |
 //! | [`Node`] | owns processes, names, behaviors and arbiters |
+//! | [`registry`] | processes of one behavior under keys: [`UniqueRegistry`], [`DuplicateRegistry`] |
+//! | [`application`] | a program that is one tree: [`Application`], [`run`](application::run), [`AppHandle`] |
 //! | [`ExitReason`], [`CallError`], … | how things end, and whether a message ran |
 //! | [`route`] | the seam that a transport implements |
 //!
@@ -40,6 +42,7 @@
 #[cfg(panic = "abort")]
 compile_error!("noex turns panics of processes into exits: it needs panic = \"unwind\"");
 
+pub mod application;
 mod behavior;
 mod behaviors;
 mod call;
@@ -78,6 +81,9 @@ mod supervision;
 mod time;
 mod timer;
 
+pub use application::{
+    AppHandle, Application, ApplicationError, ApplicationOptions, ApplicationStatus, run, run_with,
+};
 pub use behavior::{Behavior, Client, RemoteBehavior, Wire};
 pub use behaviors::{BehaviorRegistry, BehaviorRegistryStats, behavior_number};
 pub use call::{Call, DEFAULT_TIMEOUT, Monitor, Stop};
