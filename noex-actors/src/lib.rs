@@ -7,7 +7,7 @@
 //! | [`Context`] | what a process can do from inside |
 //! | [`Node`] | owns processes, names, behaviors and arbiters |
 //! | [`registry`] | processes of one behavior under keys: [`UniqueRegistry`], [`DuplicateRegistry`] |
-//! | [`application`] | a program that is one tree: [`Application`], [`run`](application::run), [`AppHandle`] |
+//! | [`application`] | a program that is one tree: [`Application`], [`run`], [`AppHandle`] |
 //! | [`ExitReason`], [`CallError`], … | how things end, and whether a message ran |
 //! | [`route`] | the seam that a transport implements |
 //!

@@ -39,7 +39,7 @@ impl Worker {
     }
     #[cast]
     async fn hang(&mut self) {
-        pending().await
+        pending::<()>().await;
     }
     #[terminate]
     fn bye(&mut self, _reason: &ExitReason) {
@@ -80,7 +80,7 @@ impl Application for Shop {
             Mishap::StartPanics => panic!("start went off"),
             Mishap::StartHangs => {
                 let _ = log.send("start hangs");
-                pending().await
+                pending::<()>().await;
             }
             Mishap::WorkerHangs => worker.hang()?,
             _ => {}
