@@ -6,6 +6,8 @@
 //! | [`Ref`], [`AnyRef`], [`Via`] | handles: call, cast, stop, kill, monitor |
 //! | [`Context`] | what a process can do from inside |
 //! | [`Node`] | owns processes, names, behaviors and arbiters |
+//! | [`registry`] | processes of one behavior under keys: [`UniqueRegistry`], [`DuplicateRegistry`] |
+//! | [`application`] | a program that is one tree: [`Application`], [`run`], [`AppHandle`] |
 //! | [`ExitReason`], [`CallError`], … | how things end, and whether a message ran |
 //! | [`route`] | the seam that a transport implements |
 //!
@@ -44,6 +46,7 @@ compile_error!("noex turns panics of processes into exits: it needs panic = \"un
 #[cfg(feature = "testkit")]
 extern crate self as noex_actors;
 
+pub mod application;
 mod behavior;
 mod behaviors;
 mod call;
@@ -75,6 +78,7 @@ mod pool;
 pub mod process;
 mod refs;
 mod replies;
+pub mod registry;
 #[doc(hidden)]
 pub mod route;
 mod signal;
@@ -86,6 +90,9 @@ mod time;
 mod timer;
 mod wrap;
 
+pub use application::{
+    AppHandle, Application, ApplicationError, ApplicationOptions, ApplicationStatus, run, run_with,
+};
 pub use behavior::{Behavior, Client, RemoteBehavior, Wire};
 pub use behaviors::{BehaviorRegistry, BehaviorRegistryStats, behavior_number};
 pub use call::{Call, DEFAULT_TIMEOUT, Monitor, Stop};
@@ -107,6 +114,7 @@ pub use payload::{MAX_DEPTH, Payload};
 pub use pid::Pid;
 pub use process::ProcessStatus;
 pub use refs::{AnyRef, RawRef, Ref, Via};
+pub use registry::{DuplicateRegistry, RegistryEntry, UniqueRegistry};
 pub use signal::{Signal, shutdown_signal};
 pub use spawn::{Placement, Spawn, SpawnAny, SpawnOn, SpawnOptions};
 pub use supervision::{FencingToken, Generation};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
 /// A signal that asks a program to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,19 +28,41 @@ impl fmt::Display for Signal {
 /// # Cancel safety
 /// Safe to drop. Once it was polled, the signal no longer ends the program by itself.
 pub async fn shutdown_signal() -> Signal {
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    match (interrupt, terminate) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => Signal::Interrupt,
-                _ = terminate.recv() => Signal::Terminate,
+    Signals::listen().next().await
+}
+
+/// Listens for SIGINT and SIGTERM from its making on: none is lost between one `next` and another. Two of a kind that come
+/// before anybody looks are one, as signals are.
+#[derive(Debug)]
+pub(crate) enum Signals {
+    On {
+        interrupt: unix::Signal,
+        terminate: unix::Signal,
+    },
+    /// Nobody wants to hear of them, or they cannot be listened for.
+    Off,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> Self {
+        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+            (Ok(interrupt), Ok(terminate)) => Self::On { interrupt, terminate },
+            (interrupt, terminate) => {
+                if let Some(error) = interrupt.err().or(terminate.err()) {
+                    tracing::error!(%error, "cannot listen for signals");
+                }
+                Self::Off
             }
         }
-        (interrupt, terminate) => {
-            if let Some(error) = interrupt.err().or(terminate.err()) {
-                tracing::error!(%error, "cannot listen for signals");
-            }
-            std::future::pending().await
+    }
+
+    pub(crate) async fn next(&mut self) -> Signal {
+        match self {
+            Self::On { interrupt, terminate } => tokio::select! {
+                _ = interrupt.recv() => Signal::Interrupt,
+                _ = terminate.recv() => Signal::Terminate,
+            },
+            Self::Off => std::future::pending().await,
         }
     }
 }

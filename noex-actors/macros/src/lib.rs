@@ -25,8 +25,9 @@ mod parse;
 /// Makes the type of an `impl` block a behavior.
 ///
 /// `#[behavior]` makes it local; `#[behavior(name = "counter")]` gives it a wire name of 1 to 64 characters of
-/// `A-Z a-z 0-9 _ . -`, derives serde for its messages and implements `RemoteBehavior`. `crate = "path"` names the
-/// crate where noex is re-exported, if it is neither `noex` nor `noex-actors`.
+/// `A-Z a-z 0-9 _ . -`, derives serde for its messages and implements `RemoteBehavior`. `clone` derives `Clone` for its
+/// casts, so that one can go to many (`DuplicateRegistry::dispatch`). `crate = "path"` names the crate where noex is
+/// re-exported, if it is neither `noex` nor `noex-actors`.
 ///
 /// On `impl Counter` it generates `CounterCall`, `CounterReply` and `CounterCast` (a variant per method, in
 /// CamelCase, with the arguments as named fields), `CounterClient` with a stub per method, and `impl Behavior`.

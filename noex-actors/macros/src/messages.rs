@@ -1,7 +1,7 @@
 //! The items that a behavior gives to its callers: three enums and the client.
 //!
 //! Generated items derive nothing but serde (and that only with a wire name), because what users send need not be
-//! `Debug` or `Clone`; their `Debug` prints the variant alone.
+//! `Debug` or `Clone` (casts are `Clone` if `#[behavior(clone)]` says so); their `Debug` prints the variant alone.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
@@ -42,9 +42,10 @@ pub(crate) fn enums(model: &Model, names: &Names) -> TokenStream {
         let doc = format!("The reply of `{}`.", method.ident);
         quote!(#(#conditions)* #[doc = #doc] #variant(#reply))
     });
-    let calls = message_enum(model, &names.call, "The calls", &model.calls, call_variants);
-    let replies = message_enum(model, &names.reply, "The replies", &model.calls, reply_variants);
-    let casts = message_enum(model, &names.cast, "The casts", &model.casts, cast_variants);
+    let calls = message_enum(model, &names.call, "The calls", &model.calls, call_variants, false);
+    let replies = message_enum(model, &names.reply, "The replies", &model.calls, reply_variants, false);
+    let clone = model.options.clone;
+    let casts = message_enum(model, &names.cast, "The casts", &model.casts, cast_variants, clone);
     quote!(#calls #replies #casts)
 }
 
@@ -67,7 +68,9 @@ fn message_enum(
     what: &str,
     messages: &[Message],
     variants: impl Iterator<Item = TokenStream>,
+    clone: bool,
 ) -> TokenStream {
+    let clone = clone.then(|| quote!(#[derive(::core::clone::Clone)]));
     let (conditions, quiet) = (&model.conditions, quiet());
     let doc = format!("{what} of `{}`.", model.owner);
     let derives = model.options.name.as_ref().map(|_| {
@@ -88,7 +91,7 @@ fn message_enum(
         quote!(__noex_f.write_str(match *self { #(#arms)* }))
     };
     quote! {
-        #(#conditions)* #[doc = #doc] #derives #quiet
+        #(#conditions)* #[doc = #doc] #derives #clone #quiet
         pub enum #name { #(#variants),* }
 
         #(#conditions)* #quiet

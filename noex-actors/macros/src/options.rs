@@ -20,19 +20,24 @@ pub(crate) struct Options {
     pub(crate) name: Option<LitStr>,
     /// Where the types of noex are.
     pub(crate) root: Path,
+    /// Casts can be cloned.
+    pub(crate) clone: bool,
 }
 
 impl Options {
     /// Reads the options; what is wrong goes to `errors`, and the rest is read on.
     pub(crate) fn read(tokens: TokenStream, errors: &mut Errors) -> Self {
-        let (mut name, mut root) = (None, None);
+        let (mut name, mut root, mut clone) = (None, None, false);
         let parser = syn::meta::parser(|meta| {
             if meta.path.is_ident("name") {
                 once(&meta, &mut name)
             } else if meta.path.is_ident("crate") {
                 once(&meta, &mut root)
+            } else if meta.path.is_ident("clone") {
+                if std::mem::replace(&mut clone, true) { Err(twice(&meta)) } else { Ok(()) }
             } else {
-                Err(meta.error("unknown option: #[behavior] takes `name = \"…\"` and `crate = \"…\"`"))
+                Err(meta
+                    .error("unknown option: #[behavior] takes `name = \"…\"`, `clone` and `crate = \"…\"`"))
             }
         });
         if let Err(error) = parser.parse2(tokens) {
@@ -48,7 +53,7 @@ impl Options {
                 None
             }
         });
-        Self { name, root: given.unwrap_or_else(found) }
+        Self { name, root: given.unwrap_or_else(found), clone }
     }
 
     /// The path of serde as text, for `#[serde(crate = "…")]`.
@@ -62,8 +67,12 @@ fn once(meta: &ParseNestedMeta<'_>, slot: &mut Option<LitStr>) -> syn::Result<()
     let text = meta.value()?.parse()?;
     match slot.replace(text) {
         None => Ok(()),
-        Some(_) => Err(meta.error("this option is given twice")),
+        Some(_) => Err(twice(meta)),
     }
+}
+
+fn twice(meta: &ParseNestedMeta<'_>) -> syn::Error {
+    meta.error("this option is given twice")
 }
 
 fn check_name(name: &LitStr, errors: &mut Errors) {
@@ -102,13 +111,14 @@ mod tests {
     #[test]
     fn nothing_is_a_local_behavior_of_noex_actors() {
         let options = read(quote!()).ok().unwrap();
-        assert!(options.name.is_none());
+        assert!(options.name.is_none() && !options.clone);
         assert_eq!(options.serde(), "::noex_actors::__private::serde");
     }
 
     #[test]
-    fn both_options_are_read_in_any_order() {
-        let options = read(quote!(crate = "my::noex", name = "a.b-c_9")).ok().unwrap();
+    fn options_are_read_in_any_order() {
+        let options = read(quote!(crate = "my::noex", clone, name = "a.b-c_9")).ok().unwrap();
+        assert!(options.clone);
         assert_eq!(options.name.as_ref().unwrap().value(), "a.b-c_9");
         assert_eq!(options.serde(), "my::noex::__private::serde");
         let options = read(quote!(name = "x", crate = "crate")).ok().unwrap();
@@ -129,6 +139,8 @@ mod tests {
         let of = |tokens| read(tokens).err().unwrap().remove(0);
         assert!(of(quote!(nam = "x")).starts_with("unknown option"));
         assert!(of(quote!(name = "x", name = "y")).contains("twice"));
+        assert!(of(quote!(clone, clone)).contains("twice"));
+        assert!(read(quote!(clone = true)).is_err());
         assert!(of(quote!(crate = "1 2")).contains("takes a path"));
         assert!(read(quote!(name)).is_err());
         assert!(read(quote!(name = 5)).is_err());

@@ -51,4 +51,20 @@ impl NoPath {
     }
 }
 
+struct NotClone;
+
+struct Fanned;
+
+#[behavior(clone)]
+impl Fanned {
+    #[init]
+    fn new() -> Result<Self, ExitReason> {
+        Ok(Fanned)
+    }
+    #[cast]
+    fn fan(&mut self, what: NotClone) {
+        let _ = what;
+    }
+}
+
 fn main() {}
