@@ -24,19 +24,20 @@ use crate::{
     Behavior, Context, DecodeError, ExitReason, Info, Pid, StartError,
     context::Turn,
     glance::Glance,
+    launcher::Job,
     mailbox::{Envelope, Inbox, Mailbox},
     panics::panic_text,
-    process::{Process, Urgent},
+    process::{Process, Urgent, thread_mark},
     wrap::{Interruptible, Within},
 };
 
 pub(crate) struct Host<B: Behavior> {
-    mailbox: Arc<Mailbox<B>>,
     start: Option<Box<Start<B>>>,
 }
 
 /// What a process starts with.
 pub(crate) struct Start<B: Behavior> {
+    pub(crate) mailbox: Arc<Mailbox<B>>,
     pub(crate) args: B::Args,
     pub(crate) init_timeout: Duration,
     /// Who waits for `init`.
@@ -45,10 +46,11 @@ pub(crate) struct Start<B: Behavior> {
     pub(crate) link: Option<Pid>,
 }
 
-/// Starts the process on the arbiter of this thread.
-pub(crate) fn launch<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Box<Start<B>>) {
-    // What interrupts a process wakes its task: it needs no address.
-    drop(Host { mailbox, start: Some(start) }.start());
+impl<B: Behavior> Job for Start<B> {
+    fn run(self: Box<Self>) {
+        // What interrupts a process wakes its task: it needs no address.
+        drop(Host { start: Some(self) }.start());
+    }
 }
 
 impl<B: Behavior> Actor for Host<B> {
@@ -56,22 +58,19 @@ impl<B: Behavior> Actor for Host<B> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let Some(start) = self.start.take() else { return };
-        let life = Life {
-            mailbox: Arc::clone(&self.mailbox),
-            inner: Some(live(Arc::clone(&self.mailbox), start)),
-            span: span(&self.mailbox),
-            stage: Stage::New,
-        };
+        let mailbox = Arc::clone(&start.mailbox);
+        let span = span(&*mailbox);
+        let life = Life { mailbox, inner: Some(live(start)), span, mark: 0, stage: Stage::New };
         ctx.spawn(life.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
 }
 
 /// The span in which a process runs. Nothing is kept where nobody listens.
-fn span<B: Behavior>(mailbox: &Mailbox<B>) -> Option<Box<tracing::Span>> {
-    let core = &mailbox.core;
+fn span(process: &dyn Process) -> Option<Box<tracing::Span>> {
+    let core = process.core();
     tracing::enabled!(target: "noex::process", tracing::Level::DEBUG).then(|| {
         Box::new(tracing::debug_span!(
-            target: "noex::process", parent: None, "process", pid = %core.pid, behavior = core.behavior
+            target: "noex::process", parent: None, "process", pid = %core.pid, behavior = process.behavior()
         ))
     })
 }
@@ -85,6 +84,7 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: Option<F>,
         span: Option<Box<tracing::Span>>,
+        mark: u32,
         stage: Stage,
     }
 
@@ -117,7 +117,8 @@ impl<B: Behavior, F: Future<Output = ExitReason>> Future for Life<B, F> {
         let core = &this.mailbox.core;
         if *this.stage == Stage::New {
             *this.stage = Stage::Running;
-            core.settle(task.waker());
+            *this.mark = thread_mark();
+            this.mailbox.settle(task.waker());
         }
         let _inside = this.span.as_ref().map(|span| span.enter());
         let reason = if core.urgent() == Urgent::Kill {
@@ -125,9 +126,9 @@ impl<B: Behavior, F: Future<Output = ExitReason>> Future for Life<B, F> {
             ExitReason::Killed
         } else {
             let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-            core.set_busy(true);
+            core.set_busy(*this.mark);
             let polled = catch_unwind(AssertUnwindSafe(|| inner.poll(task)));
-            core.set_busy(false);
+            core.set_busy(0);
             match polled {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(reason)) => reason,
@@ -168,8 +169,8 @@ fn end<B: Behavior>(mailbox: &Arc<Mailbox<B>>, reason: ExitReason) {
 }
 
 /// `init`, the loop, `terminate`.
-async fn live<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Box<Start<B>>) -> ExitReason {
-    let Start { args, init_timeout, report, link } = *start;
+async fn live<B: Behavior>(start: Box<Start<B>>) -> ExitReason {
+    let Start { mailbox, args, init_timeout, report, link } = *start;
     let core = &mailbox.core;
     let mut inbox = Inbox::new(Arc::clone(&mailbox));
     let mut cx = Context::new(Arc::clone(&mailbox));
@@ -203,7 +204,7 @@ async fn live<B: Behavior>(mailbox: Arc<Mailbox<B>>, start: Box<Start<B>>) -> Ex
             let last_words = AssertUnwindSafe(state.terminate(&reason, &mut cx)).catch_unwind().await;
             if let Err(panic) = last_words {
                 let panic = panic_text(panic.as_ref());
-                tracing::error!(pid = %core.pid, behavior = core.behavior, panic, "terminate panicked");
+                tracing::error!(pid = %core.pid, behavior = mailbox.behavior(), panic, "terminate panicked");
             }
             reason
         }
@@ -266,16 +267,10 @@ async fn serve<B: Behavior>(state: &mut B, inbox: &mut Inbox<B>, cx: &mut Contex
                 Err(_elapsed) => Envelope::Info(Box::new(Info::Timeout)),
             },
         };
-        // OTP: gen_server ends with its parent, trapping or not.
-        let told = match &envelope {
-            Envelope::Stop(reason) => Some(reason),
-            Envelope::Info(info) => cx.exit_of_parent(info),
-            Envelope::Call(..) | Envelope::Cast(_) | Envelope::RemoteCast(..) | Envelope::User(_) => None,
-        };
-        if let Some(reason) = told {
-            return reason.clone();
+        match handle(state, envelope, &mut inbox.glance, cx) {
+            Ok(handling) => handling.await,
+            Err(reason) => return reason,
         }
-        handle(state, envelope, &mut inbox.glance, cx).await;
     }
 }
 
@@ -308,8 +303,8 @@ fn handle<'a, B: Behavior>(
     envelope: Envelope<B>,
     glance: &mut Glance,
     cx: &'a mut Context<B>,
-) -> impl Future<Output = ()> + use<'a, B> {
-    match envelope {
+) -> Result<impl Future<Output = ()> + use<'a, B>, ExitReason> {
+    Ok(match envelope {
         Envelope::Call(call, from) => {
             if from.start(glance) {
                 Handling::Call { future: state.handle_call(call, from, cx) }
@@ -322,10 +317,14 @@ fn handle<'a, B: Behavior>(
             Handling::Cast { future: state.handle_cast(cast, cx) }
         }
         Envelope::User(info) => Handling::Info { future: state.handle_info(Info::User(info), cx) },
-        Envelope::Info(info) => match cx.admit(*info) {
-            Some(info) => Handling::Info { future: state.handle_info(info, cx) },
-            None => Handling::Nothing,
+        // OTP: gen_server ends with its parent, trapping or not.
+        Envelope::Info(info) => match cx.exit_of_parent(&info) {
+            Some(reason) => return Err(reason.clone()),
+            None => match cx.admit(*info) {
+                Some(info) => Handling::Info { future: state.handle_info(info, cx) },
+                None => Handling::Nothing,
+            },
         },
-        Envelope::Stop(_) => Handling::Nothing,
-    }
+        Envelope::Stop(reason) => return Err(reason),
+    })
 }

@@ -14,11 +14,14 @@ use std::{
 use actix_rt::ArbiterHandle;
 use parking_lot::Mutex;
 
-type Job = Box<dyn FnOnce() + Send>;
+/// What is run there.
+pub(crate) trait Job: Send {
+    fn run(self: Box<Self>);
+}
 
 #[derive(Default)]
 struct State {
-    jobs: Vec<Job>,
+    jobs: Vec<Box<dyn Job>>,
     waker: Option<Waker>,
     closed: bool,
 }
@@ -37,7 +40,7 @@ impl Launcher {
     }
 
     /// Runs `job` there, soon. False if the arbiter stopped.
-    pub(crate) fn launch(&self, job: Job) -> bool {
+    pub(crate) fn launch(&self, job: Box<dyn Job>) -> bool {
         let mut state = self.0.lock();
         if state.closed {
             return false;
@@ -78,7 +81,7 @@ impl Future for Running {
                 std::mem::take(&mut state.jobs)
             };
             for job in jobs {
-                job();
+                job.run();
             }
         }
     }

@@ -77,13 +77,14 @@ mod pool;
 #[doc(hidden)]
 pub mod process;
 mod refs;
-mod replies;
 pub mod registry;
+mod replies;
 #[doc(hidden)]
 pub mod route;
 mod signal;
 mod spawn;
 mod supervision;
+mod table;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod time;
@@ -116,7 +117,7 @@ pub use process::ProcessStatus;
 pub use refs::{AnyRef, RawRef, Ref, Via};
 pub use registry::{DuplicateRegistry, RegistryEntry, UniqueRegistry};
 pub use signal::{Signal, shutdown_signal};
-pub use spawn::{Placement, Spawn, SpawnAny, SpawnOn, SpawnOptions};
+pub use spawn::{Placement, Spawn, SpawnAny, SpawnOn, SpawnOptions, Starting};
 pub use supervision::{FencingToken, Generation};
 pub use time::Monotonic;
 pub use timer::TimerRef;

@@ -111,7 +111,7 @@ impl NodeBuilder {
             pool,
             behaviors: self.behaviors,
             data: self.data,
-            processes: RwLock::new(BTreeMap::new()),
+            processes: RwLock::default(),
             names: Names::default(),
             router: OnceLock::new(),
             node_watchers: Mutex::new(Vec::new()),

@@ -8,12 +8,11 @@ use std::{
     any::Any,
     collections::BTreeMap,
     fmt,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
-    task::Waker,
-    thread::ThreadId,
 };
 
 use parking_lot::Mutex;
@@ -55,20 +54,24 @@ type AtExit = Box<dyn FnOnce(&ExitReason) + Send>;
 pub struct ProcessCore {
     pub(crate) pid: Pid,
     pub(crate) node: Node,
-    pub(crate) behavior: &'static str,
     pub(crate) started_at: Monotonic,
     pub(crate) token: Option<Box<FencingToken>>,
     /// Number of the parent process; 0 for a root.
     pub(crate) parent: AtomicU64,
-    /// The thread of its arbiter, once it runs there.
-    home: OnceLock<ThreadId>,
-    /// Its future is being polled or dropped.
-    busy: AtomicBool,
+    /// The mark of the thread on which its future is being polled; 0 while it is not.
+    busy: AtomicU32,
     status: AtomicU8,
     /// What must interrupt it: see [`Urgent`].
     urgent: AtomicU8,
     traps: AtomicBool,
     fate: Mutex<Fate>,
+}
+
+/// A mark of the current thread, never 0. Two threads have the same one once in four thousand million.
+pub(crate) fn thread_mark() -> u32 {
+    let mut hasher = DefaultHasher::new();
+    std::thread::current().id().hash(&mut hasher);
+    u32::try_from(hasher.finish() >> 32).unwrap_or(0) | 1
 }
 
 /// What interrupts a process at its next wait.
@@ -83,16 +86,14 @@ pub(crate) enum Urgent {
 
 struct Fate {
     ended: bool,
-    /// Why it is going, or went.
-    ending: Option<ExitReason>,
-    /// Its task, while there is one.
-    task: Option<Waker>,
     /// What most processes do not have.
     ties: Option<Box<Ties>>,
 }
 
 #[derive(Default)]
 struct Ties {
+    /// Why it is going, or went.
+    ending: Option<ExitReason>,
     names: Vec<String>,
     watchers: BTreeMap<u64, Watcher>,
     at_exit: Vec<AtExit>,
@@ -107,10 +108,7 @@ impl Fate {
 
 impl fmt::Debug for ProcessCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessCore")
-            .field("pid", &self.pid)
-            .field("behavior", &self.behavior)
-            .finish_non_exhaustive()
+        f.debug_struct("ProcessCore").field("pid", &self.pid).finish_non_exhaustive()
     }
 }
 
@@ -118,7 +116,6 @@ impl ProcessCore {
     pub(crate) fn new(
         pid: Pid,
         node: Node,
-        behavior: &'static str,
         (token, trap): (Option<Box<FencingToken>>, Trap),
         parent: u64,
     ) -> Self {
@@ -126,16 +123,14 @@ impl ProcessCore {
         Self {
             pid,
             node,
-            behavior,
             started_at,
             token,
             parent: AtomicU64::new(parent),
-            home: OnceLock::new(),
-            busy: AtomicBool::new(false),
+            busy: AtomicU32::new(0),
             status: AtomicU8::new(0),
             urgent: AtomicU8::new(0),
             traps: AtomicBool::new(trap == Trap::On),
-            fate: Mutex::new(Fate { ended: false, ending: None, task: None, ties: None }),
+            fate: Mutex::new(Fate { ended: false, ties: None }),
         }
     }
 
@@ -161,22 +156,14 @@ impl ProcessCore {
         self.status.load(Ordering::Acquire) >= 2
     }
 
-    /// The process runs on this thread, as this task, from now on.
-    pub(crate) fn settle(&self, task: &Waker) {
-        let _ = self.home.set(std::thread::current().id());
-        self.fate.lock().task = Some(task.clone());
-    }
-
-    /// Its own code runs, or does not any more.
-    pub(crate) fn set_busy(&self, busy: bool) {
-        self.busy.store(busy, Ordering::Relaxed);
+    /// Its own code runs on the thread of that mark, or does not any more (0).
+    pub(crate) fn set_busy(&self, mark: u32) {
+        self.busy.store(mark, Ordering::Relaxed);
     }
 
     /// Whether the process itself is being unwound on this thread, and not somebody else.
     pub(crate) fn is_panicking(&self) -> bool {
-        std::thread::panicking()
-            && self.busy.load(Ordering::Relaxed)
-            && self.home.get() == Some(&std::thread::current().id())
+        std::thread::panicking() && self.busy.load(Ordering::Relaxed) == thread_mark()
     }
 
     pub(crate) fn trap(&self) -> Trap {
@@ -189,12 +176,12 @@ impl ProcessCore {
 
     /// Remembers why it is going; the first reason stays.
     pub(crate) fn set_ending(&self, reason: ExitReason) {
-        self.fate.lock().ending.get_or_insert(reason);
+        self.fate.lock().ties().ending.get_or_insert(reason);
         self.status.fetch_max(2, Ordering::AcqRel);
     }
 
     pub(crate) fn ending(&self) -> Option<ExitReason> {
-        self.fate.lock().ending.clone()
+        self.fate.lock().ties.as_ref().and_then(|ties| ties.ending.clone())
     }
 
     pub(crate) fn urgent(&self) -> Urgent {
@@ -205,23 +192,15 @@ impl ProcessCore {
         }
     }
 
-    /// An exit signal that it does not trap: it ends at its next wait.
-    pub(crate) fn end_by_signal(&self, reason: &ExitReason) {
-        self.fate.lock().ending.get_or_insert_with(|| reason.clone());
-        self.interrupt(1);
+    /// Notes that it must end by an exit signal that it does not trap.
+    pub(crate) fn note_exit(&self, reason: &ExitReason) {
+        self.fate.lock().ties().ending.get_or_insert_with(|| reason.clone());
+        self.urgent.fetch_max(1, Ordering::AcqRel);
     }
 
-    /// Ends it at its next wait; nothing of it runs after that.
-    pub fn kill(&self) {
-        self.interrupt(2);
-    }
-
-    fn interrupt(&self, urgent: u8) {
-        self.urgent.fetch_max(urgent, Ordering::AcqRel);
-        let task = self.fate.lock().task.clone();
-        if let Some(task) = task {
-            task.wake();
-        }
+    /// Notes that it is killed.
+    pub(crate) fn note_kill(&self) {
+        self.urgent.fetch_max(2, Ordering::AcqRel);
     }
 
     /// Adds a watcher; one that comes too late hears `NoProc` at once.
@@ -250,13 +229,12 @@ impl ProcessCore {
     /// Runs `f` with the exit reason: at the end, or now if that has been.
     pub(crate) fn at_exit(&self, f: AtExit) {
         let mut fate = self.fate.lock();
-        match fate.ending.clone().filter(|_| fate.ended) {
-            Some(reason) => {
-                drop(fate);
-                f(&reason);
-            }
-            None => fate.ties().at_exit.push(f),
+        if !fate.ended {
+            return fate.ties().at_exit.push(f);
         }
+        let reason = fate.ties().ending.clone().unwrap_or(ExitReason::Killed);
+        drop(fate);
+        f(&reason);
     }
 
     /// Its end of a link.
@@ -291,18 +269,17 @@ impl ProcessCore {
 
     /// Tells the world. Called once, by the host, when nothing of the process is left.
     pub(crate) fn finish(&self, reason: &ExitReason) {
-        let (ties, task) = {
+        let ties = {
             let mut fate = self.fate.lock();
             if fate.ended {
                 return;
             }
             fate.ended = true;
-            fate.ending = Some(reason.clone());
-            (fate.ties.take(), fate.task.take())
+            let told = Box::new(Ties { ending: Some(reason.clone()), ..Ties::default() });
+            fate.ties.replace(told)
         };
-        drop(task);
         let Some(ties) = ties else { return };
-        let Ties { names: _, watchers, at_exit, mut links } = *ties;
+        let Ties { ending: _, names: _, watchers, at_exit, mut links } = *ties;
         for f in at_exit {
             f(reason);
         }
@@ -329,9 +306,14 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     }
     /// Asks it to stop, behind what is queued.
     fn stop(&self, reason: ExitReason);
-    /// Ends it now.
+    /// Name of its behavior on the wire, or of its type.
+    fn behavior(&self) -> &'static str;
+    /// Makes it look at what interrupts it.
+    fn wake(&self);
+    /// Ends it at its next wait; nothing of it runs after that.
     fn kill(&self) {
-        self.core().kill();
+        self.core().note_kill();
+        self.wake();
     }
     /// News of a process that it watches. Never refused.
     fn down(&self, down: Down);

@@ -14,7 +14,6 @@ pub(crate) struct Inbox<B: Behavior> {
     mailbox: Arc<Mailbox<B>>,
     local: VecDeque<Envelope<B>>,
     taken: u64,
-    taken_bytes: u64,
     /// Messages taken since the arbiter's other tasks had their turn.
     burst: u32,
     /// The clock, for the messages of one burst.
@@ -28,14 +27,7 @@ const BURST: u32 = 16;
 
 impl<B: Behavior> Inbox<B> {
     pub(crate) fn new(mailbox: Arc<Mailbox<B>>) -> Self {
-        Self {
-            mailbox,
-            local: VecDeque::new(),
-            taken: 0,
-            taken_bytes: 0,
-            burst: 0,
-            glance: Glance::default(),
-        }
+        Self { mailbox, local: VecDeque::new(), taken: 0, burst: 0, glance: Glance::default() }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Envelope<B>> {
@@ -54,9 +46,10 @@ impl<B: Behavior> Inbox<B> {
                     woken.into_iter().for_each(Waker::wake);
                 }
                 if queue.items.is_empty() {
-                    if queue.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-                        queue.waker = Some(cx.waker().clone());
+                    if queue.task.as_ref().is_none_or(|task| !task.will_wake(cx.waker())) {
+                        queue.task = Some(cx.waker().clone());
                     }
+                    queue.idle = true;
                     self.burst = 0;
                     self.glance.forget();
                     return Poll::Pending;
@@ -78,8 +71,7 @@ impl<B: Behavior> Inbox<B> {
         self.burst += 1;
         let bytes = envelope.wire_bytes();
         if bytes > 0 {
-            self.taken_bytes += bytes;
-            self.mailbox.handled_bytes.store(self.taken_bytes, Ordering::Release);
+            self.mailbox.wire_bytes.fetch_sub(bytes, Ordering::AcqRel);
         }
         self.mailbox.handled.store(self.taken, Ordering::Release);
         if self.mailbox.waited_for.load(Ordering::Relaxed) {

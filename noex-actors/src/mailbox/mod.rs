@@ -102,23 +102,25 @@ pub(crate) struct Mailbox<B: Behavior> {
     encodes: bool,
     /// Somebody waits for room.
     waited_for: AtomicBool,
-    capacity: u64,
+    capacity: u32,
     queue: Mutex<Queue<B>>,
     /// Messages taken out and done with. Written by the consumer only.
     handled: AtomicU64,
-    /// Encoded bytes of those from other nodes. Written by the consumer only.
-    handled_bytes: AtomicU64,
+    /// Encoded bytes of those that wait and came from other nodes.
+    wire_bytes: AtomicU64,
 }
 
 struct Queue<B: Behavior> {
     items: VecDeque<Envelope<B>>,
-    waker: Option<Waker>,
+    /// The task of the process, from its first turn to its end.
+    task: Option<Waker>,
     /// Messages ever queued; minus `handled` it is the length.
     pushed: u64,
-    pushed_bytes: u64,
     high_water: u64,
     dropped: u64,
     line: Option<Box<Line>>,
+    /// The process waits for a message.
+    idle: bool,
     open: bool,
 }
 
@@ -131,12 +133,12 @@ impl<B: Behavior> Mailbox<B> {
     ) -> Self {
         let queue = Queue {
             items: VecDeque::new(),
-            waker: None,
+            task: None,
             pushed: 0,
-            pushed_bytes: 0,
             high_water: 0,
             dropped: 0,
             line: None,
+            idle: false,
             open: true,
         };
         Self {
@@ -146,10 +148,10 @@ impl<B: Behavior> Mailbox<B> {
             replies: OnceLock::new(),
             policy,
             waited_for: AtomicBool::new(false),
-            capacity: u64::try_from(capacity).unwrap_or(u64::MAX),
+            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
             queue: Mutex::new(queue),
             handled: AtomicU64::new(0),
-            handled_bytes: AtomicU64::new(0),
+            wire_bytes: AtomicU64::new(0),
         }
     }
 
@@ -162,10 +164,11 @@ impl<B: Behavior> Mailbox<B> {
         }
         let mut len = queue.pushed - self.handled.load(Ordering::Acquire);
         let mut pushed_out = None;
-        if len >= self.capacity && envelope.is_bounded() {
+        if len >= u64::from(self.capacity) && envelope.is_bounded() {
             match self.policy {
                 MailboxPolicy::DropOldest => match queue.oldest() {
                     Some(oldest) => {
+                        self.wire_bytes.fetch_sub(oldest.wire_bytes(), Ordering::AcqRel);
                         queue.dropped += 1;
                         len -= 1;
                         pushed_out = Some(oldest);
@@ -185,19 +188,18 @@ impl<B: Behavior> Mailbox<B> {
         }
         let bytes = envelope.wire_bytes();
         if bytes > 0 {
-            let waiting = queue.pushed_bytes - self.handled_bytes.load(Ordering::Acquire);
-            if waiting + bytes > MAX_WIRE_BYTES {
+            if self.wire_bytes.load(Ordering::Acquire) + bytes > MAX_WIRE_BYTES {
                 return self.refuse(queue, envelope);
             }
-            queue.pushed_bytes += bytes;
+            self.wire_bytes.fetch_add(bytes, Ordering::AcqRel);
         }
         queue.pushed += 1;
         queue.high_water = queue.high_water.max(len + 1);
         queue.items.push_back(envelope);
-        let waker = queue.waker.take();
+        let task = if std::mem::replace(&mut queue.idle, false) { queue.task.clone() } else { None };
         drop(queue);
-        if let Some(waker) = waker {
-            waker.wake();
+        if let Some(task) = task {
+            task.wake();
         }
         if let Some(Envelope::Call(call, from)) = pushed_out {
             from.refuse(CallFailure::Overloaded(Overload::Mailbox));
@@ -220,6 +222,11 @@ impl<B: Behavior> Mailbox<B> {
         Err((Refusal::Full, envelope))
     }
 
+    /// The process runs as this task from now on.
+    pub(crate) fn settle(&self, task: &Waker) {
+        self.queue.lock().task = Some(task.clone());
+    }
+
     /// Queues what the bound does not apply to; false if the process is gone.
     pub(crate) fn push_exempt(&self, envelope: Envelope<B>) -> bool {
         debug_assert!(!envelope.is_bounded(), "calls and casts are bounded");
@@ -231,7 +238,7 @@ impl<B: Behavior> Mailbox<B> {
         let (mut rest, waiting) = {
             let mut queue = self.queue.lock();
             queue.open = false;
-            queue.waker = None;
+            drop(queue.task.take());
             (std::mem::take(&mut queue.items), queue.line.take())
         };
         waiting.into_iter().flat_map(|mut line| line.take()).for_each(Waker::wake);
@@ -251,7 +258,6 @@ impl<B: Behavior> Queue<B> {
         let envelope = self.items.remove(at)?;
         // As if it had never come: what the consumer counts does not know of it.
         self.pushed -= 1;
-        self.pushed_bytes -= envelope.wire_bytes();
         Some(envelope)
     }
 }

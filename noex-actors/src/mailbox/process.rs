@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Envelope, Mailbox, Refusal};
+use super::{Envelope, Mailbox, Refusal, short_name};
 use crate::{
     Behavior, CallError, Caller, CastError, Down, EncodeError, Exit, ExitReason, Info, Monotonic,
     NodeDownReason, NodeId, Overload, Pid,
@@ -23,6 +23,17 @@ impl<B: Behavior> Process for Mailbox<B> {
 
     fn is_remote(&self) -> bool {
         self.codec.is_some()
+    }
+
+    fn behavior(&self) -> &'static str {
+        self.codec.as_ref().map_or_else(short_name::<B>, |codec| codec.name)
+    }
+
+    fn wake(&self) {
+        let task = self.queue.lock().task.clone();
+        if let Some(task) = task {
+            task.wake();
+        }
     }
 
     fn stop(&self, reason: ExitReason) {
@@ -167,6 +178,6 @@ impl<B: Behavior> Mailbox<B> {
     }
 
     fn wrong_behavior(&self) -> CallFailure {
-        CallFailure::WrongBehavior(self.core.behavior.to_owned())
+        CallFailure::WrongBehavior(self.behavior().to_owned())
     }
 }

@@ -12,7 +12,7 @@ impl<B: Behavior> Mailbox<B> {
     /// Waits until there is room, or the process is gone.
     pub(crate) fn poll_room(&self, ticket: &mut Ticket, cx: &mut Context<'_>) -> Poll<()> {
         let mut queue = self.queue.lock();
-        if !queue.open || queue.pushed - self.handled.load(Ordering::Acquire) < self.capacity {
+        if !queue.open || queue.pushed - self.handled.load(Ordering::Acquire) < u64::from(self.capacity) {
             if let Some(line) = &mut queue.line {
                 line.give_up(ticket);
             }
@@ -56,7 +56,7 @@ impl<B: Behavior> Mailbox<B> {
         let len = queue.pushed - self.handled.load(Ordering::Acquire);
         let Some(line) = &mut queue.line else { return Vec::new() };
         let mut woken = Vec::new();
-        while len + u64::try_from(woken.len()).unwrap_or(u64::MAX) < self.capacity
+        while len + u64::try_from(woken.len()).unwrap_or(u64::MAX) < u64::from(self.capacity)
             && let Some(waker) = line.first()
         {
             woken.push(waker);

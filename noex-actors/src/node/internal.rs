@@ -14,7 +14,7 @@ use crate::{
     AnyRef, Behavior, COARSE, Clock, ExitReason, Monotonic, Node, NodeDownReason, NodeId, Pid, Registration,
     SpawnError, SpawnOptions, StartError,
     deadlines::Deadlines,
-    mailbox::{Mailbox, short_name},
+    mailbox::Mailbox,
     pool::Pool,
     process::{Process, ProcessCore},
     route::{Router, Watcher},
@@ -86,7 +86,7 @@ impl Node {
     /// A process of this node, by its number.
     #[must_use]
     pub fn process_by_number(&self, number: u64) -> Option<Arc<dyn Process>> {
-        self.0.processes.read().get(&number).cloned()
+        self.0.processes.read().get(number).cloned()
     }
 
     /// A process of this node as a handle.
@@ -245,11 +245,9 @@ impl Node {
         }
         let name = options.take_name();
         let codec = self.0.behaviors.codec::<B>();
-        let behavior = codec.as_ref().map_or_else(short_name::<B>, |codec| codec.name);
         let number = self.0.next_pid.fetch_add(1, Ordering::Relaxed);
         let pid = Pid::new(self.0.id.clone(), self.0.incarnation, number);
-        let core =
-            ProcessCore::new(pid.clone(), self.clone(), behavior, (options.token, options.trap), parent);
+        let core = ProcessCore::new(pid.clone(), self.clone(), (options.token, options.trap), parent);
         let mailbox = Arc::new(Mailbox::<B>::new(core, codec, options.policy, options.capacity));
         let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&mailbox);
         if let Some(name) = name {
@@ -265,7 +263,7 @@ impl Node {
             }
             processes.insert(number, process);
         }
-        self.0.events.emit_with(|| ProcessEvent::Started { pid, behavior });
+        self.0.events.emit_with(|| ProcessEvent::Started { pid, behavior: mailbox.behavior() });
         Ok(mailbox)
     }
 
@@ -280,8 +278,8 @@ impl Node {
         let core = process.core();
         core.set_stopped();
         self.0.names.ended(core);
-        self.0.processes.write().remove(&core.pid.number());
-        tracing::debug!(pid = %core.pid, behavior = core.behavior, %reason, "process ended");
+        self.0.processes.write().remove(core.pid.number());
+        tracing::debug!(pid = %core.pid, behavior = process.behavior(), %reason, "process ended");
         // Before the watchers: whoever waited for the end finds it told, also when the node stops at once.
         self.0.events.emit_with(|| ProcessEvent::Exited { pid: core.pid.clone(), reason: reason.clone() });
         core.finish(reason);

@@ -97,7 +97,10 @@ impl Node {
         match decide(signal, reason, core.trap()) {
             Effect::Ignore => {}
             Effect::Message => process.exit(Exit::new(from.clone(), reason.clone())),
-            Effect::End => core.end_by_signal(reason),
+            Effect::End => {
+                core.note_exit(reason);
+                process.wake();
+            }
             Effect::Kill => process.kill(),
         }
     }

@@ -31,6 +31,7 @@ use crate::{
     process::Process,
     refs::Fault,
     route::Router,
+    table::Table,
 };
 
 pub use crate::node_builder::NodeBuilder;
@@ -51,7 +52,7 @@ pub(crate) struct NodeInner {
     pub(crate) behaviors: BehaviorRegistry,
     pub(crate) data: BTreeMap<TypeId, Anything>,
     pub(crate) events: Hub<ProcessEvent>,
-    pub(crate) processes: RwLock<BTreeMap<u64, Arc<dyn Process>>>,
+    pub(crate) processes: RwLock<Table>,
     pub(crate) names: Names,
     pub(crate) router: OnceLock<Arc<dyn Router>>,
     /// Processes that want to hear of nodes.
@@ -129,7 +130,7 @@ impl Node {
     }
 
     fn typed<B: Behavior>(process: Arc<dyn Process>) -> Result<Ref<B>, Fault> {
-        let found = process.core().behavior;
+        let found = process.behavior();
         let mailbox = process.into_any().downcast::<Mailbox<B>>();
         mailbox
             .map(Ref::local)
@@ -168,7 +169,7 @@ impl Node {
     /// [`NameError::NotFound`], or [`NameError::WrongBehavior`] when the holder is of another behavior.
     pub fn lookup<B: Behavior>(&self, name: &str) -> Result<Ref<B>, NameError> {
         let process = self.0.names.get(name).ok_or_else(|| NameError::NotFound(name.to_owned()))?;
-        let found = process.core().behavior;
+        let found = process.behavior();
         Self::typed(process)
             .map_err(|_why| NameError::WrongBehavior(WrongBehavior::new(short_name::<B>(), found)))
     }
@@ -216,7 +217,7 @@ impl Node {
         let (monitors, links) = core.tie_counts();
         ProcessInfo {
             pid: core.pid.clone(),
-            behavior: core.behavior,
+            behavior: process.behavior(),
             names: core.names(),
             status: core.status(),
             mailbox_len: mailbox.len,
@@ -270,7 +271,7 @@ impl Node {
                 let core = process.core();
                 let token = core.token.as_deref().cloned()?;
                 let any = AnyRef::local(Arc::clone(process));
-                Some(SupervisedProcess { token, any, behavior: core.behavior.to_owned() })
+                Some(SupervisedProcess { token, any, behavior: process.behavior().to_owned() })
             })
             .collect()
     }

@@ -43,7 +43,7 @@ impl Node {
                     let processes = self.0.processes.read();
                     let is_root = |process: &&Arc<dyn Process>| {
                         let parent = process.core().parent.load(Ordering::Acquire);
-                        parent == 0 || !processes.contains_key(&parent)
+                        parent == 0 || processes.get(parent).is_none()
                     };
                     processes.values().rev().find(is_root).cloned()
                 };

@@ -72,7 +72,7 @@ impl AnyRef {
     #[must_use]
     pub fn behavior(&self) -> &str {
         match &self.way {
-            AnyWay::Local(process) => process.core().behavior,
+            AnyWay::Local(process) => process.behavior(),
             AnyWay::Remote { behavior, .. } => behavior.as_deref().unwrap_or(""),
             AnyWay::Gone => "",
         }

@@ -3,9 +3,14 @@
 mod options;
 mod remote;
 
-use std::{fmt, future::IntoFuture, sync::Arc};
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 pub use self::{
@@ -13,9 +18,7 @@ pub use self::{
     remote::{SpawnAny, SpawnOn},
 };
 use crate::{
-    Behavior, Node, Pid, Ref, StartError,
-    host::{self, Start},
-    launcher::Launcher,
+    Behavior, Node, Pid, Ref, StartError, host::Start, launcher::Launcher, mailbox::Mailbox, process::Process,
 };
 
 /// On which arbiter a process lives.
@@ -80,16 +83,16 @@ impl<'a, B: Behavior> Spawn<'a, B> {
     }
 
     /// The future, owning all it needs.
-    pub(crate) fn into_future_owned(self) -> BoxFuture<'static, Result<Ref<B>, StartError>> {
+    pub(crate) fn into_future_owned(self) -> Starting<B> {
         let Self { node, args, options, parent, link } = self;
-        let node = node.clone();
-        Box::pin(async move { start(&node, args, options, (parent, link)).await })
+        let asked = Asked { node: node.clone(), args, options, parent, link };
+        Starting { asked: Some(asked), process: None, started: None }
     }
 }
 
 impl<B: Behavior> IntoFuture for Spawn<'_, B> {
     type Output = Result<Ref<B>, StartError>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
+    type IntoFuture = Starting<B>;
     fn into_future(self) -> Self::IntoFuture {
         self.into_future_owned()
     }
@@ -112,57 +115,77 @@ fn place(node: &Node, placement: Placement) -> Launcher {
     }
 }
 
-async fn start<B: Behavior>(
-    node: &Node,
+/// A process that starts: `Future<Output = Result<Ref<B>, StartError>>`, from its first poll on. Dropped before it ends, the
+/// process is killed: no orphan stays.
+#[must_use = "nothing starts until it is awaited"]
+pub struct Starting<B: Behavior> {
+    asked: Option<Asked<B>>,
+    process: Option<Arc<Mailbox<B>>>,
+    started: Option<oneshot::Receiver<Result<(), StartError>>>,
+}
+
+struct Asked<B: Behavior> {
+    node: Node,
     args: B::Args,
     options: SpawnOptions,
-    (parent, link): (u64, Option<Pid>),
-) -> Result<Ref<B>, StartError> {
-    let launcher = place(node, options.placement);
-    let init_timeout = options.init_timeout;
-    let mailbox = node.admit::<B>(options, parent)?;
-    if let Some(parent) = &link {
-        node.link(&mailbox.core.pid, parent);
-    }
-    let guard = Abandoned(Some(Ref::local(Arc::clone(&mailbox))));
-    let (report, started) = oneshot::channel();
-    let start = Box::new(Start { args, init_timeout, report, link });
-    let placed = {
-        let mailbox = Arc::clone(&mailbox);
-        launcher.launch(Box::new(move || host::launch(mailbox, start)))
-    };
-    if !placed {
-        drop(guard.keep());
-        node.give_up(&mailbox);
-        return Err(StartError::NotRunning);
-    }
-    match started.await {
-        Ok(Ok(())) => Ok(guard.keep()),
-        Ok(Err(error)) => {
-            drop(guard.keep());
-            Err(error)
+    parent: u64,
+    link: Option<Pid>,
+}
+
+impl<B: Behavior> Starting<B> {
+    fn begin(&mut self, asked: Asked<B>) -> Result<(), StartError> {
+        let Asked { node, args, options, parent, link } = asked;
+        let launcher = place(&node, options.placement);
+        let init_timeout = options.init_timeout;
+        let mailbox = node.admit::<B>(options, parent)?;
+        if let Some(parent) = &link {
+            node.link(&mailbox.core.pid, parent);
         }
-        Err(_closed) => {
-            drop(guard.keep());
+        let (report, started) = oneshot::channel();
+        let start = Start { mailbox: Arc::clone(&mailbox), args, init_timeout, report, link };
+        if !launcher.launch(Box::new(start)) {
             node.give_up(&mailbox);
-            Err(StartError::NotRunning)
+            return Err(StartError::NotRunning);
         }
+        (self.process, self.started) = (Some(mailbox), Some(started));
+        Ok(())
     }
 }
 
-/// A spawn whose caller went away leaves no orphan.
-struct Abandoned<B: Behavior>(Option<Ref<B>>);
+// What is pinned of it is only what it polls, a receiver that may be moved.
+impl<B: Behavior> Unpin for Starting<B> {}
 
-impl<B: Behavior> Abandoned<B> {
-    fn keep(mut self) -> Ref<B> {
-        self.0.take().expect("kept once")
+impl<B: Behavior> Future for Starting<B> {
+    type Output = Result<Ref<B>, StartError>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(asked) = self.asked.take() {
+            self.begin(asked)?;
+        }
+        let Some(started) = &mut self.started else { return Poll::Pending };
+        let Poll::Ready(outcome) = Pin::new(started).poll(cx) else { return Poll::Pending };
+        self.started = None;
+        let Some(process) = self.process.take() else { return Poll::Pending };
+        Poll::Ready(match outcome {
+            Ok(Ok(())) => Ok(Ref::local(process)),
+            Ok(Err(error)) => Err(error),
+            Err(_closed) => {
+                process.core.node.give_up(&process);
+                Err(StartError::NotRunning)
+            }
+        })
     }
 }
 
-impl<B: Behavior> Drop for Abandoned<B> {
+impl<B: Behavior> Drop for Starting<B> {
     fn drop(&mut self) {
-        if let Some(process) = self.0.take() {
+        if let Some(process) = self.process.take() {
             process.kill();
         }
+    }
+}
+
+impl<B: Behavior> fmt::Debug for Starting<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Starting").field("begun", &self.asked.is_none()).finish()
     }
 }
