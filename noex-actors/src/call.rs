@@ -14,10 +14,9 @@ use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
 use crate::{
-    Behavior, CallError, Caller, DecodeError, Delivery, Down, ExitReason, Monotonic, Overload, Pid, RawRef,
-    caller::Answers,
+    Behavior, CallError, DecodeError, Delivery, Down, ExitReason, Monotonic, Overload, Pid, RawRef,
     failure::CallFailure,
-    mailbox::{Envelope, Mailbox, MailboxPolicy, Refusal, Ticket, short_name},
+    mailbox::{Mailbox, MailboxPolicy, Refusal, Ticket, short_name},
     process::Process,
     refs::Way,
     replies::{CallId, Phase},
@@ -160,23 +159,14 @@ fn send<B: Behavior>(
         Way::Local(mailbox) => {
             let message = mailbox.call_as_sent(message)?;
             let deadline = *at.get_or_insert_with(|| mailbox.core.node.deadline(timeout));
-            let Some(id) = mailbox.open_call(deadline, waker) else {
-                return Err(CallError::Overloaded(Overload::Mailbox));
+            let id = match mailbox.push_call(message, deadline, waker) {
+                Ok(id) => id,
+                Err((Refusal::Closed, _)) => return Err(CallError::NoProc(mailbox.core.pid.clone())),
+                Err((Refusal::Full, message)) if mailbox.policy == MailboxPolicy::Block => {
+                    return Ok(Sent::NoRoom(Arc::clone(mailbox), message));
+                }
+                Err((Refusal::Full, _)) => return Err(CallError::Overloaded(Overload::Mailbox)),
             };
-            let replies: Arc<dyn Answers<B::Reply>> = Arc::<Mailbox<B>>::clone(mailbox);
-            let from = Caller::local(replies, id, deadline);
-            if let Err((refusal, Envelope::Call(message, from))) = mailbox.push(Envelope::Call(message, from))
-            {
-                from.forget();
-                mailbox.abandon_call(id);
-                return match refusal {
-                    Refusal::Closed => Err(CallError::NoProc(mailbox.core.pid.clone())),
-                    Refusal::Full if mailbox.policy == MailboxPolicy::Block => {
-                        Ok(Sent::NoRoom(Arc::clone(mailbox), message))
-                    }
-                    Refusal::Full => Err(CallError::Overloaded(Overload::Mailbox)),
-                };
-            }
             wait.place = Place::Local(id);
             Ok(Sent::Here)
         }
@@ -234,7 +224,7 @@ impl<B: Behavior, R> Future for Call<'_, B, R> {
         }
         let reply = match &this.wait.place {
             Place::Local(id) => match this.wait.mailbox() {
-                Some(mailbox) => mailbox.poll_call(*id, cx),
+                Some(mailbox) => mailbox.poll_call(*id, cx.waker()),
                 None => Poll::Ready(Err(CallFailure::NoProc)),
             },
             Place::Remote(pending) => {

@@ -93,6 +93,7 @@ impl<R: Send + 'static> Caller<R> {
     }
 
     /// Answers.
+    #[inline]
     pub fn reply(mut self, reply: R) {
         match self.0.take() {
             Some(To::Local(local)) => local.replies.finish(local.id, Ok(reply)),
@@ -135,7 +136,17 @@ impl<R: Send + 'static> Caller<R> {
         }
     }
 
+    /// Which call of this node it is.
+    #[inline]
+    pub(crate) fn local_id(&self) -> Option<CallId> {
+        match &self.0 {
+            Some(To::Local(local)) => Some(local.id),
+            Some(To::Remote(_) | To::Mapped(_)) | None => None,
+        }
+    }
+
     /// Bytes of the encoded call, if it came from another node.
+    #[inline]
     pub(crate) fn wire_bytes(&self) -> u32 {
         match &self.0 {
             Some(To::Remote(remote)) => remote.bytes,
@@ -144,6 +155,7 @@ impl<R: Send + 'static> Caller<R> {
     }
 
     /// The process takes the call up; false if nobody waits any more and it must not run.
+    #[inline]
     pub(crate) fn start(&self, glance: &mut Glance) -> bool {
         match &self.0 {
             Some(To::Local(local)) => local.replies.start(local.id),
@@ -168,6 +180,7 @@ impl<R: Send + 'static> Caller<R> {
 }
 
 impl<R: Send + 'static> Drop for Caller<R> {
+    #[inline]
     fn drop(&mut self) {
         let ends = |core: &ProcessCore| core.is_ending() || core.is_panicking();
         match self.0.take() {

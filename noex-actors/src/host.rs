@@ -23,7 +23,6 @@ use tokio::sync::oneshot;
 use crate::{
     Behavior, Context, DecodeError, ExitReason, Info, Pid, StartError,
     context::Turn,
-    glance::Glance,
     launcher::Job,
     mailbox::{Envelope, Inbox, Mailbox},
     panics::panic_text,
@@ -61,7 +60,8 @@ impl<B: Behavior> Actor for Host<B> {
         let mailbox = Arc::clone(&start.mailbox);
         let span = span(&*mailbox);
         let life = Life { mailbox, inner: Some(live(start)), span, mark: 0, stage: Stage::New };
-        ctx.spawn(life.into_actor(self).map(|(), _, ctx| ctx.stop()));
+        // Waited for, not spawned: a context looks at neither its mailbox nor anything else meanwhile. Nobody has its address.
+        ctx.wait(life.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
 }
 
@@ -267,7 +267,7 @@ async fn serve<B: Behavior>(state: &mut B, inbox: &mut Inbox<B>, cx: &mut Contex
                 Err(_elapsed) => Envelope::Info(Box::new(Info::Timeout)),
             },
         };
-        match handle(state, envelope, &mut inbox.glance, cx) {
+        match handle(state, envelope, inbox, cx) {
             Ok(handling) => handling.await,
             Err(reason) => return reason,
         }
@@ -287,6 +287,7 @@ pin_project_lite::pin_project! {
 
 impl<C: Future<Output = ()>, S: Future<Output = ()>, I: Future<Output = ()>> Future for Handling<C, S, I> {
     type Output = ();
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<()> {
         match self.project() {
             HandlingProjection::Call { future } => future.poll(cx),
@@ -298,15 +299,16 @@ impl<C: Future<Output = ()>, S: Future<Output = ()>, I: Future<Output = ()>> Fut
 }
 
 /// Begins to handle a message. Not an async function: the envelope is not kept beside the future that it went into.
+#[inline]
 fn handle<'a, B: Behavior>(
     state: &'a mut B,
     envelope: Envelope<B>,
-    glance: &mut Glance,
+    inbox: &mut Inbox<B>,
     cx: &'a mut Context<B>,
 ) -> Result<impl Future<Output = ()> + use<'a, B>, ExitReason> {
     Ok(match envelope {
         Envelope::Call(call, from) => {
-            if from.start(glance) {
+            if inbox.start(&from) {
                 Handling::Call { future: state.handle_call(call, from, cx) }
             } else {
                 from.forget();

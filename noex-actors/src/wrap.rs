@@ -33,6 +33,7 @@ impl<'a, F> Interruptible<'a, F> {
 
 impl<F: Future> Future for Interruptible<'_, F> {
     type Output = Result<F::Output, ExitReason>;
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if this.core.urgent() == Urgent::Exit {
@@ -64,6 +65,7 @@ impl<F> Within<F> {
 
 impl<F: Future> Future for Within<F> {
     type Output = Result<F::Output, Elapsed>;
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if let Poll::Ready(output) = this.inner.poll(cx) {

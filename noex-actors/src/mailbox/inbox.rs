@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Envelope, Mailbox, MailboxPolicy};
-use crate::{Behavior, ExitReason, glance::Glance};
+use crate::{Behavior, Caller, ExitReason, glance::Glance};
 
 /// The consuming end.
 pub(crate) struct Inbox<B: Behavior> {
@@ -16,8 +16,10 @@ pub(crate) struct Inbox<B: Behavior> {
     taken: u64,
     /// Messages taken since the arbiter's other tasks had their turn.
     burst: u32,
+    /// Whether the call that was taken out last may run, if that is known already.
+    started: Option<bool>,
     /// The clock, for the messages of one burst.
-    pub(crate) glance: Glance,
+    glance: Glance,
 }
 
 /// Messages that a process may take before the other tasks of its arbiter get their turn: so few that a neighbour of a
@@ -27,9 +29,10 @@ const BURST: u32 = 16;
 
 impl<B: Behavior> Inbox<B> {
     pub(crate) fn new(mailbox: Arc<Mailbox<B>>) -> Self {
-        Self { mailbox, local: VecDeque::new(), taken: 0, burst: 0, glance: Glance::default() }
+        Self { mailbox, local: VecDeque::new(), taken: 0, burst: 0, started: None, glance: Glance::default() }
     }
 
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Envelope<B>> {
         if self.burst >= BURST {
             self.burst = 0;
@@ -61,10 +64,17 @@ impl<B: Behavior> Inbox<B> {
                 if self.mailbox.policy != MailboxPolicy::DropOldest {
                     std::mem::swap(&mut queue.items, &mut self.local);
                 }
-                match self.local.pop_front().or_else(|| queue.items.pop_front()) {
-                    Some(envelope) => envelope,
-                    None => return Poll::Pending,
+                let Some(envelope) = self.local.pop_front().or_else(|| queue.items.pop_front()) else {
+                    return Poll::Pending;
+                };
+                // It runs now: a call is taken up under the lock that is held anyway.
+                if let Envelope::Call(_, from) = &envelope
+                    && let Some(id) = from.local_id()
+                {
+                    let started = queue.replies.as_mut().is_some_and(|replies| replies.start(id));
+                    self.started = Some(started);
                 }
+                envelope
             }
         };
         self.taken += 1;
@@ -83,6 +93,15 @@ impl<B: Behavior> Inbox<B> {
     /// The next message. A flooded process yields to its arbiter when its budget is spent.
     pub(crate) async fn next(&mut self) -> Envelope<B> {
         std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// Whether the call that was taken out last still has somebody who waits for it; it runs from now on.
+    #[inline]
+    pub(crate) fn start(&mut self, from: &Caller<B::Reply>) -> bool {
+        match self.started.take() {
+            Some(started) => started,
+            None => from.start(&mut self.glance),
+        }
     }
 
     pub(crate) fn close(&mut self, reason: &ExitReason) {

@@ -18,7 +18,7 @@ use std::{
     collections::VecDeque,
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
@@ -95,8 +95,6 @@ pub(crate) enum Refusal {
 pub(crate) struct Mailbox<B: Behavior> {
     pub(crate) core: ProcessCore,
     pub(crate) codec: Option<Arc<RemoteCodec<B>>>,
-    /// Where its callers wait; made for the first of them.
-    replies: OnceLock<Box<Replies<B::Reply>>>,
     pub(crate) policy: MailboxPolicy,
     /// Whether local messages are encoded and decoded as well, for tests.
     encodes: bool,
@@ -119,6 +117,8 @@ struct Queue<B: Behavior> {
     high_water: u64,
     dropped: u64,
     line: Option<Box<Line>>,
+    /// Where its callers wait; made for the first of them.
+    replies: Option<Box<Replies<B::Reply>>>,
     /// The process waits for a message.
     idle: bool,
     open: bool,
@@ -138,6 +138,7 @@ impl<B: Behavior> Mailbox<B> {
             high_water: 0,
             dropped: 0,
             line: None,
+            replies: None,
             idle: false,
             open: true,
         };
@@ -145,7 +146,6 @@ impl<B: Behavior> Mailbox<B> {
             encodes: codec.is_some() && core.node.encodes_local_messages(),
             core,
             codec,
-            replies: OnceLock::new(),
             policy,
             waited_for: AtomicBool::new(false),
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
@@ -156,8 +156,17 @@ impl<B: Behavior> Mailbox<B> {
     }
 
     /// Queues a message, or gives it back. A cast that the policy drops is queued as far as its sender knows.
+    #[inline]
     pub(crate) fn push(&self, envelope: Envelope<B>) -> Result<(), (Refusal, Envelope<B>)> {
-        let mut queue = self.queue.lock();
+        self.push_locked(self.queue.lock(), envelope)
+    }
+
+    #[inline]
+    fn push_locked(
+        &self,
+        mut queue: MutexGuard<'_, Queue<B>>,
+        envelope: Envelope<B>,
+    ) -> Result<(), (Refusal, Envelope<B>)> {
         if !queue.open {
             drop(queue);
             return Err((Refusal::Closed, envelope));

@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll, Waker},
+    task::{Poll, Waker},
 };
 
 use super::{Envelope, Mailbox, Refusal, short_name};
@@ -13,7 +13,7 @@ use crate::{
     caller::Answers,
     failure::CallFailure,
     process::{MailboxStats, Process, ProcessCore, RemoteCall},
-    replies::{CallId, Phase, Replies},
+    replies::{CallId, Phase},
 };
 
 impl<B: Behavior> Process for Mailbox<B> {
@@ -95,7 +95,12 @@ impl<B: Behavior> Process for Mailbox<B> {
     }
 
     fn expire(&self, now: Monotonic) -> Option<Monotonic> {
-        self.replies.get().and_then(|replies| replies.expire(now))
+        let (wake, next) = match &mut self.queue.lock().replies {
+            Some(replies) => replies.expire(now),
+            None => return None,
+        };
+        wake.into_iter().for_each(Waker::wake);
+        next
     }
 
     fn mailbox(&self) -> MailboxStats {
@@ -115,13 +120,23 @@ impl<B: Behavior> Process for Mailbox<B> {
 }
 
 impl<B: Behavior> Answers<B::Reply> for Mailbox<B> {
+    #[inline]
     fn start(&self, id: CallId) -> bool {
-        self.replies.get().is_some_and(|replies| replies.start(id))
+        self.queue.lock().replies.as_mut().is_some_and(|replies| replies.start(id))
     }
+    #[inline]
     fn finish(&self, id: CallId, result: Result<B::Reply, CallFailure>) {
-        if let Some(replies) = self.replies.get() {
-            replies.finish(id, result);
+        let (waker, late) = match &mut self.queue.lock().replies {
+            Some(replies) => replies.finish(id, result),
+            None => (None, Some(result)),
+        };
+        if let Some(waker) = waker {
+            waker.wake();
         }
+        drop(late);
+    }
+    fn is_waiting(&self, id: CallId) -> bool {
+        self.queue.lock().replies.as_mut().is_some_and(|replies| replies.is_waiting(id))
     }
     fn encode(&self, reply: &B::Reply, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match &self.codec {
@@ -129,31 +144,53 @@ impl<B: Behavior> Answers<B::Reply> for Mailbox<B> {
             None => Err(EncodeError::new("the behavior has no wire name")),
         }
     }
-    fn is_waiting(&self, id: CallId) -> bool {
-        self.replies.get().is_some_and(|replies| replies.is_waiting(id))
-    }
 }
 
 impl<B: Behavior> Mailbox<B> {
-    /// A place for a call of this node: woken by its reply, or at its deadline.
-    pub(crate) fn open_call(self: &Arc<Self>, deadline: Monotonic, waker: &Waker) -> Option<CallId> {
-        let replies = self.replies.get_or_init(|| Box::new(Replies::new()));
-        let inserted = replies.insert(deadline, waker)?;
+    /// Queues a call of this node; whoever waits is woken by its reply, or at its deadline.
+    #[inline]
+    pub(crate) fn push_call(
+        self: &Arc<Self>,
+        call: B::Call,
+        deadline: Monotonic,
+        waker: &Waker,
+    ) -> Result<CallId, (Refusal, B::Call)> {
+        let replies: Arc<dyn Answers<B::Reply>> = Arc::<Self>::clone(self);
+        let waker = waker.clone();
+        let mut queue = self.queue.lock();
+        let Some(inserted) = queue.replies.get_or_insert_default().insert(deadline, waker) else {
+            return Err((Refusal::Full, call));
+        };
+        let id = inserted.id;
+        let from = Caller::local(replies, id, deadline);
+        let pushed = self.push_locked(queue, Envelope::Call(call, from));
         if inserted.rearm {
             let process: Arc<dyn Process> = Arc::<Self>::clone(self);
             self.core.node.deadlines().set(deadline, Arc::downgrade(&process));
         }
-        Some(inserted.id)
+        match pushed {
+            Err((refusal, Envelope::Call(call, from))) => {
+                from.forget();
+                self.abandon_call(id);
+                Err((refusal, call))
+            }
+            Ok(()) | Err(_) => Ok(id),
+        }
     }
 
     /// The reply of a call, once it is there.
-    pub(crate) fn poll_call(&self, id: CallId, cx: &mut Context<'_>) -> Poll<Result<B::Reply, CallFailure>> {
-        self.replies.get().map_or(Poll::Pending, |replies| replies.poll(id, cx))
+    #[inline]
+    pub(crate) fn poll_call(&self, id: CallId, waker: &Waker) -> Poll<Result<B::Reply, CallFailure>> {
+        match &mut self.queue.lock().replies {
+            Some(replies) => replies.poll(id, waker),
+            None => Poll::Ready(Err(CallFailure::NoReply)),
+        }
     }
 
     /// The caller went away.
     pub(crate) fn abandon_call(&self, id: CallId) -> Phase {
-        self.replies.get().map_or(Phase::Done, |replies| replies.abandon(id))
+        let given_up = self.queue.lock().replies.as_mut().map(|replies| replies.abandon(id));
+        given_up.map_or(Phase::Done, |(phase, _leftover)| phase)
     }
 
     /// A cast as it would come from another node, where local messages are encoded too.
