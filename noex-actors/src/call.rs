@@ -225,17 +225,17 @@ impl<B: Behavior, R> Future for Call<'_, B, R> {
         let reply = match &this.wait.place {
             Place::Local(id) => match this.wait.mailbox() {
                 Some(mailbox) => mailbox.poll_call(*id, cx.waker()),
-                None => Poll::Ready(Err(CallFailure::NoProc)),
+                None => Poll::Ready(Err(Box::new(CallFailure::NoProc))),
             },
             Place::Remote(pending) => {
                 let polled = pending.session.poll_reply(pending.id, cx);
-                polled.map(|reply| decode(this.wait.target(), reply))
+                polled.map(|reply| decode(this.wait.target(), reply).map_err(Box::new))
             }
             Place::Line(line) => {
                 let deadline = this.deadline.unwrap_or_default();
                 let at = line.mailbox.core.node.clock().instant(deadline);
                 let alarm = this.alarm.get_or_insert_with(|| Box::pin(sleep_until(at)));
-                alarm.as_mut().poll(cx).map(|()| Err(CallFailure::Timeout(Delivery::Never)))
+                alarm.as_mut().poll(cx).map(|()| Err(Box::new(CallFailure::Timeout(Delivery::Never))))
             }
             Place::Nowhere => return Poll::Pending,
         };

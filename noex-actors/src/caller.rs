@@ -13,7 +13,7 @@ use crate::{
     failure::CallFailure,
     glance::Glance,
     process::{Process, ProcessCore},
-    replies::CallId,
+    replies::{CallId, Outcome},
     route::Session,
 };
 
@@ -36,7 +36,7 @@ struct Local<R> {
 /// A process of this node, as those see it who owe replies in its name.
 pub(crate) trait Answers<R>: Process {
     fn start(&self, id: CallId) -> bool;
-    fn finish(&self, id: CallId, result: Result<R, CallFailure>);
+    fn finish(&self, id: CallId, result: Outcome<R>);
     fn is_waiting(&self, id: CallId) -> bool;
     fn encode(&self, reply: &R, out: &mut Vec<u8>) -> Result<(), EncodeError>;
 }
@@ -167,7 +167,7 @@ impl<R: Send + 'static> Caller<R> {
     /// Fails a call that never ran.
     pub(crate) fn refuse(mut self, failure: CallFailure) {
         match self.0.take() {
-            Some(To::Local(local)) => local.replies.finish(local.id, Err(failure)),
+            Some(To::Local(local)) => local.replies.finish(local.id, Err(Box::new(failure))),
             Some(To::Remote(remote)) => remote.session.fail(remote.id, failure),
             Some(To::Mapped(_)) | None => {}
         }
@@ -187,9 +187,11 @@ impl<R: Send + 'static> Drop for Caller<R> {
             Some(To::Local(Local { replies, id, .. })) => {
                 if ends(replies.core()) {
                     let later = Arc::clone(&replies);
-                    replies.core().at_exit(Box::new(move |reason| later.finish(id, Err(exited(reason)))));
+                    replies
+                        .core()
+                        .at_exit(Box::new(move |reason| later.finish(id, Err(Box::new(exited(reason))))));
                 } else {
-                    replies.finish(id, Err(CallFailure::NoReply));
+                    replies.finish(id, Err(Box::new(CallFailure::NoReply)));
                 }
             }
             Some(To::Remote(Remote { session, id, replies, .. })) => {

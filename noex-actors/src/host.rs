@@ -24,7 +24,7 @@ use crate::{
     Behavior, Context, DecodeError, ExitReason, Info, Pid, StartError,
     context::Turn,
     launcher::Job,
-    mailbox::{Envelope, Inbox, Mailbox},
+    mailbox::{Envelope, Inbox, Kind, Mailbox},
     panics::panic_text,
     process::{Process, Urgent, thread_mark},
     wrap::{Interruptible, Within},
@@ -255,7 +255,7 @@ impl<B: Behavior> Drop for Started<B> {
 
 async fn serve<B: Behavior>(state: &mut B, inbox: &mut Inbox<B>, cx: &mut Context<B>) -> ExitReason {
     loop {
-        let envelope = match cx.turn() {
+        let kind = match cx.turn() {
             Turn::Stop(reason) => return reason,
             Turn::Continue(next) => {
                 state.handle_continue(next, cx).await;
@@ -263,70 +263,48 @@ async fn serve<B: Behavior>(state: &mut B, inbox: &mut Inbox<B>, cx: &mut Contex
             }
             Turn::Wait(None) => inbox.next().await,
             Turn::Wait(Some(after)) => match Within::new(after, inbox.next()).await {
-                Ok(envelope) => envelope,
-                Err(_elapsed) => Envelope::Info(Box::new(Info::Timeout)),
+                Ok(kind) => kind,
+                Err(_elapsed) => {
+                    state.handle_info(Info::Timeout, cx).await;
+                    continue;
+                }
             },
         };
-        match handle(state, envelope, inbox, cx) {
-            Ok(handling) => handling.await,
-            Err(reason) => return reason,
-        }
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// A message being handled.
-    #[project = HandlingProjection]
-    enum Handling<C, S, I> {
-        Call { #[pin] future: C },
-        Cast { #[pin] future: S },
-        Info { #[pin] future: I },
-        Nothing,
-    }
-}
-
-impl<C: Future<Output = ()>, S: Future<Output = ()>, I: Future<Output = ()>> Future for Handling<C, S, I> {
-    type Output = ();
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<()> {
-        match self.project() {
-            HandlingProjection::Call { future } => future.poll(cx),
-            HandlingProjection::Cast { future } => future.poll(cx),
-            HandlingProjection::Info { future } => future.poll(cx),
-            HandlingProjection::Nothing => Poll::Ready(()),
-        }
-    }
-}
-
-/// Begins to handle a message. Not an async function: the envelope is not kept beside the future that it went into.
-#[inline]
-fn handle<'a, B: Behavior>(
-    state: &'a mut B,
-    envelope: Envelope<B>,
-    inbox: &mut Inbox<B>,
-    cx: &'a mut Context<B>,
-) -> Result<impl Future<Output = ()> + use<'a, B>, ExitReason> {
-    Ok(match envelope {
-        Envelope::Call(call, from) => {
-            if inbox.start(&from) {
-                Handling::Call { future: state.handle_call(call, from, cx) }
-            } else {
-                from.forget();
-                Handling::Nothing
+        // A message is taken where it is handed on: kept in between, it would have a place in every idle process.
+        match kind {
+            Kind::Call => {
+                let Some((call, from)) = inbox.take_call() else { continue };
+                state.handle_call(call, from, cx).await;
             }
-        }
-        Envelope::Cast(cast) | Envelope::RemoteCast(cast, _) => {
-            Handling::Cast { future: state.handle_cast(cast, cx) }
-        }
-        Envelope::User(info) => Handling::Info { future: state.handle_info(Info::User(info), cx) },
-        // OTP: gen_server ends with its parent, trapping or not.
-        Envelope::Info(info) => match cx.exit_of_parent(&info) {
-            Some(reason) => return Err(reason.clone()),
-            None => match cx.admit(*info) {
-                Some(info) => Handling::Info { future: state.handle_info(info, cx) },
-                None => Handling::Nothing,
+            Kind::Cast => {
+                let Some(cast) = inbox.take_cast() else { continue };
+                state.handle_cast(cast, cx).await;
+            }
+            Kind::Other => match other(inbox, cx) {
+                Other::Info(info) => state.handle_info(info, cx).await,
+                Other::Nothing => {}
+                Other::Stop(reason) => return reason,
             },
+        }
+    }
+}
+
+/// What is neither a call nor a cast, as far as it concerns the behavior.
+enum Other<B: Behavior> {
+    Info(Info<B::Info>),
+    Nothing,
+    Stop(ExitReason),
+}
+
+fn other<B: Behavior>(inbox: &mut Inbox<B>, cx: &mut Context<B>) -> Other<B> {
+    match inbox.take_other() {
+        Some(Envelope::User(info)) => Other::Info(Info::User(info)),
+        // OTP: gen_server ends with its parent, trapping or not.
+        Some(Envelope::Info(info)) => match cx.exit_of_parent(&info) {
+            Some(reason) => Other::Stop(reason.clone()),
+            None => cx.admit(*info).map_or(Other::Nothing, Other::Info),
         },
-        Envelope::Stop(reason) => return Err(reason),
-    })
+        Some(Envelope::Stop(reason)) => Other::Stop(reason),
+        Some(Envelope::Call(..) | Envelope::Cast(_) | Envelope::RemoteCast(..)) | None => Other::Nothing,
+    }
 }

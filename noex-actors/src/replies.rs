@@ -24,6 +24,9 @@ pub(crate) enum Phase {
     Done,
 }
 
+/// How a call ended. Failures are seldom, and large.
+pub(crate) type Outcome<R> = Result<R, Box<CallFailure>>;
+
 /// Which call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallId {
@@ -54,7 +57,7 @@ struct Entry<R> {
     phase: Phase,
     deadline: Monotonic,
     waker: Option<Waker>,
-    result: Option<Result<R, CallFailure>>,
+    result: Option<Outcome<R>>,
 }
 
 /// Room for that many calls is kept when none is left.
@@ -67,7 +70,7 @@ impl<R> Default for Replies<R> {
 }
 
 /// What is left of a call, to be dropped without the lock.
-pub(crate) type Leftover<R> = (Option<Waker>, Option<Result<R, CallFailure>>);
+pub(crate) type Leftover<R> = (Option<Waker>, Option<Outcome<R>>);
 
 impl<R> Replies<R> {
     #[inline]
@@ -113,7 +116,7 @@ impl<R> Replies<R> {
 
     /// Keeps the result. Gives who is to be woken, and the result itself if nobody waits for it any more.
     #[inline]
-    pub(crate) fn finish(&mut self, id: CallId, result: Result<R, CallFailure>) -> Leftover<R> {
+    pub(crate) fn finish(&mut self, id: CallId, result: Outcome<R>) -> Leftover<R> {
         match self.get(id).filter(|entry| entry.phase != Phase::Done) {
             Some(entry) => {
                 entry.phase = Phase::Done;
@@ -130,8 +133,8 @@ impl<R> Replies<R> {
 
     /// The result, once it is there; the entry is forgotten with it.
     #[inline]
-    pub(crate) fn poll(&mut self, id: CallId, waker: &Waker) -> Poll<Result<R, CallFailure>> {
-        let Some(entry) = self.get(id) else { return Poll::Ready(Err(CallFailure::NoReply)) };
+    pub(crate) fn poll(&mut self, id: CallId, waker: &Waker) -> Poll<Outcome<R>> {
+        let Some(entry) = self.get(id) else { return Poll::Ready(Err(Box::new(CallFailure::NoReply))) };
         if let Some(result) = entry.result.take() {
             // Its waker was taken by whoever finished it.
             self.remove(id);
@@ -163,7 +166,7 @@ impl<R> Replies<R> {
             };
             if entry.deadline <= now {
                 entry.phase = Phase::Done;
-                entry.result = Some(Err(CallFailure::Timeout(delivery)));
+                entry.result = Some(Err(Box::new(CallFailure::Timeout(delivery))));
                 wake.extend(entry.waker.take());
             } else {
                 next = Some(next.map_or(entry.deadline, |next| next.min(entry.deadline)));
@@ -184,7 +187,7 @@ mod tests {
         replies.insert(at, Waker::noop().clone()).unwrap()
     }
 
-    fn poll(replies: &mut Replies<u32>, id: CallId) -> Poll<Result<u32, CallFailure>> {
+    fn poll(replies: &mut Replies<u32>, id: CallId) -> Poll<Outcome<u32>> {
         replies.poll(id, Waker::noop())
     }
 
@@ -229,8 +232,14 @@ mod tests {
         assert!(replies.start(running.id));
         assert_eq!(replies.expire(at(3)).1, Some(at(4)), "a stale alarm only looks");
         assert_eq!(replies.expire(at(5)).1, Some(at(9)));
-        assert_eq!(poll(&mut replies, queued.id), Poll::Ready(Err(CallFailure::Timeout(Delivery::Never))));
-        assert_eq!(poll(&mut replies, running.id), Poll::Ready(Err(CallFailure::Timeout(Delivery::Unknown))));
+        assert_eq!(
+            poll(&mut replies, queued.id),
+            Poll::Ready(Err(Box::new(CallFailure::Timeout(Delivery::Never))))
+        );
+        assert_eq!(
+            poll(&mut replies, running.id),
+            Poll::Ready(Err(Box::new(CallFailure::Timeout(Delivery::Unknown))))
+        );
         assert!(!replies.start(queued.id), "it does not run any more");
         assert!(poll(&mut replies, later.id).is_pending());
         replies.finish(later.id, Ok(1));

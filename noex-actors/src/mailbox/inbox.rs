@@ -22,6 +22,28 @@ pub(crate) struct Inbox<B: Behavior> {
     glance: Glance,
 }
 
+/// What is at the front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Call,
+    Cast,
+    Other,
+}
+
+impl Kind {
+    #[inline]
+    fn of<B: Behavior>(envelope: &Envelope<B>) -> Self {
+        match envelope {
+            Envelope::Call(..) => Self::Call,
+            Envelope::Cast(_) | Envelope::RemoteCast(..) => Self::Cast,
+            Envelope::User(_) | Envelope::Info(_) | Envelope::Stop(_) => Self::Other,
+        }
+    }
+}
+
+/// Room for that many messages is kept when none is left.
+const KEPT: usize = 1024;
+
 /// Messages that a process may take before the other tasks of its arbiter get their turn: so few that a neighbour of a
 /// flooded process hardly notices, so many that the turns cost little. tokio's own budget (128) is left to what handlers
 /// await.
@@ -33,53 +55,20 @@ impl<B: Behavior> Inbox<B> {
     }
 
     #[inline]
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Envelope<B>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Kind> {
         if self.burst >= BURST {
             self.burst = 0;
             self.glance.forget();
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let envelope = match self.local.pop_front() {
-            Some(envelope) => envelope,
-            None => {
-                let mut queue = self.mailbox.queue.lock();
-                if queue.line.as_ref().is_some_and(|line| !line.is_empty()) {
-                    let woken = self.mailbox.roomy(&mut queue);
-                    woken.into_iter().for_each(Waker::wake);
-                }
-                if queue.items.is_empty() {
-                    if queue.task.as_ref().is_none_or(|task| !task.will_wake(cx.waker())) {
-                        queue.task = Some(cx.waker().clone());
-                    }
-                    queue.idle = true;
-                    self.burst = 0;
-                    self.glance.forget();
-                    return Poll::Pending;
-                }
-                if self.local.capacity() > 1024 {
-                    self.local = VecDeque::new();
-                }
-                // What was taken out cannot be dropped any more: where the oldest may be dropped, one at a time.
-                if self.mailbox.policy != MailboxPolicy::DropOldest {
-                    std::mem::swap(&mut queue.items, &mut self.local);
-                }
-                let Some(envelope) = self.local.pop_front().or_else(|| queue.items.pop_front()) else {
-                    return Poll::Pending;
-                };
-                // It runs now: a call is taken up under the lock that is held anyway.
-                if let Envelope::Call(_, from) = &envelope
-                    && let Some(id) = from.local_id()
-                {
-                    let started = queue.replies.as_mut().is_some_and(|replies| replies.start(id));
-                    self.started = Some(started);
-                }
-                envelope
-            }
-        };
+        if self.local.is_empty() && !self.fetch(cx) {
+            return Poll::Pending;
+        }
+        let Some(envelope) = self.local.front() else { return Poll::Pending };
+        let (kind, bytes) = (Kind::of(envelope), envelope.wire_bytes());
         self.taken += 1;
         self.burst += 1;
-        let bytes = envelope.wire_bytes();
         if bytes > 0 {
             self.mailbox.wire_bytes.fetch_sub(bytes, Ordering::AcqRel);
         }
@@ -87,21 +76,84 @@ impl<B: Behavior> Inbox<B> {
         if self.mailbox.waited_for.load(Ordering::Relaxed) {
             self.mailbox.made_room();
         }
-        Poll::Ready(envelope)
+        Poll::Ready(kind)
     }
 
-    /// The next message. A flooded process yields to its arbiter when its budget is spent.
-    pub(crate) async fn next(&mut self) -> Envelope<B> {
+    /// Takes over what has gathered; false if there is nothing.
+    #[inline]
+    fn fetch(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut queue = self.mailbox.queue.lock();
+        if queue.line.as_ref().is_some_and(|line| !line.is_empty()) {
+            let woken = self.mailbox.roomy(&mut queue);
+            woken.into_iter().for_each(Waker::wake);
+        }
+        if queue.items.is_empty() {
+            if queue.task.as_ref().is_none_or(|task| !task.will_wake(cx.waker())) {
+                queue.task = Some(cx.waker().clone());
+            }
+            queue.idle = true;
+            self.burst = 0;
+            self.glance.forget();
+            // The room that a flood took is given back.
+            if self.local.capacity() > KEPT {
+                self.local = VecDeque::new();
+            }
+            if queue.items.capacity() > KEPT {
+                queue.items = VecDeque::new();
+            }
+            return false;
+        }
+        // What was taken out cannot be dropped any more: where the oldest may be dropped, one at a time.
+        if self.mailbox.policy == MailboxPolicy::DropOldest {
+            let oldest = queue.items.pop_front();
+            self.local.extend(oldest);
+        } else {
+            std::mem::swap(&mut queue.items, &mut self.local);
+        }
+        // It runs now: a call is taken up under the lock that is held anyway.
+        if let Some(Envelope::Call(_, from)) = self.local.front()
+            && let Some(id) = from.local_id()
+        {
+            self.started = Some(queue.replies.as_mut().is_some_and(|replies| replies.start(id)));
+        }
+        true
+    }
+
+    /// The next message: which kind it is. It is at the front until it is taken. A flooded process yields to its arbiter when
+    /// its budget is spent.
+    pub(crate) async fn next(&mut self) -> Kind {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Whether the call that was taken out last still has somebody who waits for it; it runs from now on.
+    /// Takes the call at the front; none if nobody waits for its reply any more.
     #[inline]
-    pub(crate) fn start(&mut self, from: &Caller<B::Reply>) -> bool {
-        match self.started.take() {
+    pub(crate) fn take_call(&mut self) -> Option<(B::Call, Caller<B::Reply>)> {
+        let Some(Envelope::Call(call, from)) = self.local.pop_front() else { return None };
+        let started = match self.started.take() {
             Some(started) => started,
             None => from.start(&mut self.glance),
+        };
+        if started {
+            return Some((call, from));
         }
+        from.forget();
+        None
+    }
+
+    /// Takes the cast at the front.
+    #[inline]
+    pub(crate) fn take_cast(&mut self) -> Option<B::Cast> {
+        match self.local.pop_front() {
+            Some(Envelope::Cast(cast) | Envelope::RemoteCast(cast, _)) => Some(cast),
+            Some(Envelope::Call(..) | Envelope::User(_) | Envelope::Info(_) | Envelope::Stop(_)) | None => {
+                None
+            }
+        }
+    }
+
+    /// Takes what else is at the front.
+    pub(crate) fn take_other(&mut self) -> Option<Envelope<B>> {
+        self.local.pop_front()
     }
 
     pub(crate) fn close(&mut self, reason: &ExitReason) {

@@ -28,7 +28,10 @@ use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use self::line::Line;
-pub(crate) use self::{inbox::Inbox, line::Ticket};
+pub(crate) use self::{
+    inbox::{Inbox, Kind},
+    line::Ticket,
+};
 use crate::{
     Behavior, Caller, Delivery, ExitReason, Info, Overload, behaviors::RemoteCodec, failure::CallFailure,
     process::ProcessCore, replies::Replies,

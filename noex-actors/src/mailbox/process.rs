@@ -13,7 +13,7 @@ use crate::{
     caller::Answers,
     failure::CallFailure,
     process::{MailboxStats, Process, ProcessCore, RemoteCall},
-    replies::{CallId, Phase},
+    replies::{CallId, Outcome, Phase},
 };
 
 impl<B: Behavior> Process for Mailbox<B> {
@@ -125,7 +125,7 @@ impl<B: Behavior> Answers<B::Reply> for Mailbox<B> {
         self.queue.lock().replies.as_mut().is_some_and(|replies| replies.start(id))
     }
     #[inline]
-    fn finish(&self, id: CallId, result: Result<B::Reply, CallFailure>) {
+    fn finish(&self, id: CallId, result: Outcome<B::Reply>) {
         let (waker, late) = match &mut self.queue.lock().replies {
             Some(replies) => replies.finish(id, result),
             None => (None, Some(result)),
@@ -180,10 +180,10 @@ impl<B: Behavior> Mailbox<B> {
 
     /// The reply of a call, once it is there.
     #[inline]
-    pub(crate) fn poll_call(&self, id: CallId, waker: &Waker) -> Poll<Result<B::Reply, CallFailure>> {
+    pub(crate) fn poll_call(&self, id: CallId, waker: &Waker) -> Poll<Outcome<B::Reply>> {
         match &mut self.queue.lock().replies {
             Some(replies) => replies.poll(id, waker),
-            None => Poll::Ready(Err(CallFailure::NoReply)),
+            None => Poll::Ready(Err(Box::new(CallFailure::NoReply))),
         }
     }
 
