@@ -49,9 +49,10 @@ impl<B: Behavior> Rest<B> {
 }
 
 /// What a process does between two messages.
-pub(crate) enum Turn<B: Behavior> {
-    Stop(ExitReason),
-    Continue(B::Info),
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Turn {
+    Stop,
+    Continue,
     /// Waits for a message, so long at most.
     Wait(Option<Duration>),
 }
@@ -244,15 +245,22 @@ impl<B: Behavior> Context<B> {
         tasks.push(task);
     }
 
-    pub(crate) fn turn(&mut self) -> Turn<B> {
-        let Some(rest) = &mut self.rest else { return Turn::Wait(None) };
-        if let Some(reason) = rest.stop.take() {
-            return Turn::Stop(reason);
+    #[inline]
+    pub(crate) fn turn(&self) -> Turn {
+        match &self.rest {
+            None => Turn::Wait(None),
+            Some(rest) if rest.stop.is_some() => Turn::Stop,
+            Some(rest) if !rest.next.is_empty() => Turn::Continue,
+            Some(rest) => Turn::Wait(rest.idle_timeout),
         }
-        match rest.next.pop_front() {
-            Some(next) => Turn::Continue(next),
-            None => Turn::Wait(rest.idle_timeout),
-        }
+    }
+
+    pub(crate) fn take_stop(&mut self) -> Option<ExitReason> {
+        self.rest.as_mut()?.stop.take()
+    }
+
+    pub(crate) fn take_next(&mut self) -> Option<B::Info> {
+        self.rest.as_mut()?.next.pop_front()
     }
 
     /// The reason of a trapped exit that comes from the parent: that one is not for the user to decide about.

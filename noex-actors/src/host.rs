@@ -170,33 +170,14 @@ fn end<B: Behavior>(mailbox: &Arc<Mailbox<B>>, reason: ExitReason) {
 
 /// `init`, the loop, `terminate`.
 async fn live<B: Behavior>(start: Box<Start<B>>) -> ExitReason {
-    let Start { mailbox, args, init_timeout, report, link } = *start;
+    let mailbox = Arc::clone(&start.mailbox);
     let core = &mailbox.core;
     let mut inbox = Inbox::new(Arc::clone(&mailbox));
     let mut cx = Context::new(Arc::clone(&mailbox));
-    let reporter = Started { report: Some(report), link, mailbox: Arc::clone(&mailbox) };
-    let init = Within::new(init_timeout, Interruptible::new(core, B::init(args, &mut cx)));
-    let mut state = match AssertUnwindSafe(init).catch_unwind().await {
-        Ok(Ok(Ok(Ok(state)))) => state,
-        Ok(Ok(Ok(Err(reason)) | Err(reason))) => {
-            core.set_ending(reason.clone());
-            reporter.tell(Err(StartError::Init(reason.clone())));
-            return reason;
-        }
-        Ok(Err(_elapsed)) => {
-            core.set_ending(ExitReason::Killed);
-            reporter.tell(Err(StartError::InitTimeout(init_timeout)));
-            return ExitReason::Killed;
-        }
-        Err(panic) => {
-            let reason = ExitReason::Panic(panic_text(panic.as_ref()).to_owned());
-            core.set_ending(reason.clone());
-            reporter.tell(Err(StartError::Init(reason.clone())));
-            return reason;
-        }
+    let mut state = match begin(start, &mut cx).await {
+        Ok(state) => state,
+        Err(reason) => return reason,
     };
-    core.set_running();
-    reporter.tell(Ok(()));
     let served = Interruptible::new(core, serve(&mut state, &mut inbox, &mut cx));
     let reason = match AssertUnwindSafe(served).catch_unwind().await {
         Ok(Ok(reason) | Err(reason)) => {
@@ -217,6 +198,29 @@ async fn live<B: Behavior>(start: Box<Start<B>>) -> ExitReason {
     contained(move || drop(state));
     inbox.close(&reason);
     reason
+}
+
+/// `init`: reports how it went, and says why the process ends if it does by that.
+async fn begin<B: Behavior>(start: Box<Start<B>>, cx: &mut Context<B>) -> Result<B, ExitReason> {
+    let Start { mailbox, args, init_timeout, report, link } = *start;
+    let reporter = Started { report: Some(report), link, mailbox: Arc::clone(&mailbox) };
+    let init = Within::new(init_timeout, Interruptible::new(&mailbox.core, B::init(args, cx)));
+    let (reason, error) = match AssertUnwindSafe(init).catch_unwind().await {
+        Ok(Ok(Ok(Ok(state)))) => {
+            mailbox.core.set_running();
+            reporter.tell(Ok(()));
+            return Ok(state);
+        }
+        Ok(Ok(Ok(Err(reason)) | Err(reason))) => (reason.clone(), StartError::Init(reason)),
+        Ok(Err(_elapsed)) => (ExitReason::Killed, StartError::InitTimeout(init_timeout)),
+        Err(panic) => {
+            let reason = ExitReason::Panic(panic_text(panic.as_ref()).to_owned());
+            (reason.clone(), StartError::Init(reason))
+        }
+    };
+    mailbox.core.set_ending(reason.clone());
+    reporter.tell(Err(error));
+    Err(reason)
 }
 
 /// Reports the outcome of `init` to whoever spawned the process, also when `init` panics or is killed.
@@ -256,8 +260,9 @@ impl<B: Behavior> Drop for Started<B> {
 async fn serve<B: Behavior>(state: &mut B, inbox: &mut Inbox<B>, cx: &mut Context<B>) -> ExitReason {
     loop {
         let kind = match cx.turn() {
-            Turn::Stop(reason) => return reason,
-            Turn::Continue(next) => {
+            Turn::Stop => return cx.take_stop().unwrap_or(ExitReason::Normal),
+            Turn::Continue => {
+                let Some(next) = cx.take_next() else { continue };
                 state.handle_continue(next, cx).await;
                 continue;
             }
