@@ -18,7 +18,6 @@ use std::{
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, WrapFuture};
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
 
 use crate::{
     Behavior, Context, DecodeError, ExitReason, Info, Pid, StartError,
@@ -39,8 +38,6 @@ pub(crate) struct Start<B: Behavior> {
     pub(crate) mailbox: Arc<Mailbox<B>>,
     pub(crate) args: B::Args,
     pub(crate) init_timeout: Duration,
-    /// Who waits for `init`.
-    pub(crate) report: oneshot::Sender<Result<(), StartError>>,
     /// The parent to which it is linked from the beginning.
     pub(crate) link: Option<Pid>,
 }
@@ -49,6 +46,18 @@ impl<B: Behavior> Job for Start<B> {
     fn run(self: Box<Self>) {
         // What interrupts a process wakes its task: it needs no address.
         drop(Host { start: Some(self) }.start());
+    }
+    fn lost(self: Box<Self>) {
+        self.mailbox.core.node.give_up(&self.mailbox);
+    }
+}
+
+/// Its arbiter went before its first turn.
+impl<B: Behavior> Drop for Host<B> {
+    fn drop(&mut self) {
+        if let Some(start) = self.start.take() {
+            start.lost();
+        }
     }
 }
 
@@ -200,15 +209,16 @@ async fn live<B: Behavior>(start: Box<Start<B>>) -> ExitReason {
     reason
 }
 
-/// `init`: reports how it went, and says why the process ends if it does by that.
+/// `init`: the state, or why the process ends by it.
 async fn begin<B: Behavior>(start: Box<Start<B>>, cx: &mut Context<B>) -> Result<B, ExitReason> {
-    let Start { mailbox, args, init_timeout, report, link } = *start;
-    let reporter = Started { report: Some(report), link, mailbox: Arc::clone(&mailbox) };
-    let init = Within::new(init_timeout, Interruptible::new(&mailbox.core, B::init(args, cx)));
+    let Start { mailbox, args, init_timeout, link } = *start;
+    let mut starting = Starting { link, mailbox };
+    let core = &starting.mailbox.core;
+    let init = Within::new(init_timeout, Interruptible::new(core, B::init(args, cx)));
     let (reason, error) = match AssertUnwindSafe(init).catch_unwind().await {
         Ok(Ok(Ok(Ok(state)))) => {
-            mailbox.core.set_running();
-            reporter.tell(Ok(()));
+            starting.link = None;
+            starting.mailbox.core.set_running();
             return Ok(state);
         }
         Ok(Ok(Ok(Err(reason)) | Err(reason))) => (reason.clone(), StartError::Init(reason)),
@@ -218,41 +228,23 @@ async fn begin<B: Behavior>(start: Box<Start<B>>, cx: &mut Context<B>) -> Result
             (reason.clone(), StartError::Init(reason))
         }
     };
-    mailbox.core.set_ending(reason.clone());
-    reporter.tell(Err(error));
+    core.set_ending(reason.clone());
+    core.set_failed(error);
     Err(reason)
 }
 
-/// Reports the outcome of `init` to whoever spawned the process, also when `init` panics or is killed.
-struct Started<B: Behavior> {
-    report: Option<oneshot::Sender<Result<(), StartError>>>,
+/// A process whose `init` runs.
+struct Starting<B: Behavior> {
     link: Option<Pid>,
     mailbox: Arc<Mailbox<B>>,
 }
 
-impl<B: Behavior> Started<B> {
-    fn tell(mut self, outcome: Result<(), StartError>) {
-        let Some(report) = self.report.take() else { return };
-        match outcome {
-            Ok(()) => drop(report.send(Ok(()))),
-            Err(error) => self.failed(move |_| drop(report.send(Err(error)))),
-        }
-    }
-    /// A failed start is told after the end, so that whoever sees it finds nothing left of the process; and it is told
-    /// once, not by the link as well.
-    fn failed(&self, tell: impl FnOnce(&ExitReason) + Send + 'static) {
-        let core = &self.mailbox.core;
-        if let Some(parent) = &self.link {
-            core.node.unlink(&core.pid, parent);
-        }
-        core.at_exit(Box::new(tell));
-    }
-}
-
-impl<B: Behavior> Drop for Started<B> {
+impl<B: Behavior> Drop for Starting<B> {
+    /// A start that failed is told once, not by the link as well; also when `init` is killed.
     fn drop(&mut self) {
-        if let Some(report) = self.report.take() {
-            self.failed(move |reason| drop(report.send(Err(StartError::Init(reason.clone())))));
+        if let Some(parent) = &self.link {
+            let core = &self.mailbox.core;
+            core.node.unlink(&core.pid, parent);
         }
     }
 }

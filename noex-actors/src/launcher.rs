@@ -17,6 +17,8 @@ use parking_lot::Mutex;
 /// What is run there.
 pub(crate) trait Job: Send {
     fn run(self: Box<Self>);
+    /// It will not be run: the arbiter stopped.
+    fn lost(self: Box<Self>);
 }
 
 #[derive(Default)]
@@ -94,6 +96,8 @@ impl Drop for Running {
             state.closed = true;
             std::mem::take(&mut state.jobs)
         };
-        drop(jobs);
+        for job in jobs {
+            job.lost();
+        }
     }
 }

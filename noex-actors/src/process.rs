@@ -13,12 +13,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
+    task::{Poll, Waker},
 };
 
 use parking_lot::Mutex;
 
 use crate::{
-    Down, Exit, ExitReason, FencingToken, Monotonic, Node, NodeDownReason, NodeId, Pid,
+    Down, Exit, ExitReason, FencingToken, Monotonic, Node, NodeDownReason, NodeId, Pid, StartError,
     failure::CallFailure,
     machine::{
         links::{Linked, Links},
@@ -85,7 +86,11 @@ pub(crate) enum Urgent {
 }
 
 struct Fate {
+    /// `init` succeeded.
+    began: bool,
     ended: bool,
+    /// Who waits for `init`.
+    starter: Option<Waker>,
     /// What most processes do not have.
     ties: Option<Box<Ties>>,
 }
@@ -94,6 +99,8 @@ struct Fate {
 struct Ties {
     /// Why it is going, or went.
     ending: Option<ExitReason>,
+    /// Why it did not start.
+    failure: Option<StartError>,
     names: Vec<String>,
     watchers: BTreeMap<u64, Watcher>,
     at_exit: Vec<AtExit>,
@@ -119,7 +126,7 @@ impl ProcessCore {
         (token, trap): (Option<Box<FencingToken>>, Trap),
         parent: u64,
     ) -> Self {
-        let started_at = node.now();
+        let started_at = node.about_now();
         Self {
             pid,
             node,
@@ -130,7 +137,7 @@ impl ProcessCore {
             status: AtomicU8::new(0),
             urgent: AtomicU8::new(0),
             traps: AtomicBool::new(trap == Trap::On),
-            fate: Mutex::new(Fate { ended: false, ties: None }),
+            fate: Mutex::new(Fate { began: false, ended: false, starter: None, ties: None }),
         }
     }
 
@@ -143,8 +150,37 @@ impl ProcessCore {
         }
     }
 
+    /// `init` succeeded.
     pub(crate) fn set_running(&self) {
         let _ = self.status.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
+        let starter = {
+            let mut fate = self.fate.lock();
+            fate.began = true;
+            fate.starter.take()
+        };
+        if let Some(starter) = starter {
+            starter.wake();
+        }
+    }
+
+    /// `init` did not succeed. Told at the end, so that whoever sees it finds nothing left of the process.
+    pub(crate) fn set_failed(&self, error: StartError) {
+        self.fate.lock().ties().failure = Some(error);
+    }
+
+    /// How `init` went, once that is known.
+    pub(crate) fn poll_started(&self, waker: &Waker) -> Poll<Result<(), StartError>> {
+        let mut fate = self.fate.lock();
+        if fate.began {
+            return Poll::Ready(Ok(()));
+        }
+        if !fate.ended {
+            fate.starter = Some(waker.clone());
+            return Poll::Pending;
+        }
+        let ties = fate.ties();
+        let reason = ties.ending.clone().unwrap_or(ExitReason::Killed);
+        Poll::Ready(Err(ties.failure.take().unwrap_or(StartError::Init(reason))))
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -269,17 +305,22 @@ impl ProcessCore {
 
     /// Tells the world. Called once, by the host, when nothing of the process is left.
     pub(crate) fn finish(&self, reason: &ExitReason) {
-        let ties = {
+        let (ties, starter) = {
             let mut fate = self.fate.lock();
             if fate.ended {
                 return;
             }
             fate.ended = true;
-            let told = Box::new(Ties { ending: Some(reason.clone()), ..Ties::default() });
-            fate.ties.replace(told)
+            let ties = fate.ties.take().map_or_else(Ties::default, |ties| *ties);
+            let Ties { failure, watchers, at_exit, links, .. } = ties;
+            let ending = Some(reason.clone());
+            fate.ties = Some(Box::new(Ties { ending, failure, ..Ties::default() }));
+            ((watchers, at_exit, links), fate.starter.take())
         };
-        let Some(ties) = ties else { return };
-        let Ties { ending: _, names: _, watchers, at_exit, mut links } = *ties;
+        let (watchers, at_exit, mut links) = ties;
+        if let Some(starter) = starter {
+            starter.wake();
+        }
         for f in at_exit {
             f(reason);
         }

@@ -206,6 +206,11 @@ impl Node {
         &self.0.deadlines
     }
 
+    /// The present, up to 10 ms ago.
+    pub(crate) fn about_now(&self) -> Monotonic {
+        if self.0.pool.is_borrowed() { self.0.clock.now() } else { self.0.clock.coarse() }
+    }
+
     /// When a message that may take `timeout` has expired. Long ones are taken from the coarse clock, which costs a fraction
     /// of the precise one: they end up to its error late, never early. Virtual time knows no coarse clock.
     pub(crate) fn deadline(&self, timeout: Duration) -> Monotonic {
@@ -270,6 +275,7 @@ impl Node {
     /// A process that could not be placed anywhere.
     pub(crate) fn give_up<B: Behavior>(&self, mailbox: &Arc<Mailbox<B>>) {
         let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(mailbox);
+        mailbox.core.set_failed(StartError::NotRunning);
         self.ended(&process, &ExitReason::Killed);
     }
 

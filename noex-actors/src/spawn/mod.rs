@@ -11,8 +11,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::sync::oneshot;
-
 pub use self::{
     options::SpawnOptions,
     remote::{SpawnAny, SpawnOn},
@@ -86,7 +84,7 @@ impl<'a, B: Behavior> Spawn<'a, B> {
     pub(crate) fn into_future_owned(self) -> Starting<B> {
         let Self { node, args, options, parent, link } = self;
         let asked = Asked { node: node.clone(), args, options, parent, link };
-        Starting { asked: Some(asked), process: None, started: None }
+        Starting { asked: Some(asked), process: None }
     }
 }
 
@@ -121,7 +119,6 @@ fn place(node: &Node, placement: Placement) -> Launcher {
 pub struct Starting<B: Behavior> {
     asked: Option<Asked<B>>,
     process: Option<Arc<Mailbox<B>>>,
-    started: Option<oneshot::Receiver<Result<(), StartError>>>,
 }
 
 struct Asked<B: Behavior> {
@@ -141,18 +138,16 @@ impl<B: Behavior> Starting<B> {
         if let Some(parent) = &link {
             node.link(&mailbox.core.pid, parent);
         }
-        let (report, started) = oneshot::channel();
-        let start = Start { mailbox: Arc::clone(&mailbox), args, init_timeout, report, link };
+        let start = Start { mailbox: Arc::clone(&mailbox), args, init_timeout, link };
         if !launcher.launch(Box::new(start)) {
             node.give_up(&mailbox);
-            return Err(StartError::NotRunning);
         }
-        (self.process, self.started) = (Some(mailbox), Some(started));
+        self.process = Some(mailbox);
         Ok(())
     }
 }
 
-// What is pinned of it is only what it polls, a receiver that may be moved.
+// Nothing of it is pinned.
 impl<B: Behavior> Unpin for Starting<B> {}
 
 impl<B: Behavior> Future for Starting<B> {
@@ -161,18 +156,10 @@ impl<B: Behavior> Future for Starting<B> {
         if let Some(asked) = self.asked.take() {
             self.begin(asked)?;
         }
-        let Some(started) = &mut self.started else { return Poll::Pending };
-        let Poll::Ready(outcome) = Pin::new(started).poll(cx) else { return Poll::Pending };
-        self.started = None;
+        let Some(process) = &self.process else { return Poll::Pending };
+        let Poll::Ready(outcome) = process.core.poll_started(cx.waker()) else { return Poll::Pending };
         let Some(process) = self.process.take() else { return Poll::Pending };
-        Poll::Ready(match outcome {
-            Ok(Ok(())) => Ok(Ref::local(process)),
-            Ok(Err(error)) => Err(error),
-            Err(_closed) => {
-                process.core.node.give_up(&process);
-                Err(StartError::NotRunning)
-            }
-        })
+        Poll::Ready(outcome.map(|()| Ref::local(process)))
     }
 }
 
