@@ -104,11 +104,11 @@ pub(crate) fn run_idle(args: &IdleArgs) -> Outcome<()> {
         return print_json(&IdleReport { kind: "idle", idle });
     }
     println!(
-        "{} idle processes of {}: started within {:.2} s ({:.0} k/s), {:.0} bytes each, {:.0} MiB in all; each answered a call",
+        "{} idle processes of {}: started within {:.2} s, {:.0} ns each (the median), {:.0} bytes each, {:.0} MiB in all; each answered a call",
         idle.processes,
         args.row,
         idle.seconds,
-        idle.processes as f64 / idle.seconds / 1e3,
+        idle.nanos_per_start,
         idle.bytes_per_process,
         idle.rss_bytes as f64 / f64::from(1 << 20),
     );

@@ -16,7 +16,7 @@ fn quick(processes: &str, args: &[&str]) -> Output {
 fn report(run: &Output) -> Value {
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     // One object and nothing else.
-    serde_json::from_slice(&run.stdout).unwrap()
+    serde_json::from_slice(&run.stdout).expect("one object")
 }
 
 #[test]

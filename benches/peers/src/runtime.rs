@@ -21,7 +21,9 @@ pub(crate) fn run<S: Subject>(flavor: Flavor, job: Job, cpus: &Cpus, subject: S)
     let runtime = match flavor {
         Flavor::CurrentThread => {
             // The second thread that all rows have.
-            std::thread::spawn(|| Builder::new_current_thread().build()?.block_on(std::future::pending::<Outcome<()>>()));
+            std::thread::spawn(|| {
+                Builder::new_current_thread().build()?.block_on(std::future::pending::<Outcome<()>>())
+            });
             system::confine(&cpus.client)?;
             Builder::new_current_thread().enable_all().build()?
         }
