@@ -23,6 +23,7 @@ pub struct ChildSpec {
     pub(crate) behavior: String,
     pub(crate) restart: Restart,
     pub(crate) shutdown: Shutdown,
+    pub(crate) significant: bool,
     options: SpawnOptions,
     start: Start,
 }
@@ -78,6 +79,7 @@ impl ChildSpec {
             behavior: String::new(),
             restart: Restart::default(),
             shutdown: Shutdown::default(),
+            significant: false,
             options: SpawnOptions::new(),
             start,
         }
@@ -95,6 +97,12 @@ impl ChildSpec {
         self
     }
 
+    /// Its removal may end the supervisor, as [`AutoShutdown`](crate::AutoShutdown) says.
+    pub fn significant(mut self) -> Self {
+        self.significant = true;
+        self
+    }
+
     /// How it is spawned: name, placement, mailbox, time for `init`.
     pub fn options(mut self, options: SpawnOptions) -> Self {
         self.options = options;
@@ -106,7 +114,13 @@ impl ChildSpec {
     }
 
     pub(crate) fn rule(&self) -> Rule {
-        Rule { id: self.id.clone(), restart: self.restart, shutdown: self.shutdown, pinned: false }
+        Rule {
+            id: self.id.clone(),
+            restart: self.restart,
+            shutdown: self.shutdown,
+            pinned: false,
+            significant: self.significant,
+        }
     }
 
     pub(crate) fn begin(&self, node: Node) -> LocalBoxFuture<'static, Result<AnyRef, StartError>> {

@@ -93,5 +93,5 @@ pub use distributed::{
 pub use error::{ChildError, SpecError, StartSupervisorError, Unsupported};
 pub use event::SupervisorEvent;
 pub use info::{ChildInfo, ChildState, SupervisorExit, SupervisorStats};
-pub use options::{Backoff, Restart, RestartIntensity, Shutdown, Strategy};
+pub use options::{AutoShutdown, Backoff, Restart, RestartIntensity, Shutdown, Strategy};
 pub use supervisor::{Supervisor, SupervisorBuilder};

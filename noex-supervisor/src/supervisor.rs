@@ -19,11 +19,11 @@ use tokio::sync::oneshot;
 use crate::{
     actor::local::{Args, Call, Reply, Shared, SupervisorProcess},
     child_spec::{ChildSpec, check_ids},
-    error::{ChildError, StartSupervisorError, Unsupported},
+    error::{ChildError, StartSupervisorError},
     event::SupervisorEvent,
     info::{ChildInfo, SupervisorExit, SupervisorStats},
     machine::supervision::{Scope, Settings},
-    options::{Backoff, RestartIntensity, Strategy},
+    options::{AutoShutdown, Backoff, RestartIntensity, Strategy},
 };
 
 /// Starting and stopping take as long as children take; the end of the supervisor is told at once.
@@ -38,6 +38,7 @@ pub struct SupervisorBuilder {
     name: Option<String>,
     strategy: Strategy,
     children: Vec<ChildSpec>,
+    auto_shutdown: AutoShutdown,
     intensity: RestartIntensity,
     backoff: Backoff,
     listeners: Vec<Listener<SupervisorEvent>>,
@@ -50,7 +51,7 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Whom the end of a child concerns. Only [`Strategy::OneForOne`], the default, is supported yet.
+    /// Whom the end of a child concerns. Default: [`Strategy::OneForOne`].
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
         self
@@ -74,6 +75,12 @@ impl SupervisorBuilder {
         self
     }
 
+    /// Whether it ends when significant children are gone. Default: [`AutoShutdown::Never`].
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.auto_shutdown = auto_shutdown;
+        self
+    }
+
     /// How long it waits before it tries a failed start again.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
@@ -94,10 +101,7 @@ impl SupervisorBuilder {
     /// # Cancel safety
     /// Dropped before it ends, what had started is killed.
     pub async fn start(self, node: &Node) -> Result<Supervisor, StartSupervisorError> {
-        let Self { name, strategy, children, intensity, backoff, listeners } = self;
-        if strategy != Strategy::OneForOne {
-            return Err(StartSupervisorError::Unsupported(Unsupported::Strategy(strategy)));
-        }
+        let Self { name, strategy, children, auto_shutdown, intensity, backoff, listeners } = self;
         check_ids(children.iter().map(|child| child.id.as_str()))?;
         let hub = Hub::new(node.control().clone());
         for listener in listeners {
@@ -108,6 +112,8 @@ impl SupervisorBuilder {
         let shared =
             Arc::new(Shared { id, name: name.clone(), strategy, hub, exit: OnceLock::new(), started });
         let settings = Settings {
+            strategy,
+            auto_shutdown,
             intensity,
             backoff,
             pace: Duration::ZERO,

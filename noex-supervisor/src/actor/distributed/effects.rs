@@ -32,6 +32,12 @@ impl DistributedProcess {
             Output::Stop { pid, how, .. } => self.instances.stop(&pid, how),
             Output::Reply { request, answer } => self.answer(request, answer),
             Output::Report(report) => self.report(report, cx),
+            // While it starts, both are needed to tell why it did not.
+            Output::Forget { child } if self.ready.is_none() => {
+                self.specs.remove(&child);
+                self.failures.remove(&child);
+            }
+            Output::Forget { .. } => {}
             Output::DoubtName => self.doubt(cx),
             Output::Ready => {
                 let supervisor_id = self.identity.id.clone();

@@ -36,6 +36,7 @@ impl DistributedProcess {
                 let limit = self.identity.settings.intensity;
                 SupervisorExit::MaxRestartsExceeded { max_restarts: limit.max_restarts, within: limit.within }
             }
+            Ending::AutoShutdown { child } => SupervisorExit::AutoShutdown { child_id: child },
             Ending::StartFailed { child, generation, failure } => {
                 let source = self.why(&child, generation, failure).into_error(cx.pid());
                 let error = StartSupervisorError::Child { id: child, source };

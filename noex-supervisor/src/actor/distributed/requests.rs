@@ -9,7 +9,7 @@ use crate::{
     distributed::SupervisorView,
     error::SpecError,
     info::{ChildInfo, ChildState},
-    machine::supervision::{Answer, Child, Failure, Input, State},
+    machine::supervision::{Answer, Child, Failure, Input},
 };
 
 impl DistributedProcess {
@@ -123,6 +123,7 @@ impl DistributedProcess {
             started_at: child.started_at.map(|at| cx.node().clock().wall(at)),
             restart: child.rule.restart,
             shutdown: child.rule.shutdown,
+            significant: child.rule.significant,
         };
         let children = self.machine.supervision().children().map(info).collect();
         let (id, strategy) = (self.identity.id.clone(), self.identity.strategy);
@@ -141,7 +142,7 @@ impl DistributedProcess {
             name: identity.name.clone(),
             strategy: identity.strategy,
             child_count: supervision.child_count(),
-            pending_count: supervision.children().filter(|child| child.state == State::Pending).count(),
+            pending_count: supervision.pending_count(),
             children_by_node,
             total_restarts: totals.restarts,
             node_failure_restarts: totals.node_failure_restarts,

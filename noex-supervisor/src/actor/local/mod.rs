@@ -225,6 +225,12 @@ impl SupervisorProcess {
                     self.shared.hub.emit(event);
                 }
             }
+            Output::Forget { child } if self.ready.is_none() => {
+                self.specs.remove(&child);
+                self.failures.remove(&child);
+            }
+            // While it starts, the failure is needed to tell why it did not.
+            Output::Forget { .. } => {}
             Output::Ready => {
                 let supervisor_id = self.shared.id.clone();
                 self.shared
@@ -286,6 +292,7 @@ impl SupervisorProcess {
                 max_restarts: self.settings.intensity.max_restarts,
                 within: self.settings.intensity.within,
             },
+            Ending::AutoShutdown { child } => SupervisorExit::AutoShutdown { child_id: child },
             Ending::StartFailed { child, generation, failure } => {
                 let source = self.why(&child, generation, failure, cx);
                 let error = StartSupervisorError::Child { id: child, source };

@@ -107,6 +107,7 @@ impl SupervisorProcess {
             started_at: child.started_at.map(|at| cx.node().clock().wall(at)),
             restart: child.rule.restart,
             shutdown: child.rule.shutdown,
+            significant: child.rule.significant,
         };
         self.machine.children().map(info).collect()
     }
