@@ -1,15 +1,18 @@
 //! Children of a local supervisor: how each is started, restarted and stopped.
 
-use std::{fmt, sync::Arc};
+use std::{any::TypeId, fmt, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::future::{FutureExt, LocalBoxFuture};
-use noex_actors::{AnyRef, Behavior, ExitReason, NameError, Node, SpawnOptions, StartError};
+use noex_actors::{
+    __private::panic_text, AnyRef, Behavior, ExitReason, NameError, Node, SpawnOptions, StartError,
+    WrongBehavior,
+};
 
 use crate::{
+    builder::SupervisorBuilder,
     error::{SpecError, StartSupervisorError},
     machine::supervision::Rule,
     options::{Restart, Shutdown},
-    supervisor::SupervisorBuilder,
 };
 
 type Start =
@@ -21,11 +24,19 @@ type Start =
 pub struct ChildSpec {
     pub(crate) id: String,
     pub(crate) behavior: String,
+    /// The type of the behavior, if it is one.
+    kind: Option<TypeId>,
     pub(crate) restart: Restart,
     pub(crate) shutdown: Shutdown,
     pub(crate) significant: bool,
     options: SpawnOptions,
     start: Start,
+}
+
+/// The name of a behavior without its path.
+fn behavior_name<B: Behavior>() -> &'static str {
+    let name = std::any::type_name::<B>();
+    name.rsplit("::").next().unwrap_or(name)
 }
 
 impl ChildSpec {
@@ -38,9 +49,12 @@ impl ChildSpec {
             let args = args.clone();
             async move { Ok(node.spawn::<B>(args).options(options).await?.erase()) }.boxed_local()
         });
-        let behavior = std::any::type_name::<B>();
-        let short = behavior.rsplit("::").next().unwrap_or(behavior);
-        Self { behavior: short.to_owned(), options: B::spawn_options(), ..Self::of(id, start) }
+        Self {
+            behavior: behavior_name::<B>().to_owned(),
+            kind: Some(TypeId::of::<B>()),
+            options: B::spawn_options(),
+            ..Self::of(id, start)
+        }
     }
 
     /// A supervisor of its own: a tree. Shutdown: [`Shutdown::Infinity`].
@@ -64,7 +78,7 @@ impl ChildSpec {
     /// Anything else: `start` is called for every instance, on the supervisor's arbiter.
     ///
     /// The process must be a new one each time; the supervisor stops it, and stops what it started if the supervisor is
-    /// stopped meanwhile. [`options`](Self::options) have no effect on it.
+    /// stopped meanwhile. A panic of `start` is a start that failed. [`options`](Self::options) have no effect on it.
     pub fn with<F, Fut>(id: impl Into<String>, start: F) -> Self
     where
         F: Fn(Node) -> Fut + Send + Sync + 'static,
@@ -77,6 +91,7 @@ impl ChildSpec {
         Self {
             id: id.into(),
             behavior: String::new(),
+            kind: None,
             restart: Restart::default(),
             shutdown: Shutdown::default(),
             significant: false,
@@ -124,7 +139,14 @@ impl ChildSpec {
     }
 
     pub(crate) fn begin(&self, node: Node) -> LocalBoxFuture<'static, Result<AnyRef, StartError>> {
-        (self.start)(node, self.options.clone())
+        let (start, options) = (Arc::clone(&self.start), self.options.clone());
+        let start = async move { start(node, options).await };
+        let contained = AssertUnwindSafe(start).catch_unwind().map(|outcome| {
+            outcome.unwrap_or_else(|panic| {
+                Err(StartError::Init(ExitReason::Panic(panic_text(panic.as_ref()).to_owned())))
+            })
+        });
+        contained.boxed_local()
     }
 }
 
@@ -136,6 +158,66 @@ impl fmt::Debug for ChildSpec {
             .field("restart", &self.restart)
             .field("shutdown", &self.shutdown)
             .finish_non_exhaustive()
+    }
+}
+
+/// What the children of a [`Strategy::SimpleOneForOne`](crate::Strategy::SimpleOneForOne) supervisor have in common. Their
+/// arguments come with [`start_instance`](crate::Supervisor::start_instance), are kept, and used again at a restart.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ChildTemplate {
+    behavior: &'static str,
+    kind: TypeId,
+    restart: Restart,
+    shutdown: Shutdown,
+    significant: bool,
+    options: SpawnOptions,
+}
+
+impl ChildTemplate {
+    /// Processes of behavior `B`.
+    pub fn new<B: Behavior>() -> Self {
+        Self {
+            behavior: behavior_name::<B>(),
+            kind: TypeId::of::<B>(),
+            restart: Restart::default(),
+            shutdown: Shutdown::default(),
+            significant: false,
+            options: B::spawn_options(),
+        }
+    }
+
+    /// When they are restarted. Default: [`Restart::Permanent`].
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// How they are stopped. Default: asked, and killed after 5 s.
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
+    /// The removal of one may end the supervisor, as [`AutoShutdown`](crate::AutoShutdown) says.
+    pub fn significant(mut self) -> Self {
+        self.significant = true;
+        self
+    }
+
+    /// How they are spawned: placement, mailbox, time for `init`. A name can only be had by one of them.
+    pub fn options(mut self, options: SpawnOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// A child with this id, of which `spec` gives behavior and arguments.
+    pub(crate) fn instance(&self, id: String, spec: ChildSpec) -> Result<ChildSpec, WrongBehavior> {
+        if spec.kind != Some(self.kind) {
+            return Err(WrongBehavior::new(&spec.behavior, self.behavior));
+        }
+        let Self { restart, shutdown, significant, options, .. } = self.clone();
+        Ok(ChildSpec { id, restart, shutdown, significant, options, ..spec })
     }
 }
 

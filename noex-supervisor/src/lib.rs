@@ -75,6 +75,7 @@
 //! ```
 
 mod actor;
+mod builder;
 mod child_spec;
 mod distributed;
 mod error;
@@ -84,7 +85,8 @@ mod machine;
 mod options;
 mod supervisor;
 
-pub use child_spec::ChildSpec;
+pub use builder::SupervisorBuilder;
+pub use child_spec::{ChildSpec, ChildTemplate};
 pub use distributed::{
     DistributedChildSpec, DistributedSupervisor, DistributedSupervisorBuilder, DistributedSupervisorEvent,
     DistributedSupervisorStats, NodeSelector, OrphanPolicy, PartitionPolicy, SelectNode, SupervisorTotals,
@@ -94,4 +96,4 @@ pub use error::{ChildError, SpecError, StartSupervisorError, Unsupported};
 pub use event::SupervisorEvent;
 pub use info::{ChildInfo, ChildState, SupervisorExit, SupervisorStats};
 pub use options::{AutoShutdown, Backoff, Restart, RestartIntensity, Shutdown, Strategy};
-pub use supervisor::{Supervisor, SupervisorBuilder};
+pub use supervisor::Supervisor;

@@ -15,13 +15,13 @@ use std::{
 
 use noex_actors::{
     AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, NodeId, Notifier, RawRef,
-    RemoteBehavior, SpawnError, Subscription, TimerRef,
+    RemoteBehavior, SpawnError, Subscription,
 };
 use noex_net::{Cluster, ClusterEvent, DialError, OnConflict};
 use tokio::sync::{mpsc, oneshot};
 
 use self::messages::{Call, Cast, ChildFailure, Reply};
-use super::{entropy, instances::Instances};
+use super::{alarm::Alarm, entropy, instances::Instances};
 use crate::{
     distributed::{
         DistributedChildSpec, DistributedSupervisorEvent, DistributedSupervisorStats, NodeSelector,
@@ -141,7 +141,7 @@ pub(crate) struct DistributedProcess {
     inlet: Inlet,
     /// What happens to the cluster.
     events: Option<Subscription>,
-    alarm: Option<(Monotonic, TimerRef)>,
+    alarm: Alarm,
     publishing: bool,
     counted: Totals,
     exit: Option<SupervisorExit>,
@@ -202,7 +202,7 @@ impl Behavior for DistributedProcess {
             facts,
             inlet: Inlet { facts: sender, notifier: cx.notifier() },
             events: None,
-            alarm: None,
+            alarm: Alarm::default(),
             publishing: false,
             counted: Totals::default(),
             exit: None,
@@ -235,7 +235,7 @@ impl Behavior for DistributedProcess {
                 }
             }
             Info::User(Note::Alarm) => {
-                self.alarm = None;
+                self.alarm.rang();
                 self.step(coordinator::Input::DeadlineReached, cx);
             }
             Info::User(Note::Doubt) => self.settle_doubt(cx),
@@ -349,18 +349,7 @@ impl DistributedProcess {
                 Output::Query { node, query, timeout } => self.ask(node, query, timeout, cx),
             }
         }
-        self.rearm(cx);
-    }
-
-    fn rearm(&mut self, cx: &mut Context<Self>) {
-        let due = self.machine.deadline();
-        if self.alarm.as_ref().map(|(at, _)| *at) == due {
-            return;
-        }
-        if let Some((_, timer)) = self.alarm.take() {
-            timer.cancel();
-        }
-        self.alarm = due.map(|at| (at, cx.send_after(at.since(cx.node().now()), Note::Alarm)));
+        self.alarm.set(self.machine.deadline(), Note::Alarm, cx);
     }
 
     /// Handles of instances that nothing is decided about any more.
