@@ -77,6 +77,12 @@ impl Supervisor {
         self.process.erase()
     }
 
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.shared.exit.get().is_none()
+    }
+
     async fn instance(&self, call: Call) -> Result<AnyRef, ChildError> {
         let map = |reply| match reply {
             Reply::Instance(outcome) => Some(outcome),
