@@ -2,8 +2,9 @@
 //!
 //! | Room | What it does |
 //! |---|---|
-//! | [`Supervisor`], [`ChildSpec`] | keeps processes of one node alive; supervisors nest |
+//! | [`Supervisor`], [`ChildSpec`], [`ChildTemplate`] | keeps processes of one node alive; supervisors nest |
 //! | [`DistributedSupervisor`], [`DistributedChildSpec`], [`NodeSelector`] | keeps processes alive across a cluster, each exactly once |
+//! | [`Strategy`], [`AutoShutdown`] | whom the end of a child concerns, and whose end the supervisor does not survive |
 //! | [`Restart`], [`Shutdown`], [`RestartIntensity`], [`Backoff`] | when and how |
 //! | [`SupervisorEvent`], [`DistributedSupervisorEvent`], [`ChildInfo`] | what happened, and what is |
 //! | `machine/` | decides: facts and time in, commands out |
@@ -37,6 +38,49 @@
 //!     .await?;
 //! assert_eq!(sup.child::<Counter>("counter").await?.add(2).await?, 42);
 //! sup.stop().await?;
+//! # node.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A tree is written as it stands: children start from top to bottom and stop from bottom to top, and a supervisor that is
+//! over its limit is one crash of a child to the one above it.
+//!
+//! ```
+//! # use noex_actors::{ExitReason, Node, behavior};
+//! use noex_supervisor::{ChildSpec, ChildTemplate, Restart, Strategy, Supervisor};
+//! # struct Till(i64);
+//! # #[behavior]
+//! # impl Till {
+//! #     #[init]
+//! #     fn new(start: i64) -> Result<Self, ExitReason> { Ok(Till(start)) }
+//! #     #[call]
+//! #     fn add(&mut self, n: i64) -> i64 { self.0 += n; self.0 }
+//! # }
+//! # type Ledger = Till; type Clerk = Till;
+//!
+//! # #[actix_rt::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let node = Node::start().await?;
+//! let clerks = Supervisor::builder()
+//!     .strategy(Strategy::SimpleOneForOne)
+//!     .child_template(ChildTemplate::new::<Clerk>().restart(Restart::Transient));
+//! let shop = Supervisor::builder()
+//!     .strategy(Strategy::OneForAll)
+//!     .child(ChildSpec::new::<Till>("till", 100))
+//!     .supervisor("clerks", clerks);
+//! let tree = Supervisor::builder()
+//!     .strategy(Strategy::RestForOne)
+//!     .child(ChildSpec::new::<Ledger>("ledger", 0))
+//!     .supervisor("shop", shop)
+//!     .start(&node)
+//!     .await?;
+//!
+//! let clerks = tree.supervisor("shop").await?.supervisor("clerks").await?;
+//! let clerk = clerks.start_instance::<Clerk>(40).await?; // child_1
+//! assert_eq!(clerk.add(2).await?, 42);
+//! tree.stop().await?;
+//! # assert_eq!(node.process_count(), 0);
 //! # node.stop().await;
 //! # Ok(())
 //! # }
