@@ -18,19 +18,55 @@ use crate::{
 type Start =
     Arc<dyn Fn(Node, SpawnOptions) -> LocalBoxFuture<'static, Result<AnyRef, StartError>> + Send + Sync>;
 
+/// What instances of a child, or of all children of a template, have in common.
+#[derive(Clone, Debug)]
+struct Common {
+    behavior: String,
+    options: SpawnOptions,
+}
+
+/// How an instance is made: all that is kept for a child beside its rule.
+#[derive(Clone)]
+pub(crate) struct Recipe {
+    common: Arc<Common>,
+    start: Start,
+}
+
+impl Recipe {
+    pub(crate) fn behavior(&self) -> &str {
+        &self.common.behavior
+    }
+
+    /// Starts an instance. A panic of the start is a start that failed.
+    pub(crate) fn begin(&self, node: Node) -> LocalBoxFuture<'static, Result<AnyRef, StartError>> {
+        let (start, options) = (Arc::clone(&self.start), self.common.options.clone());
+        let start = async move { start(node, options).await };
+        let contained = AssertUnwindSafe(start).catch_unwind().map(|outcome| {
+            outcome.unwrap_or_else(|panic| {
+                Err(StartError::Init(ExitReason::Panic(panic_text(panic.as_ref()).to_owned())))
+            })
+        });
+        contained.boxed_local()
+    }
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipe").field("behavior", &self.common.behavior).finish_non_exhaustive()
+    }
+}
+
 /// A child of a [`Supervisor`](crate::Supervisor). Clones share the way it is started.
 #[derive(Clone)]
 #[must_use]
 pub struct ChildSpec {
     pub(crate) id: String,
-    pub(crate) behavior: String,
     /// The type of the behavior, if it is one.
     kind: Option<TypeId>,
-    pub(crate) restart: Restart,
-    pub(crate) shutdown: Shutdown,
-    pub(crate) significant: bool,
-    options: SpawnOptions,
-    start: Start,
+    restart: Restart,
+    shutdown: Shutdown,
+    significant: bool,
+    recipe: Recipe,
 }
 
 /// The name of a behavior without its path.
@@ -49,12 +85,8 @@ impl ChildSpec {
             let args = args.clone();
             async move { Ok(node.spawn::<B>(args).options(options).await?.erase()) }.boxed_local()
         });
-        Self {
-            behavior: behavior_name::<B>().to_owned(),
-            kind: Some(TypeId::of::<B>()),
-            options: B::spawn_options(),
-            ..Self::of(id, start)
-        }
+        let common = Common { behavior: behavior_name::<B>().to_owned(), options: B::spawn_options() };
+        Self { kind: Some(TypeId::of::<B>()), ..Self::of(id, common, start) }
     }
 
     /// A supervisor of its own: a tree. Shutdown: [`Shutdown::Infinity`].
@@ -71,8 +103,8 @@ impl ChildSpec {
             }
             .boxed_local()
         });
-        let behavior = "supervisor".to_owned();
-        Self { behavior, shutdown: Shutdown::Infinity, ..Self::of(id, start) }
+        let common = Common { behavior: "supervisor".to_owned(), options: SpawnOptions::new() };
+        Self { shutdown: Shutdown::Infinity, ..Self::of(id, common, start) }
     }
 
     /// Anything else: `start` is called for every instance, on the supervisor's arbiter.
@@ -84,19 +116,18 @@ impl ChildSpec {
         F: Fn(Node) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<AnyRef, StartError>> + 'static,
     {
-        Self::of(id, Arc::new(move |node, _| start(node).boxed_local()))
+        let common = Common { behavior: String::new(), options: SpawnOptions::new() };
+        Self::of(id, common, Arc::new(move |node, _| start(node).boxed_local()))
     }
 
-    fn of(id: impl Into<String>, start: Start) -> Self {
+    fn of(id: impl Into<String>, common: Common, start: Start) -> Self {
         Self {
             id: id.into(),
-            behavior: String::new(),
             kind: None,
             restart: Restart::default(),
             shutdown: Shutdown::default(),
             significant: false,
-            options: SpawnOptions::new(),
-            start,
+            recipe: Recipe { common: Arc::new(common), start },
         }
     }
 
@@ -120,7 +151,7 @@ impl ChildSpec {
 
     /// How it is spawned: name, placement, mailbox, time for `init`.
     pub fn options(mut self, options: SpawnOptions) -> Self {
-        self.options = options;
+        Arc::make_mut(&mut self.recipe.common).options = options;
         self
     }
 
@@ -138,15 +169,9 @@ impl ChildSpec {
         }
     }
 
-    pub(crate) fn begin(&self, node: Node) -> LocalBoxFuture<'static, Result<AnyRef, StartError>> {
-        let (start, options) = (Arc::clone(&self.start), self.options.clone());
-        let start = async move { start(node, options).await };
-        let contained = AssertUnwindSafe(start).catch_unwind().map(|outcome| {
-            outcome.unwrap_or_else(|panic| {
-                Err(StartError::Init(ExitReason::Panic(panic_text(panic.as_ref()).to_owned())))
-            })
-        });
-        contained.boxed_local()
+    /// What is kept of it.
+    pub(crate) fn into_recipe(self) -> Recipe {
+        self.recipe
     }
 }
 
@@ -154,7 +179,7 @@ impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChildSpec")
             .field("id", &self.id)
-            .field("behavior", &self.behavior)
+            .field("behavior", &self.recipe.behavior())
             .field("restart", &self.restart)
             .field("shutdown", &self.shutdown)
             .finish_non_exhaustive()
@@ -166,24 +191,23 @@ impl fmt::Debug for ChildSpec {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ChildTemplate {
-    behavior: &'static str,
     kind: TypeId,
     restart: Restart,
     shutdown: Shutdown,
     significant: bool,
-    options: SpawnOptions,
+    common: Arc<Common>,
 }
 
 impl ChildTemplate {
     /// Processes of behavior `B`.
     pub fn new<B: Behavior>() -> Self {
+        let common = Common { behavior: behavior_name::<B>().to_owned(), options: B::spawn_options() };
         Self {
-            behavior: behavior_name::<B>(),
             kind: TypeId::of::<B>(),
             restart: Restart::default(),
             shutdown: Shutdown::default(),
             significant: false,
-            options: B::spawn_options(),
+            common: Arc::new(common),
         }
     }
 
@@ -207,17 +231,18 @@ impl ChildTemplate {
 
     /// How they are spawned: placement, mailbox, time for `init`. A name can only be had by one of them.
     pub fn options(mut self, options: SpawnOptions) -> Self {
-        self.options = options;
+        Arc::make_mut(&mut self.common).options = options;
         self
     }
 
     /// A child with this id, of which `spec` gives behavior and arguments.
     pub(crate) fn instance(&self, id: String, spec: ChildSpec) -> Result<ChildSpec, WrongBehavior> {
         if spec.kind != Some(self.kind) {
-            return Err(WrongBehavior::new(&spec.behavior, self.behavior));
+            return Err(WrongBehavior::new(spec.recipe.behavior(), &self.common.behavior));
         }
-        let Self { restart, shutdown, significant, options, .. } = self.clone();
-        Ok(ChildSpec { id, restart, shutdown, significant, options, ..spec })
+        let Self { kind: _, restart, shutdown, significant, common } = self.clone();
+        let recipe = Recipe { common, ..spec.recipe };
+        Ok(ChildSpec { id, restart, shutdown, significant, recipe, ..spec })
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::known::Known;
 use super::{alarm::Alarm, entropy, instances::Instances, starter::Starter};
 use crate::{
-    child_spec::{ChildSpec, ChildTemplate, chain},
+    child_spec::{ChildSpec, ChildTemplate, Recipe, chain},
     error::{ChildError, StartSupervisorError},
     event::SupervisorEvent,
     info::{ChildInfo, SupervisorExit, SupervisorStats},
@@ -106,7 +106,7 @@ pub(crate) struct SupervisorProcess {
     pid: Pid,
     known: Arc<Known>,
     machine: Supervision,
-    specs: BTreeMap<String, ChildSpec>,
+    recipes: BTreeMap<String, Recipe>,
     template: Option<ChildTemplate>,
     /// How many were made from the template.
     made: u64,
@@ -145,7 +145,7 @@ impl Behavior for SupervisorProcess {
             machine,
             template,
             made: 0,
-            specs: children.into_iter().map(|spec| (spec.id.clone(), spec)).collect(),
+            recipes: children.into_iter().map(|spec| (spec.id.clone(), spec.into_recipe())).collect(),
             instances: Instances::default(),
             requests: BTreeMap::new(),
             next_request: 0,
@@ -250,7 +250,7 @@ impl SupervisorProcess {
                 }
             }
             Output::Forget { child } if self.ready.is_none() => {
-                self.specs.remove(&child);
+                self.recipes.remove(&child);
                 self.failures.remove(&child);
             }
             // While it starts, the failure is needed to tell why it did not.
@@ -271,11 +271,11 @@ impl SupervisorProcess {
     }
 
     fn start(&mut self, child: String, generation: Generation, cx: &mut Context<Self>) {
-        let Some(spec) = self.specs.get(&child) else {
-            debug_assert!(false, "every child has a specification");
+        let Some(recipe) = self.recipes.get(&child) else {
+            debug_assert!(false, "every child has a recipe");
             return;
         };
-        let start = spec.begin(cx.node().clone());
+        let start = recipe.begin(cx.node().clone());
         let (facts, parent) = (self.facts.0.clone(), cx.pid().clone());
         let (told, notifier) = (Rc::clone(&self.told), cx.notifier());
         self.starter.run(async move {

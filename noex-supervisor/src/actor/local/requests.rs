@@ -44,7 +44,7 @@ impl SupervisorProcess {
 
     fn begin_child(&mut self, spec: ChildSpec, caller: Caller<Reply>, cx: &mut Context<Self>) {
         let (child, rule) = (spec.id.clone(), spec.rule());
-        self.specs.insert(child.clone(), spec);
+        self.recipes.insert(child.clone(), spec.into_recipe());
         let request = self.request(Request::Start { caller, child });
         self.step(Input::AddRequested { request, rule }, cx);
     }
@@ -137,7 +137,7 @@ impl SupervisorProcess {
         ChildInfo {
             id: child.rule.id.clone(),
             pid: child.pid().cloned(),
-            behavior: self.specs.get(&child.rule.id).map(|spec| spec.behavior.clone()).unwrap_or_default(),
+            behavior: self.recipes.get(&child.rule.id).map(|r| r.behavior().to_owned()).unwrap_or_default(),
             node_id: child.pid().map(|pid| pid.node_id().clone()),
             generation: child.generation,
             state: ChildState::of(child),
