@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use noex_actors::{ExitReason, Generation, NodeId, Pid};
+use noex_actors::{Clock, ExitReason, Generation, NodeId, Pid};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
@@ -90,6 +90,24 @@ pub struct ChildInfo {
     /// Whether its removal may end the supervisor.
     #[serde(default)]
     pub significant: bool,
+}
+
+impl ChildInfo {
+    pub(crate) fn of(child: &Child, behavior: &str, clock: &Clock) -> Self {
+        Self {
+            id: child.rule.id.clone(),
+            pid: child.pid().cloned(),
+            behavior: behavior.to_owned(),
+            node_id: child.pid().map(|pid| pid.node_id().clone()),
+            generation: child.generation,
+            state: ChildState::of(child),
+            restart_count: child.restarts,
+            started_at: child.started_at.map(|at| clock.wall(at)),
+            restart: child.rule.restart,
+            shutdown: child.rule.shutdown,
+            significant: child.rule.significant,
+        }
+    }
 }
 
 /// Figures of a local supervisor.

@@ -87,13 +87,12 @@ impl DistributedProcess {
         let token = FencingToken::new(&self.identity.id, &child, generation);
         tracing::debug!(supervisor = self.identity.id, child, %generation, %node, "starting a child");
         let (cluster, parent) = (self.cluster.clone(), cx.pid().clone());
-        cx.task(async move {
+        self.starter.run(async move {
             let outcome = spawn(&cluster, &node, &spec, token).await;
             if let Ok(any) = &outcome {
                 any.set_parent(&parent);
             }
             inlet.send(Fact::Started { child, generation, node, outcome });
-            Note::Facts
         });
     }
 

@@ -21,7 +21,7 @@ use noex_net::{Cluster, ClusterEvent, DialError, OnConflict};
 use tokio::sync::{mpsc, oneshot};
 
 use self::messages::{Call, Cast, ChildFailure, Reply};
-use super::{alarm::Alarm, entropy, instances::Instances};
+use super::{alarm::Alarm, end_of, entropy, instances::Instances, starter::Starter};
 use crate::{
     distributed::{
         DistributedChildSpec, DistributedSupervisorEvent, DistributedSupervisorStats, NodeSelector,
@@ -139,6 +139,7 @@ pub(crate) struct DistributedProcess {
     failures: BTreeMap<String, (Generation, SpawnError)>,
     facts: mpsc::UnboundedReceiver<Fact>,
     inlet: Inlet,
+    starter: Starter,
     /// What happens to the cluster.
     events: Option<Subscription>,
     alarm: Alarm,
@@ -201,6 +202,7 @@ impl Behavior for DistributedProcess {
             failures: BTreeMap::new(),
             facts,
             inlet: Inlet { facts: sender, notifier: cx.notifier() },
+            starter: Starter::begin(Note::Facts, cx),
             events: None,
             alarm: Alarm::default(),
             publishing: false,

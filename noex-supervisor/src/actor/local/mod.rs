@@ -18,7 +18,7 @@ use noex_actors::{
 use tokio::sync::{mpsc, oneshot};
 
 use self::known::Known;
-use super::{alarm::Alarm, entropy, instances::Instances, starter::Starter};
+use super::{alarm::Alarm, end_of, entropy, instances::Instances, starter::Starter};
 use crate::{
     child_spec::{ChildSpec, ChildTemplate, Recipe, chain},
     error::{ChildError, StartSupervisorError},
@@ -312,22 +312,9 @@ impl SupervisorProcess {
     }
 
     fn end(&mut self, ending: Ending, cx: &mut Context<Self>) {
-        let mut failed = None;
-        let exit = match ending {
-            Ending::Stopped(reason) => SupervisorExit::Stopped(reason),
-            Ending::MaxRestartsExceeded => SupervisorExit::MaxRestartsExceeded {
-                max_restarts: self.settings.intensity.max_restarts,
-                within: self.settings.intensity.within,
-            },
-            Ending::AutoShutdown { child } => SupervisorExit::AutoShutdown { child_id: child },
-            Ending::StartFailed { child, generation, failure } => {
-                let source = self.why(&child, generation, failure, cx);
-                let error = StartSupervisorError::Child { id: child, source };
-                let exit = SupervisorExit::StartFailed(ExitReason::error(chain(&error)));
-                failed = Some(error);
-                exit
-            }
-        };
+        let limit = self.settings.intensity;
+        let (exit, failed) =
+            end_of(ending, limit, |child, generation, failure| self.why(child, generation, failure, cx));
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Err(failed.unwrap_or(StartSupervisorError::NotRunning)));
         }

@@ -6,7 +6,7 @@ use noex_actors::{
 
 use super::{Reply, Request, SupervisorProcess};
 use crate::{
-    child_spec::ChildSpec,
+    child_spec::{ChildSpec, Recipe},
     error::{ChildError, SpecError},
     info::{ChildInfo, ChildState, SupervisorStats},
     machine::supervision::{Answer, Child, Failure, Input},
@@ -134,19 +134,8 @@ impl SupervisorProcess {
     }
 
     fn info(&self, child: &Child, cx: &Context<Self>) -> ChildInfo {
-        ChildInfo {
-            id: child.rule.id.clone(),
-            pid: child.pid().cloned(),
-            behavior: self.recipes.get(&child.rule.id).map(|r| r.behavior().to_owned()).unwrap_or_default(),
-            node_id: child.pid().map(|pid| pid.node_id().clone()),
-            generation: child.generation,
-            state: ChildState::of(child),
-            restart_count: child.restarts,
-            started_at: child.started_at.map(|at| cx.node().clock().wall(at)),
-            restart: child.rule.restart,
-            shutdown: child.rule.shutdown,
-            significant: child.rule.significant,
-        }
+        let behavior = self.recipes.get(&child.rule.id).map_or("", Recipe::behavior);
+        ChildInfo::of(child, behavior, cx.node().clock())
     }
 
     pub(super) fn stats(&self, cx: &Context<Self>) -> SupervisorStats {
