@@ -61,8 +61,10 @@ fn in_use() -> usize {
     ALLOCATOR.current_usage()
 }
 
-/// A storm may leave this much more in use than it found, in percent: room for tables that grow in steps.
-const MARGIN: usize = 2;
+/// Storms may leave this much more in use than they found, in percent, however many there are: queues and tables keep the room
+/// that they needed. It shows more in a small tree.
+const MARGIN: usize = 5;
+const MARGIN_SMALL: usize = 10;
 
 /// The program may then have this much more resident memory than before the first storm, in percent: allocators keep what
 /// they needed at the height of it.
@@ -228,11 +230,12 @@ fn quiet() {
 async fn five_thousand_children_that_crash_in_random_order_are_all_back_with_exact_counts() {
     quiet();
     let mut tree = Tree::grow(5, 5, 200).await;
+    tree.check(0).await;
     let before = in_use();
-    for storms in 1..=2 {
+    for storms in 1..=3 {
         soon(tree.storm()).await;
         tree.check(storms).await;
-        has_returned(before, in_use(), MARGIN, "bytes in use");
+        has_returned(before, in_use(), MARGIN_SMALL, "bytes in use");
     }
     tree.fell().await;
 }
