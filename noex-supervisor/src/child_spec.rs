@@ -1,30 +1,78 @@
 //! Children of a local supervisor: how each is started, restarted and stopped.
 
-use std::{fmt, sync::Arc};
+use std::{any::TypeId, fmt, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::future::{FutureExt, LocalBoxFuture};
-use noex_actors::{AnyRef, Behavior, ExitReason, NameError, Node, SpawnOptions, StartError};
+use noex_actors::{
+    __private::panic_text, AnyRef, Behavior, ExitReason, NameError, Node, SpawnOptions, StartError,
+    WrongBehavior,
+};
 
 use crate::{
+    builder::SupervisorBuilder,
     error::{SpecError, StartSupervisorError},
     machine::supervision::Rule,
     options::{Restart, Shutdown},
-    supervisor::SupervisorBuilder,
 };
 
 type Start =
     Arc<dyn Fn(Node, SpawnOptions) -> LocalBoxFuture<'static, Result<AnyRef, StartError>> + Send + Sync>;
+
+/// What instances of a child, or of all children of a template, have in common.
+#[derive(Clone, Debug)]
+struct Common {
+    behavior: String,
+    options: SpawnOptions,
+}
+
+/// How an instance is made: all that is kept for a child beside its rule.
+#[derive(Clone)]
+pub(crate) struct Recipe {
+    common: Arc<Common>,
+    start: Start,
+}
+
+impl Recipe {
+    pub(crate) fn behavior(&self) -> &str {
+        &self.common.behavior
+    }
+
+    /// Starts an instance. A panic of the start is a start that failed.
+    pub(crate) fn begin(&self, node: Node) -> LocalBoxFuture<'static, Result<AnyRef, StartError>> {
+        let (start, options) = (Arc::clone(&self.start), self.common.options.clone());
+        let start = async move { start(node, options).await };
+        let contained = AssertUnwindSafe(start).catch_unwind().map(|outcome| {
+            outcome.unwrap_or_else(|panic| {
+                Err(StartError::Init(ExitReason::Panic(panic_text(panic.as_ref()).to_owned())))
+            })
+        });
+        contained.boxed_local()
+    }
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipe").field("behavior", &self.common.behavior).finish_non_exhaustive()
+    }
+}
 
 /// A child of a [`Supervisor`](crate::Supervisor). Clones share the way it is started.
 #[derive(Clone)]
 #[must_use]
 pub struct ChildSpec {
     pub(crate) id: String,
-    pub(crate) behavior: String,
-    pub(crate) restart: Restart,
-    pub(crate) shutdown: Shutdown,
-    options: SpawnOptions,
-    start: Start,
+    /// The type of the behavior, if it is one.
+    kind: Option<TypeId>,
+    restart: Restart,
+    shutdown: Shutdown,
+    significant: bool,
+    recipe: Recipe,
+}
+
+/// The name of a behavior without its path.
+fn behavior_name<B: Behavior>() -> &'static str {
+    let name = std::any::type_name::<B>();
+    name.rsplit("::").next().unwrap_or(name)
 }
 
 impl ChildSpec {
@@ -37,9 +85,8 @@ impl ChildSpec {
             let args = args.clone();
             async move { Ok(node.spawn::<B>(args).options(options).await?.erase()) }.boxed_local()
         });
-        let behavior = std::any::type_name::<B>();
-        let short = behavior.rsplit("::").next().unwrap_or(behavior);
-        Self { behavior: short.to_owned(), options: B::spawn_options(), ..Self::of(id, start) }
+        let common = Common { behavior: behavior_name::<B>().to_owned(), options: B::spawn_options() };
+        Self { kind: Some(TypeId::of::<B>()), ..Self::of(id, common, start) }
     }
 
     /// A supervisor of its own: a tree. Shutdown: [`Shutdown::Infinity`].
@@ -56,30 +103,31 @@ impl ChildSpec {
             }
             .boxed_local()
         });
-        let behavior = "supervisor".to_owned();
-        Self { behavior, shutdown: Shutdown::Infinity, ..Self::of(id, start) }
+        let common = Common { behavior: "supervisor".to_owned(), options: SpawnOptions::new() };
+        Self { shutdown: Shutdown::Infinity, ..Self::of(id, common, start) }
     }
 
     /// Anything else: `start` is called for every instance, on the supervisor's arbiter.
     ///
     /// The process must be a new one each time; the supervisor stops it, and stops what it started if the supervisor is
-    /// stopped meanwhile. [`options`](Self::options) have no effect on it.
+    /// stopped meanwhile. A panic of `start` is a start that failed. [`options`](Self::options) have no effect on it.
     pub fn with<F, Fut>(id: impl Into<String>, start: F) -> Self
     where
         F: Fn(Node) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<AnyRef, StartError>> + 'static,
     {
-        Self::of(id, Arc::new(move |node, _| start(node).boxed_local()))
+        let common = Common { behavior: String::new(), options: SpawnOptions::new() };
+        Self::of(id, common, Arc::new(move |node, _| start(node).boxed_local()))
     }
 
-    fn of(id: impl Into<String>, start: Start) -> Self {
+    fn of(id: impl Into<String>, common: Common, start: Start) -> Self {
         Self {
             id: id.into(),
-            behavior: String::new(),
+            kind: None,
             restart: Restart::default(),
             shutdown: Shutdown::default(),
-            options: SpawnOptions::new(),
-            start,
+            significant: false,
+            recipe: Recipe { common: Arc::new(common), start },
         }
     }
 
@@ -95,9 +143,15 @@ impl ChildSpec {
         self
     }
 
+    /// Its removal may end the supervisor, as [`AutoShutdown`](crate::AutoShutdown) says.
+    pub fn significant(mut self) -> Self {
+        self.significant = true;
+        self
+    }
+
     /// How it is spawned: name, placement, mailbox, time for `init`.
     pub fn options(mut self, options: SpawnOptions) -> Self {
-        self.options = options;
+        Arc::make_mut(&mut self.recipe.common).options = options;
         self
     }
 
@@ -106,11 +160,18 @@ impl ChildSpec {
     }
 
     pub(crate) fn rule(&self) -> Rule {
-        Rule { id: self.id.clone(), restart: self.restart, shutdown: self.shutdown, pinned: false }
+        Rule {
+            id: self.id.clone(),
+            restart: self.restart,
+            shutdown: self.shutdown,
+            pinned: false,
+            significant: self.significant,
+        }
     }
 
-    pub(crate) fn begin(&self, node: Node) -> LocalBoxFuture<'static, Result<AnyRef, StartError>> {
-        (self.start)(node, self.options.clone())
+    /// What is kept of it.
+    pub(crate) fn into_recipe(self) -> Recipe {
+        self.recipe
     }
 }
 
@@ -118,10 +179,70 @@ impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChildSpec")
             .field("id", &self.id)
-            .field("behavior", &self.behavior)
+            .field("behavior", &self.recipe.behavior())
             .field("restart", &self.restart)
             .field("shutdown", &self.shutdown)
             .finish_non_exhaustive()
+    }
+}
+
+/// What the children of a [`Strategy::SimpleOneForOne`](crate::Strategy::SimpleOneForOne) supervisor have in common. Their
+/// arguments come with [`start_instance`](crate::Supervisor::start_instance), are kept, and used again at a restart.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ChildTemplate {
+    kind: TypeId,
+    restart: Restart,
+    shutdown: Shutdown,
+    significant: bool,
+    common: Arc<Common>,
+}
+
+impl ChildTemplate {
+    /// Processes of behavior `B`.
+    pub fn new<B: Behavior>() -> Self {
+        let common = Common { behavior: behavior_name::<B>().to_owned(), options: B::spawn_options() };
+        Self {
+            kind: TypeId::of::<B>(),
+            restart: Restart::default(),
+            shutdown: Shutdown::default(),
+            significant: false,
+            common: Arc::new(common),
+        }
+    }
+
+    /// When they are restarted. Default: [`Restart::Permanent`].
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// How they are stopped. Default: asked, and killed after 5 s.
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
+    /// The removal of one may end the supervisor, as [`AutoShutdown`](crate::AutoShutdown) says.
+    pub fn significant(mut self) -> Self {
+        self.significant = true;
+        self
+    }
+
+    /// How they are spawned: placement, mailbox, time for `init`. A name can only be had by one of them.
+    pub fn options(mut self, options: SpawnOptions) -> Self {
+        Arc::make_mut(&mut self.common).options = options;
+        self
+    }
+
+    /// A child with this id, of which `spec` gives behavior and arguments.
+    pub(crate) fn instance(&self, id: String, spec: ChildSpec) -> Result<ChildSpec, WrongBehavior> {
+        if spec.kind != Some(self.kind) {
+            return Err(WrongBehavior::new(spec.recipe.behavior(), &self.common.behavior));
+        }
+        let Self { kind: _, restart, shutdown, significant, common } = self.clone();
+        let recipe = Recipe { common, ..spec.recipe };
+        Ok(ChildSpec { id, restart, shutdown, significant, recipe, ..spec })
     }
 }
 

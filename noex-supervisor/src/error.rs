@@ -21,6 +21,15 @@ pub enum SpecError {
         /// The rule that it breaks.
         reason: &'static str,
     },
+    /// The strategy is `simple_one_for_one`, and there is no template to make children from.
+    #[error("simple_one_for_one needs a child template")]
+    MissingChildTemplate,
+    /// Children of `simple_one_for_one` come from a template, those of other strategies from specifications.
+    #[error("{reason}")]
+    InvalidSimpleOneForOne {
+        /// What does not go together.
+        reason: &'static str,
+    },
     /// The arguments could not be encoded.
     #[error("the arguments of \"{id}\" cannot be sent")]
     Args {

@@ -52,7 +52,8 @@ pub enum SupervisorEvent {
         child_id: String,
         /// The new instance.
         pid: Pid,
-        /// How many restarts of this child there were, this one included.
+        /// How many restarts of this child there were, this one included. A restart because of a sibling is not counted:
+        /// then it is the number that there was before.
         attempt: u32,
         /// Generation of the new instance.
         generation: Generation,
@@ -118,5 +119,58 @@ impl SupervisorEvent {
             | Report::Pending { .. }
             | Report::DuplicateStopped { .. } => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use noex_actors::{Incarnation, NodeId};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn events_are_spelled_as_they_are_called_with_camel_case_fields() {
+        let pid = Pid::new(NodeId::nonode(), Incarnation(1), 7);
+        let (supervisor_id, child_id, generation) = ("s".to_owned(), "c".to_owned(), Generation::new(1, 2));
+        let shown_pid = serde_json::to_value(&pid).unwrap();
+        let child = |report| SupervisorEvent::of("s", report).unwrap();
+        let of = |child: &str| child.to_owned();
+        for (event, expected) in [
+            (
+                SupervisorEvent::SupervisorStarted { supervisor_id: supervisor_id.clone(), pid: pid.clone() },
+                json!({"type": "supervisor_started", "supervisorId": "s", "pid": shown_pid}),
+            ),
+            (
+                SupervisorEvent::SupervisorStopped {
+                    supervisor_id,
+                    reason: SupervisorExit::AutoShutdown { child_id },
+                },
+                json!({"type": "supervisor_stopped", "supervisorId": "s", "reason": "auto_shutdown"}),
+            ),
+            (
+                child(Report::Started { child: of("c"), pid: pid.clone(), generation }),
+                json!({"type": "child_started", "supervisorId": "s", "childId": "c", "pid": shown_pid,
+                    "generation": generation.0}),
+            ),
+            (
+                child(Report::Stopped { child: of("c"), reason: ExitReason::Error("x".into()) }),
+                json!({"type": "child_stopped", "supervisorId": "s", "childId": "c", "reason": "error: x"}),
+            ),
+            (
+                child(Report::Restarted { child: of("c"), pid, attempt: 3, generation }),
+                json!({"type": "child_restarted", "supervisorId": "s", "childId": "c", "pid": shown_pid,
+                    "attempt": 3, "generation": generation.0}),
+            ),
+            (
+                child(Report::StartFailed { child: of("c"), node: None, attempt: 2, error: "e".into() }),
+                json!({"type": "child_start_failed", "supervisorId": "s", "childId": "c", "attempt": 2,
+                    "error": "e"}),
+            ),
+        ] {
+            assert_eq!(serde_json::to_value(&event).unwrap(), expected);
+            assert_eq!(expected["type"], event.kind());
+            assert_eq!(event.supervisor_id(), "s");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use noex_actors::{ExitReason, Generation, NodeId, Pid};
+use noex_actors::{Clock, ExitReason, Generation, NodeId, Pid};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
@@ -50,8 +50,10 @@ impl ChildState {
         let first = matches!(child.why, Why::Initial | Why::Added | Why::Manual) && child.attempt == 1;
         match child.state {
             State::Fresh => Self::Starting,
-            State::Starting | State::Waiting { .. } if first => Self::Starting,
-            State::Starting | State::Waiting { .. } => Self::Restarting { attempt: child.attempt },
+            State::Starting | State::Waiting { .. } | State::Queued if first => Self::Starting,
+            State::Starting | State::Waiting { .. } | State::Queued => {
+                Self::Restarting { attempt: child.attempt }
+            }
             State::Running { .. } => Self::Running,
             State::Pending => Self::Pending,
             State::Stopping { .. } => Self::Stopping,
@@ -76,7 +78,7 @@ pub struct ChildInfo {
     pub generation: Generation,
     /// Where it stands.
     pub state: ChildState,
-    /// How often another instance took its place.
+    /// How often another instance took its place; restarts because of a sibling are not counted.
     pub restart_count: u32,
     /// When the instance was started, or taken over.
     #[serde(rename = "startedAt", with = "unix_millis")]
@@ -85,6 +87,27 @@ pub struct ChildInfo {
     pub restart: Restart,
     /// How it is stopped.
     pub shutdown: Shutdown,
+    /// Whether its removal may end the supervisor.
+    #[serde(default)]
+    pub significant: bool,
+}
+
+impl ChildInfo {
+    pub(crate) fn of(child: &Child, behavior: &str, clock: &Clock) -> Self {
+        Self {
+            id: child.rule.id.clone(),
+            pid: child.pid().cloned(),
+            behavior: behavior.to_owned(),
+            node_id: child.pid().map(|pid| pid.node_id().clone()),
+            generation: child.generation,
+            state: ChildState::of(child),
+            restart_count: child.restarts,
+            started_at: child.started_at.map(|at| clock.wall(at)),
+            restart: child.rule.restart,
+            shutdown: child.rule.shutdown,
+            significant: child.rule.significant,
+        }
+    }
 }
 
 /// Figures of a local supervisor.
@@ -100,7 +123,7 @@ pub struct SupervisorStats {
     pub strategy: Strategy,
     /// Children it has.
     pub child_count: usize,
-    /// Instances started in place of an earlier one.
+    /// Instances started in place of an earlier one; restarts because of a sibling are not counted.
     pub total_restarts: u64,
     /// When it started.
     #[serde(with = "unix_millis_always")]
@@ -110,7 +133,7 @@ pub struct SupervisorStats {
     pub uptime: Duration,
 }
 
-/// How a supervisor ended. In text and JSON: the exit reason, `max_restarts_exceeded` or `start_failed`.
+/// How a supervisor ended. In text and JSON: the exit reason, `max_restarts_exceeded`, `auto_shutdown` or `start_failed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SupervisorExit {
@@ -123,6 +146,11 @@ pub enum SupervisorExit {
         max_restarts: u32,
         /// In any window of this length.
         within: Duration,
+    },
+    /// A significant child was removed. Its process exits with `shutdown`: a parent restarts it if it is permanent.
+    AutoShutdown {
+        /// The child whose removal it was.
+        child_id: String,
     },
     /// A child did not start when the supervisor did.
     StartFailed(ExitReason),
@@ -137,6 +165,7 @@ impl SupervisorExit {
         match self {
             Self::Stopped(reason) | Self::StartFailed(reason) => reason.clone(),
             Self::MaxRestartsExceeded { .. } => ExitReason::Error(MAX_RESTARTS_EXCEEDED.to_owned()),
+            Self::AutoShutdown { .. } => ExitReason::Shutdown,
         }
     }
 }
@@ -146,6 +175,7 @@ impl fmt::Display for SupervisorExit {
         match self {
             Self::Stopped(reason) => reason.fmt(f),
             Self::MaxRestartsExceeded { .. } => f.write_str(MAX_RESTARTS_EXCEEDED),
+            Self::AutoShutdown { .. } => f.write_str("auto_shutdown"),
             Self::StartFailed(_) => f.write_str("start_failed"),
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! | Room | What it does |
 //! |---|---|
-//! | [`Supervisor`], [`ChildSpec`] | keeps processes of one node alive; supervisors nest |
+//! | [`Supervisor`], [`ChildSpec`], [`ChildTemplate`] | keeps processes of one node alive; supervisors nest |
 //! | [`DistributedSupervisor`], [`DistributedChildSpec`], [`NodeSelector`] | keeps processes alive across a cluster, each exactly once |
+//! | [`Strategy`], [`AutoShutdown`] | whom the end of a child concerns, and whose end the supervisor does not survive |
 //! | [`Restart`], [`Shutdown`], [`RestartIntensity`], [`Backoff`] | when and how |
 //! | [`SupervisorEvent`], [`DistributedSupervisorEvent`], [`ChildInfo`] | what happened, and what is |
 //! | `machine/` | decides: facts and time in, commands out |
@@ -42,6 +43,49 @@
 //! # }
 //! ```
 //!
+//! A tree is written as it stands: children start from top to bottom and stop from bottom to top, and a supervisor that is
+//! over its limit is one crash of a child to the one above it.
+//!
+//! ```
+//! # use noex_actors::{ExitReason, Node, behavior};
+//! use noex_supervisor::{ChildSpec, ChildTemplate, Restart, Strategy, Supervisor};
+//! # struct Till(i64);
+//! # #[behavior]
+//! # impl Till {
+//! #     #[init]
+//! #     fn new(start: i64) -> Result<Self, ExitReason> { Ok(Till(start)) }
+//! #     #[call]
+//! #     fn add(&mut self, n: i64) -> i64 { self.0 += n; self.0 }
+//! # }
+//! # type Ledger = Till; type Clerk = Till;
+//!
+//! # #[actix_rt::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let node = Node::start().await?;
+//! let clerks = Supervisor::builder()
+//!     .strategy(Strategy::SimpleOneForOne)
+//!     .child_template(ChildTemplate::new::<Clerk>().restart(Restart::Transient));
+//! let shop = Supervisor::builder()
+//!     .strategy(Strategy::OneForAll)
+//!     .child(ChildSpec::new::<Till>("till", 100))
+//!     .supervisor("clerks", clerks);
+//! let tree = Supervisor::builder()
+//!     .strategy(Strategy::RestForOne)
+//!     .child(ChildSpec::new::<Ledger>("ledger", 0))
+//!     .supervisor("shop", shop)
+//!     .start(&node)
+//!     .await?;
+//!
+//! let clerks = tree.supervisor("shop").await?.supervisor("clerks").await?;
+//! let clerk = clerks.start_instance::<Clerk>(40).await?; // child_1
+//! assert_eq!(clerk.add(2).await?, 42);
+//! tree.stop().await?;
+//! # assert_eq!(node.process_count(), 0);
+//! # node.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Across a cluster the same, with children that every node knows by name:
 //!
 //! ```
@@ -75,6 +119,7 @@
 //! ```
 
 mod actor;
+mod builder;
 mod child_spec;
 mod distributed;
 mod error;
@@ -84,7 +129,8 @@ mod machine;
 mod options;
 mod supervisor;
 
-pub use child_spec::ChildSpec;
+pub use builder::SupervisorBuilder;
+pub use child_spec::{ChildSpec, ChildTemplate};
 pub use distributed::{
     DistributedChildSpec, DistributedSupervisor, DistributedSupervisorBuilder, DistributedSupervisorEvent,
     DistributedSupervisorStats, NodeSelector, OrphanPolicy, PartitionPolicy, SelectNode, SupervisorTotals,
@@ -93,5 +139,5 @@ pub use distributed::{
 pub use error::{ChildError, SpecError, StartSupervisorError, Unsupported};
 pub use event::SupervisorEvent;
 pub use info::{ChildInfo, ChildState, SupervisorExit, SupervisorStats};
-pub use options::{Backoff, Restart, RestartIntensity, Shutdown, Strategy};
-pub use supervisor::{Supervisor, SupervisorBuilder};
+pub use options::{AutoShutdown, Backoff, Restart, RestartIntensity, Shutdown, Strategy};
+pub use supervisor::Supervisor;

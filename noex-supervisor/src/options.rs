@@ -7,9 +7,19 @@ use std::{fmt, str::FromStr, time::Duration};
 use noex_actors::UnknownWord;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Which children are restarted when one of them ends.
+/// Which children are restarted when one of them ends and is restarted.
 ///
-/// Only [`OneForOne`](Self::OneForOne) can be started today; a supervisor with another strategy is refused with
+/// | | Stopped, last one first | Started, first one first |
+/// |---|---|---|
+/// | `OneForOne` | nobody | that child |
+/// | `OneForAll` | all others | all |
+/// | `RestForOne` | those behind it | that child and those behind it |
+/// | `SimpleOneForOne` | nobody | that child, with the arguments it had |
+///
+/// Temporary children that are stopped because of a sibling are removed. A start that fails in a round is as if that child
+/// had ended: who it concerns is stopped again, and after a backoff all are started.
+///
+/// A distributed supervisor has only `OneForOne` today; with another strategy it is refused with
 /// [`StartSupervisorError::Unsupported`](crate::StartSupervisorError::Unsupported).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Strategy {
@@ -20,7 +30,7 @@ pub enum Strategy {
     OneForAll,
     /// That child and those started after it.
     RestForOne,
-    /// Only that child; all children are made from one template.
+    /// Only that child; all children are made from one template, and are stopped at once when the supervisor stops.
     SimpleOneForOne,
 }
 noex_actors::__vocabulary!(Strategy {
@@ -28,6 +38,28 @@ noex_actors::__vocabulary!(Strategy {
     OneForAll = "one_for_all",
     RestForOne = "rest_for_one",
     SimpleOneForOne = "simple_one_for_one",
+});
+
+/// Whether a supervisor ends when children that it cannot do without are gone.
+///
+/// A child is gone when it is removed: it ended and is not restarted, it was terminated by hand, or it is temporary and
+/// was stopped because of a sibling. The supervisor then stops its other children and exits with reason `shutdown`.
+///
+/// OTP: only the end of a significant child by itself counts, and permanent children cannot be significant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AutoShutdown {
+    /// It does not.
+    #[default]
+    Never,
+    /// It ends with the first significant child that is removed.
+    AnySignificant,
+    /// It ends with the last significant child that is removed.
+    AllSignificant,
+}
+noex_actors::__vocabulary!(AutoShutdown {
+    Never = "never",
+    AnySignificant = "any_significant",
+    AllSignificant = "all_significant",
 });
 
 /// When a child is restarted after it ended.
@@ -112,8 +144,8 @@ impl<'de> Deserialize<'de> for Shutdown {
 
 /// How many restarts in how long end the supervisor: the one after `max_restarts` within any `within` does.
 ///
-/// Rounds are counted, one per cause: the end of a child, the loss of a node however many children it had, and each
-/// wave of retries of starts that failed. Restarts by hand, migrations and waiting for a node count nothing.
+/// Rounds are counted, one per cause: the end of a child however many siblings are restarted with it, the loss of a node
+/// however many children it had, and each wave of retries of starts that failed. Restarts by hand, migrations and waiting for a node count nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RestartIntensity {
@@ -130,7 +162,9 @@ impl Default for RestartIntensity {
 }
 
 /// How long a supervisor waits before it tries a failed start again: `initial`, then twice as long each time up to
-/// `max`, each shortened by up to a half at random.
+/// `max`, each shortened by up to a half at random, so that those who failed together do not try again together.
+///
+/// OTP: none; a failed restart is tried again at once, until the intensity ends the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Backoff {
@@ -154,6 +188,9 @@ mod tests {
     fn every_word_has_one_spelling() {
         for strategy in Strategy::ALL {
             assert_eq!(strategy.to_string().parse::<Strategy>().unwrap(), *strategy);
+        }
+        for word in AutoShutdown::ALL {
+            assert_eq!(word.to_string().parse::<AutoShutdown>().unwrap(), *word);
         }
         for shutdown in
             [Shutdown::BrutalKill, Shutdown::Timeout(Duration::from_millis(1500)), Shutdown::Infinity]

@@ -1,151 +1,27 @@
-//! The local supervisor: its builder and its handle.
+//! The handle of a local supervisor.
 
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use noex_actors::{
-    __private::Hub, AnyRef, Behavior, CallError, Clock, Events, ExitReason, Node, Pid, Ref, SpawnOptions,
-    StartError, Subscription,
-};
-use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use noex_actors::{AnyRef, Behavior, CallError, Events, ExitReason, Node, Pid, Ref, Subscription};
 
 use crate::{
-    actor::local::{Args, Call, Reply, Shared, SupervisorProcess},
-    child_spec::{ChildSpec, check_ids},
-    error::{ChildError, StartSupervisorError, Unsupported},
+    actor::local::{Call, Reply, Shared, SupervisorProcess, known::Known},
+    builder::SupervisorBuilder,
+    child_spec::ChildSpec,
+    error::ChildError,
     event::SupervisorEvent,
     info::{ChildInfo, SupervisorExit, SupervisorStats},
-    machine::supervision::{Scope, Settings},
-    options::{Backoff, RestartIntensity, Strategy},
 };
 
 /// Starting and stopping take as long as children take; the end of the supervisor is told at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(24 * 3600);
-
-type Listener<E> = Arc<Mutex<dyn FnMut(&E) + Send>>;
-
-/// Configures a [`Supervisor`]. Clones share closures.
-#[derive(Clone, Default)]
-#[must_use]
-pub struct SupervisorBuilder {
-    name: Option<String>,
-    strategy: Strategy,
-    children: Vec<ChildSpec>,
-    intensity: RestartIntensity,
-    backoff: Backoff,
-    listeners: Vec<Listener<SupervisorEvent>>,
-}
-
-impl SupervisorBuilder {
-    /// A name on its node, which is also its id.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Whom the end of a child concerns. Only [`Strategy::OneForOne`], the default, is supported yet.
-    pub fn strategy(mut self, strategy: Strategy) -> Self {
-        self.strategy = strategy;
-        self
-    }
-
-    /// One more child, started after those before it.
-    pub fn child(mut self, child: ChildSpec) -> Self {
-        self.children.push(child);
-        self
-    }
-
-    /// Several more children, in this order.
-    pub fn children(mut self, children: impl IntoIterator<Item = ChildSpec>) -> Self {
-        self.children.extend(children);
-        self
-    }
-
-    /// It ends with the restart after `max_restarts` within `within`. Default: 3 in 5 s.
-    pub fn restart_intensity(mut self, max_restarts: u32, within: Duration) -> Self {
-        self.intensity = RestartIntensity { max_restarts, within };
-        self
-    }
-
-    /// How long it waits before it tries a failed start again.
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = backoff;
-        self
-    }
-
-    /// Calls `f` with every event from the start on: in order, off the supervisor's stack; must not block.
-    pub fn on_event(mut self, f: impl FnMut(&SupervisorEvent) + Send + 'static) -> Self {
-        self.listeners.push(Arc::new(Mutex::new(f)));
-        self
-    }
-
-    /// Starts the supervisor and its children, in order; returns when all were started.
-    ///
-    /// # Errors
-    /// [`StartSupervisorError`]; nothing that had started is left.
-    ///
-    /// # Cancel safety
-    /// Dropped before it ends, what had started is killed.
-    pub async fn start(self, node: &Node) -> Result<Supervisor, StartSupervisorError> {
-        let Self { name, strategy, children, intensity, backoff, listeners } = self;
-        if strategy != Strategy::OneForOne {
-            return Err(StartSupervisorError::Unsupported(Unsupported::Strategy(strategy)));
-        }
-        check_ids(children.iter().map(|child| child.id.as_str()))?;
-        let hub = Hub::new(node.control().clone());
-        for listener in listeners {
-            hub.on(move |event| (listener.lock())(event)).detach();
-        }
-        let id = name.clone().unwrap_or_else(|| next_id(node));
-        let started = node.now();
-        let shared =
-            Arc::new(Shared { id, name: name.clone(), strategy, hub, exit: OnceLock::new(), started });
-        let settings = Settings {
-            intensity,
-            backoff,
-            pace: Duration::ZERO,
-            scope: Scope::Local,
-            unix_seconds: Clock::unix_seconds(),
-        };
-        let (tell, ready) = oneshot::channel();
-        let args = Args { shared: Arc::clone(&shared), settings, children, ready: tell };
-        let options = name.map_or_else(SpawnOptions::new, |name| SpawnOptions::new().name(name));
-        let process =
-            node.spawn::<SupervisorProcess>(args).options(options).await.map_err(|error| match error {
-                StartError::Name(error) => StartSupervisorError::Name(error),
-                _ => StartSupervisorError::NotRunning,
-            })?;
-        let guard = Abandoned(Some(process.clone()));
-        let ready = ready.await;
-        guard.keep();
-        match ready {
-            Ok(Ok(())) => Ok(Supervisor { process, shared }),
-            Ok(Err(error)) => {
-                process.monitor().await;
-                Err(error)
-            }
-            Err(_closed) => Err(StartSupervisorError::NotRunning),
-        }
-    }
-}
-
-impl fmt::Debug for SupervisorBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SupervisorBuilder")
-            .field("name", &self.name)
-            .field("strategy", &self.strategy)
-            .field("children", &self.children)
-            .field("intensity", &self.intensity)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Ids of supervisors without a name.
 #[derive(Debug, Default)]
@@ -155,23 +31,6 @@ pub(crate) fn next_id(node: &Node) -> String {
     let ids = node.extension_or_init(Ids::default);
     let number = ids.0.fetch_add(1, Ordering::Relaxed) + 1;
     format!("supervisor_{number}_{:x}", node.incarnation().0)
-}
-
-/// A start that nobody waits for any more.
-struct Abandoned(Option<Ref<SupervisorProcess>>);
-
-impl Abandoned {
-    fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Abandoned {
-    fn drop(&mut self) {
-        if let Some(process) = self.0.take() {
-            process.kill();
-        }
-    }
 }
 
 /// A running supervisor on this node. Cheap to clone; dropping it stops nothing.
@@ -185,6 +44,16 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
+    pub(crate) fn new(process: Ref<SupervisorProcess>, shared: Arc<Shared>) -> Self {
+        Self { process, shared }
+    }
+
+    /// The supervisor of that name on the node, at whatever depth of a tree, if it runs.
+    #[must_use]
+    pub fn whereis(node: &Node, name: &str) -> Option<Self> {
+        Known::of(node).supervisor(node.whereis(name)?)
+    }
+
     /// Configures a supervisor.
     pub fn builder() -> SupervisorBuilder {
         SupervisorBuilder::default()
@@ -208,6 +77,12 @@ impl Supervisor {
         self.process.erase()
     }
 
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.shared.exit.get().is_none()
+    }
+
     async fn instance(&self, call: Call) -> Result<AnyRef, ChildError> {
         let map = |reply| match reply {
             Reply::Instance(outcome) => Some(outcome),
@@ -224,7 +99,39 @@ impl Supervisor {
     /// # Cancel safety
     /// Dropped before it ends, the child may still come.
     pub async fn start_child(&self, spec: ChildSpec) -> Result<AnyRef, ChildError> {
-        self.instance(Call::StartChild(spec)).await
+        self.instance(Call::StartChild(Box::new(spec))).await
+    }
+
+    /// Adds a child made from the template and starts it. Its id is `child_1`, `child_2` and so on; the arguments are kept
+    /// for its restarts. For [`Strategy::SimpleOneForOne`](crate::Strategy::SimpleOneForOne).
+    ///
+    /// # Errors
+    /// [`ChildError`]; the child is not kept. [`SpecError::InvalidSimpleOneForOne`](crate::SpecError) when there is no
+    /// template, [`ChildError::WrongBehavior`] when it is of another behavior.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, the child may still come.
+    pub async fn start_instance<B: Behavior>(&self, args: B::Args) -> Result<Ref<B>, ChildError>
+    where
+        B::Args: Clone + Sync,
+    {
+        let spec = ChildSpec::new::<B>(String::new(), args);
+        Ok(self.instance(Call::StartInstance(Box::new(spec))).await?.typed_local()?)
+    }
+
+    /// The instance of now of a child that is a supervisor.
+    ///
+    /// # Errors
+    /// [`ChildError::NotFound`], [`ChildError::NotRunning`] between two instances, [`ChildError::WrongBehavior`].
+    ///
+    /// # Cancel safety
+    /// Safe to drop.
+    pub async fn supervisor(&self, id: &str) -> Result<Self, ChildError> {
+        let map = |reply| match reply {
+            Reply::Supervisor(outcome) => Some(outcome),
+            _ => None,
+        };
+        self.process.call_map(Call::Supervisor(id.to_owned()), map).await?
     }
 
     /// Stops a child and removes it. OTP: `terminate_child` and `delete_child`.
@@ -272,8 +179,11 @@ impl Supervisor {
     /// # Cancel safety
     /// Safe to drop.
     pub async fn child_info(&self, id: &str) -> Result<ChildInfo, ChildError> {
-        let children = self.children().await?;
-        children.into_iter().find(|child| child.id == id).ok_or_else(|| ChildError::NotFound(id.to_owned()))
+        let map = |reply| match reply {
+            Reply::Child(outcome) => Some(outcome),
+            _ => None,
+        };
+        Ok(*self.process.call_map(Call::Child(id.to_owned()), map).await??)
     }
 
     /// All children in start order. OTP: `which_children`.

@@ -12,8 +12,8 @@ use std::{
 
 use noex_actors::{Context, ExitReason, Node, StartError, behavior};
 use noex_supervisor::{
-    ChildError, ChildSpec, ChildState, Restart, Shutdown, SpecError, StartSupervisorError, Strategy,
-    Supervisor, SupervisorEvent, SupervisorExit,
+    ChildError, ChildSpec, ChildState, ChildTemplate, Restart, Shutdown, SpecError, StartSupervisorError,
+    Strategy, Supervisor, SupervisorEvent, SupervisorExit,
 };
 
 struct Counter(i64);
@@ -256,10 +256,19 @@ async fn a_child_that_fails_to_start_stops_those_before_it() {
 }
 
 #[actix_rt::test]
-async fn what_is_not_built_or_not_right_is_refused() {
+async fn what_is_not_right_is_refused() {
     let node = node().await;
-    let error = Supervisor::builder().strategy(Strategy::RestForOne).start(&node).await.unwrap_err();
-    assert_eq!(error.to_string(), "strategy rest_for_one is not supported yet");
+    let start = async |builder: noex_supervisor::SupervisorBuilder| match builder.start(&node).await {
+        Err(StartSupervisorError::Spec(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let simple = || Supervisor::builder().strategy(Strategy::SimpleOneForOne);
+    let template = ChildTemplate::new::<Counter>;
+    assert_eq!(start(simple()).await, SpecError::MissingChildTemplate);
+    let both = start(simple().child_template(template()).child(counter("a"))).await;
+    assert!(matches!(both, SpecError::InvalidSimpleOneForOne { .. }), "{both}");
+    let astray = start(Supervisor::builder().child_template(template())).await;
+    assert!(matches!(astray, SpecError::InvalidSimpleOneForOne { .. }), "{astray}");
     let twice = Supervisor::builder().children([counter("a"), counter("a")]).start(&node).await.unwrap_err();
     assert!(matches!(twice, StartSupervisorError::Spec(SpecError::DuplicateChild(_))));
     let first = Supervisor::builder().name("one").start(&node).await.unwrap();

@@ -18,7 +18,7 @@ use crate::{
     child_spec::{check_id, check_ids},
     error::{StartSupervisorError, Unsupported},
     machine::supervision::{Scope, Settings},
-    options::{Backoff, RestartIntensity, Strategy},
+    options::{AutoShutdown, Backoff, RestartIntensity, Strategy},
     supervisor::next_id,
 };
 
@@ -199,6 +199,8 @@ impl DistributedSupervisorBuilder {
         ready: oneshot::Sender<Result<(), StartSupervisorError>>,
     ) -> Args {
         let settings = Settings {
+            strategy: self.strategy,
+            auto_shutdown: AutoShutdown::Never,
             intensity: self.intensity,
             backoff: self.backoff,
             pace: Duration::from_secs(1) / self.restart_rate,

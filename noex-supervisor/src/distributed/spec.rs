@@ -244,6 +244,7 @@ impl DistributedChildSpec {
             restart: self.restart,
             shutdown: self.shutdown,
             pinned: matches!(selector, NodeSelector::Node(_)),
+            significant: false,
         }
     }
 

@@ -5,6 +5,7 @@
 //! | `supervision` | the child table: what is started, stopped, restarted, and when all of it ends |
 //! | `failover` | whether a lost connection means lost children, and which nodes are asked for their instances |
 //! | `coordinator` | nothing of its own: the two above as one machine, for distributed supervisors |
+//! | `plan` | whom the end of a child concerns by the strategy, and the order of stops and starts |
 //! | `placement` | on which node a child starts |
 //! | `intensity`, `policy`, `backoff`, `generation` | one rule each |
 
@@ -14,6 +15,7 @@ pub(crate) mod failover;
 pub(crate) mod generation;
 pub(crate) mod intensity;
 pub(crate) mod placement;
+pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod supervision;
 

@@ -32,6 +32,12 @@ impl DistributedProcess {
             Output::Stop { pid, how, .. } => self.instances.stop(&pid, how),
             Output::Reply { request, answer } => self.answer(request, answer),
             Output::Report(report) => self.report(report, cx),
+            // While it starts, both are needed to tell why it did not.
+            Output::Forget { child } if self.ready.is_none() => {
+                self.specs.remove(&child);
+                self.failures.remove(&child);
+            }
+            Output::Forget { .. } => {}
             Output::DoubtName => self.doubt(cx),
             Output::Ready => {
                 let supervisor_id = self.identity.id.clone();
@@ -81,13 +87,12 @@ impl DistributedProcess {
         let token = FencingToken::new(&self.identity.id, &child, generation);
         tracing::debug!(supervisor = self.identity.id, child, %generation, %node, "starting a child");
         let (cluster, parent) = (self.cluster.clone(), cx.pid().clone());
-        cx.task(async move {
+        self.starter.run(async move {
             let outcome = spawn(&cluster, &node, &spec, token).await;
             if let Ok(any) = &outcome {
                 any.set_parent(&parent);
             }
             inlet.send(Fact::Started { child, generation, node, outcome });
-            Note::Facts
         });
     }
 

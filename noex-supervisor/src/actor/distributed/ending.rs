@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 use noex_actors::{AnyRef, Context, ExitReason, Pid};
 
 use super::{
-    Call, Cast, DistributedProcess, DistributedSupervisorEvent, Fact, Note, Reply, coordinator, failover,
+    Call, Cast, DistributedProcess, DistributedSupervisorEvent, Fact, Note, Reply, coordinator, end_of,
+    failover,
 };
 use crate::{
-    child_spec::chain,
     distributed::views::PREFIX,
     error::StartSupervisorError,
     info::SupervisorExit,
@@ -29,21 +29,10 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl DistributedProcess {
     pub(super) fn end(&mut self, ending: Ending, cx: &mut Context<Self>) {
-        let mut failed = None;
-        let exit = match ending {
-            Ending::Stopped(reason) => SupervisorExit::Stopped(reason),
-            Ending::MaxRestartsExceeded => {
-                let limit = self.identity.settings.intensity;
-                SupervisorExit::MaxRestartsExceeded { max_restarts: limit.max_restarts, within: limit.within }
-            }
-            Ending::StartFailed { child, generation, failure } => {
-                let source = self.why(&child, generation, failure).into_error(cx.pid());
-                let error = StartSupervisorError::Child { id: child, source };
-                let exit = SupervisorExit::StartFailed(ExitReason::error(chain(&error)));
-                failed = Some(error);
-                exit
-            }
-        };
+        let limit = self.identity.settings.intensity;
+        let (exit, failed) = end_of(ending, limit, |child, generation, failure| {
+            self.why(child, generation, failure).into_error(cx.pid())
+        });
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Err(failed.unwrap_or(StartSupervisorError::NotRunning)));
         }

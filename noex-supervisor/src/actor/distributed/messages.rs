@@ -53,6 +53,7 @@ pub(crate) enum Cast {
 pub(crate) enum Exit {
     Stopped(ExitReason),
     MaxRestartsExceeded(u32, Duration),
+    AutoShutdown(String),
     StartFailed(ExitReason),
 }
 
@@ -63,6 +64,7 @@ impl From<SupervisorExit> for Exit {
             SupervisorExit::MaxRestartsExceeded { max_restarts, within } => {
                 Self::MaxRestartsExceeded(max_restarts, within)
             }
+            SupervisorExit::AutoShutdown { child_id } => Self::AutoShutdown(child_id),
             SupervisorExit::StartFailed(reason) => Self::StartFailed(reason),
         }
     }
@@ -75,6 +77,7 @@ impl From<Exit> for SupervisorExit {
             Exit::MaxRestartsExceeded(max_restarts, within) => {
                 Self::MaxRestartsExceeded { max_restarts, within }
             }
+            Exit::AutoShutdown(child_id) => Self::AutoShutdown { child_id },
             Exit::StartFailed(reason) => Self::StartFailed(reason),
         }
     }
@@ -86,6 +89,9 @@ pub(crate) enum ChildFailure {
     Duplicate(String),
     InvalidId(String),
     Args(String, String),
+    MissingTemplate,
+    /// Of a strategy that this version does not have for distributed supervisors.
+    InvalidTemplate,
     NotFound(String),
     NoAvailableNode(String, String),
     NotRunning(String, ChildState),
@@ -116,6 +122,8 @@ impl From<SpecError> for ChildFailure {
             SpecError::DuplicateChild(id) => Self::Duplicate(id),
             SpecError::InvalidId { id, .. } => Self::InvalidId(id),
             SpecError::Args { id, source } => Self::Args(id, source.to_string()),
+            SpecError::MissingChildTemplate => Self::MissingTemplate,
+            SpecError::InvalidSimpleOneForOne { .. } => Self::InvalidTemplate,
         }
     }
 }
@@ -176,6 +184,10 @@ impl ChildFailure {
                 }
             },
             Self::Args(id, text) => SpecError::Args { id, source: EncodeError::new(text) }.into(),
+            Self::MissingTemplate => SpecError::MissingChildTemplate.into(),
+            Self::InvalidTemplate => {
+                SpecError::InvalidSimpleOneForOne { reason: "the supervisor does not accept it" }.into()
+            }
             Self::NotFound(id) => ChildError::NotFound(id),
             Self::NoAvailableNode(child_id, selector) => ChildError::NoAvailableNode { child_id, selector },
             Self::NotRunning(child_id, state) => ChildError::NotRunning { child_id, state },

@@ -15,13 +15,13 @@ use std::{
 
 use noex_actors::{
     AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, NodeId, Notifier, RawRef,
-    RemoteBehavior, SpawnError, Subscription, TimerRef,
+    RemoteBehavior, SpawnError, Subscription,
 };
 use noex_net::{Cluster, ClusterEvent, DialError, OnConflict};
 use tokio::sync::{mpsc, oneshot};
 
 use self::messages::{Call, Cast, ChildFailure, Reply};
-use super::{entropy, instances::Instances};
+use super::{alarm::Alarm, end_of, entropy, instances::Instances, starter::Starter};
 use crate::{
     distributed::{
         DistributedChildSpec, DistributedSupervisorEvent, DistributedSupervisorStats, NodeSelector,
@@ -139,9 +139,10 @@ pub(crate) struct DistributedProcess {
     failures: BTreeMap<String, (Generation, SpawnError)>,
     facts: mpsc::UnboundedReceiver<Fact>,
     inlet: Inlet,
+    starter: Starter,
     /// What happens to the cluster.
     events: Option<Subscription>,
-    alarm: Option<(Monotonic, TimerRef)>,
+    alarm: Alarm,
     publishing: bool,
     counted: Totals,
     exit: Option<SupervisorExit>,
@@ -201,8 +202,9 @@ impl Behavior for DistributedProcess {
             failures: BTreeMap::new(),
             facts,
             inlet: Inlet { facts: sender, notifier: cx.notifier() },
+            starter: Starter::begin(Note::Facts, cx),
             events: None,
-            alarm: None,
+            alarm: Alarm::default(),
             publishing: false,
             counted: Totals::default(),
             exit: None,
@@ -235,7 +237,7 @@ impl Behavior for DistributedProcess {
                 }
             }
             Info::User(Note::Alarm) => {
-                self.alarm = None;
+                self.alarm.rang();
                 self.step(coordinator::Input::DeadlineReached, cx);
             }
             Info::User(Note::Doubt) => self.settle_doubt(cx),
@@ -349,18 +351,7 @@ impl DistributedProcess {
                 Output::Query { node, query, timeout } => self.ask(node, query, timeout, cx),
             }
         }
-        self.rearm(cx);
-    }
-
-    fn rearm(&mut self, cx: &mut Context<Self>) {
-        let due = self.machine.deadline();
-        if self.alarm.as_ref().map(|(at, _)| *at) == due {
-            return;
-        }
-        if let Some((_, timer)) = self.alarm.take() {
-            timer.cancel();
-        }
-        self.alarm = due.map(|at| (at, cx.send_after(at.since(cx.node().now()), Note::Alarm)));
+        self.alarm.set(self.machine.deadline(), Note::Alarm, cx);
     }
 
     /// Handles of instances that nothing is decided about any more.

@@ -9,7 +9,7 @@ use crate::{
     distributed::SupervisorView,
     error::SpecError,
     info::{ChildInfo, ChildState},
-    machine::supervision::{Answer, Child, Failure, Input, State},
+    machine::supervision::{Answer, Child, Failure, Input},
 };
 
 impl DistributedProcess {
@@ -112,17 +112,9 @@ impl DistributedProcess {
     }
 
     pub(super) fn view(&self, cx: &Context<Self>) -> SupervisorView {
-        let info = |child: &Child| ChildInfo {
-            id: child.rule.id.clone(),
-            pid: child.pid().cloned(),
-            behavior: self.specs.get(&child.rule.id).map(|spec| spec.behavior.clone()).unwrap_or_default(),
-            node_id: child.pid().map(|pid| pid.node_id().clone()),
-            generation: child.generation,
-            state: ChildState::of(child),
-            restart_count: child.restarts,
-            started_at: child.started_at.map(|at| cx.node().clock().wall(at)),
-            restart: child.rule.restart,
-            shutdown: child.rule.shutdown,
+        let info = |child: &Child| {
+            let behavior = self.specs.get(&child.rule.id).map_or("", |spec| spec.behavior.as_str());
+            ChildInfo::of(child, behavior, cx.node().clock())
         };
         let children = self.machine.supervision().children().map(info).collect();
         let (id, strategy) = (self.identity.id.clone(), self.identity.strategy);
@@ -141,7 +133,7 @@ impl DistributedProcess {
             name: identity.name.clone(),
             strategy: identity.strategy,
             child_count: supervision.child_count(),
-            pending_count: supervision.children().filter(|child| child.state == State::Pending).count(),
+            pending_count: supervision.pending_count(),
             children_by_node,
             total_restarts: totals.restarts,
             node_failure_restarts: totals.node_failure_restarts,

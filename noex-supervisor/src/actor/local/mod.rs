@@ -1,27 +1,32 @@
 //! The process of a local supervisor: performs what the supervision machine commands.
 
+pub(crate) mod known;
 mod requests;
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, VecDeque},
+    rc::Rc,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use noex_actors::{
-    __private::Hub, AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, RawRef,
-    StartError, TimerRef,
+    __private::Hub, AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, Pid, RawRef,
+    StartError,
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{entropy, instances::Instances};
+use self::known::Known;
+use super::{alarm::Alarm, end_of, entropy, instances::Instances, starter::Starter};
 use crate::{
-    child_spec::{ChildSpec, chain},
+    child_spec::{ChildSpec, ChildTemplate, Recipe, chain},
     error::{ChildError, StartSupervisorError},
     event::SupervisorEvent,
     info::{ChildInfo, SupervisorExit, SupervisorStats},
     machine::supervision::{Ending, Failure, Input, Output, Settings, Supervision},
     options::Strategy,
+    supervisor::Supervisor,
 };
 
 /// What the handle and the process share.
@@ -41,6 +46,8 @@ pub(crate) struct Args {
     pub(crate) shared: Arc<Shared>,
     pub(crate) settings: Settings,
     pub(crate) children: Vec<ChildSpec>,
+    /// What its children are made from, if that is its strategy.
+    pub(crate) template: Option<ChildTemplate>,
     /// Told when all were started, or why not.
     pub(crate) ready: oneshot::Sender<Result<(), StartSupervisorError>>,
 }
@@ -48,10 +55,14 @@ pub(crate) struct Args {
 /// Requests of the handle.
 #[derive(Debug)]
 pub(crate) enum Call {
-    StartChild(ChildSpec),
+    StartChild(Box<ChildSpec>),
+    /// Behavior and arguments are the caller's, the rest is the template's.
+    StartInstance(Box<ChildSpec>),
     TerminateChild(String),
     RestartChild(String),
     Instance(String),
+    Supervisor(String),
+    Child(String),
     Children,
     Stats,
 }
@@ -61,6 +72,8 @@ pub(crate) enum Call {
 pub(crate) enum Reply {
     Instance(Result<AnyRef, ChildError>),
     Removed(Result<(), ChildError>),
+    Supervisor(Result<Supervisor, ChildError>),
+    Child(Result<Box<ChildInfo>, ChildError>),
     Children(Vec<ChildInfo>),
     Stats(Box<SupervisorStats>),
 }
@@ -90,16 +103,24 @@ enum Request {
 /// The process.
 pub(crate) struct SupervisorProcess {
     shared: Arc<Shared>,
+    pid: Pid,
+    known: Arc<Known>,
     machine: Supervision,
-    specs: BTreeMap<String, ChildSpec>,
+    recipes: BTreeMap<String, Recipe>,
+    template: Option<ChildTemplate>,
+    /// How many were made from the template.
+    made: u64,
     instances: Instances,
     requests: BTreeMap<u64, Request>,
     next_request: u64,
     ready: Option<oneshot::Sender<Result<(), StartSupervisorError>>>,
     /// The last failure of each child's start, for whoever asked for it.
     failures: BTreeMap<String, (Generation, StartError)>,
+    starter: Starter,
     facts: (mpsc::UnboundedSender<Started>, mpsc::UnboundedReceiver<Started>),
-    alarm: Option<(Monotonic, TimerRef)>,
+    /// Whether it was told that there are facts, and has not looked yet.
+    told: Rc<Cell<bool>>,
+    alarm: Alarm,
     settings: Settings,
 }
 
@@ -112,27 +133,36 @@ impl Behavior for SupervisorProcess {
     type Client = RawRef<Self>;
 
     async fn init(args: Args, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
-        let Args { shared, settings, children, ready } = args;
+        let Args { shared, settings, children, template, ready } = args;
         let machine = Supervision::new(settings, children.iter().map(ChildSpec::rule));
         cx.continue_with(Note::Begin);
+        let (pid, known) = (cx.pid().clone(), Known::of(cx.node()));
+        known.insert(&pid, &shared);
         Ok(Self {
             shared,
+            pid,
+            known,
             machine,
-            specs: children.into_iter().map(|spec| (spec.id.clone(), spec)).collect(),
+            template,
+            made: 0,
+            recipes: children.into_iter().map(|spec| (spec.id.clone(), spec.into_recipe())).collect(),
             instances: Instances::default(),
             requests: BTreeMap::new(),
             next_request: 0,
             ready: Some(ready),
             failures: BTreeMap::new(),
+            starter: Starter::begin(Note::Facts, cx),
             facts: mpsc::unbounded_channel(),
-            alarm: None,
+            told: Rc::default(),
+            alarm: Alarm::default(),
             settings,
         })
     }
 
     async fn handle_call(&mut self, call: Call, from: Caller<Reply>, cx: &mut Context<Self>) {
         match call {
-            Call::StartChild(spec) => self.add(spec, from, cx),
+            Call::StartChild(spec) => self.add(*spec, from, cx),
+            Call::StartInstance(spec) => self.add_instance(*spec, from, cx),
             Call::TerminateChild(child) => {
                 let request = self.request(Request::Terminate { caller: from, child: child.clone() });
                 self.step(Input::TerminateRequested { request, child }, cx);
@@ -142,6 +172,8 @@ impl Behavior for SupervisorProcess {
                 self.step(Input::RestartRequested { request, child }, cx);
             }
             Call::Instance(child) => from.reply(Reply::Instance(self.instance(&child))),
+            Call::Supervisor(child) => from.reply(Reply::Supervisor(self.supervisor(&child))),
+            Call::Child(child) => from.reply(Reply::Child(self.child(&child, cx))),
             Call::Children => from.reply(Reply::Children(self.children(cx))),
             Call::Stats => from.reply(Reply::Stats(Box::new(self.stats(cx)))),
         }
@@ -158,12 +190,13 @@ impl Behavior for SupervisorProcess {
             }
             Info::User(Note::Begin) => self.step(Input::Begun { found: Vec::new() }, cx),
             Info::User(Note::Facts) => {
+                self.told.set(false);
                 while let Ok(started) = self.facts.1.try_recv() {
                     self.started(started, cx);
                 }
             }
             Info::User(Note::Alarm) => {
-                self.alarm = None;
+                self.alarm.rang();
                 self.step(Input::DeadlineReached, cx);
             }
             other => tracing::debug!(kind = other.kind(), "unexpected info dropped"),
@@ -200,18 +233,7 @@ impl SupervisorProcess {
         for command in commands {
             self.perform(command, cx);
         }
-        self.rearm(cx);
-    }
-
-    fn rearm(&mut self, cx: &mut Context<Self>) {
-        let due = self.machine.deadline();
-        if self.alarm.as_ref().map(|(at, _)| *at) == due {
-            return;
-        }
-        if let Some((_, timer)) = self.alarm.take() {
-            timer.cancel();
-        }
-        self.alarm = due.map(|at| (at, cx.send_after(at.since(cx.node().now()), Note::Alarm)));
+        self.alarm.set(self.machine.deadline(), Note::Alarm, cx);
     }
 
     fn perform(&mut self, command: Output, cx: &mut Context<Self>) {
@@ -221,10 +243,18 @@ impl SupervisorProcess {
             Output::Stop { pid, how, .. } => self.instances.stop(&pid, how),
             Output::Reply { request, answer } => self.answer(request, answer, cx),
             Output::Report(report) => {
-                if let Some(event) = SupervisorEvent::of(&self.shared.id, report) {
+                if self.shared.hub.is_heard()
+                    && let Some(event) = SupervisorEvent::of(&self.shared.id, report)
+                {
                     self.shared.hub.emit(event);
                 }
             }
+            Output::Forget { child } if self.ready.is_none() => {
+                self.recipes.remove(&child);
+                self.failures.remove(&child);
+            }
+            // While it starts, the failure is needed to tell why it did not.
+            Output::Forget { .. } => {}
             Output::Ready => {
                 let supervisor_id = self.shared.id.clone();
                 self.shared
@@ -241,13 +271,14 @@ impl SupervisorProcess {
     }
 
     fn start(&mut self, child: String, generation: Generation, cx: &mut Context<Self>) {
-        let Some(spec) = self.specs.get(&child) else {
-            debug_assert!(false, "every child has a specification");
+        let Some(recipe) = self.recipes.get(&child) else {
+            debug_assert!(false, "every child has a recipe");
             return;
         };
-        let start = spec.begin(cx.node().clone());
+        let start = recipe.begin(cx.node().clone());
         let (facts, parent) = (self.facts.0.clone(), cx.pid().clone());
-        cx.task(async move {
+        let (told, notifier) = (Rc::clone(&self.told), cx.notifier());
+        self.starter.run(async move {
             let outcome = start.await;
             if let Ok(any) = &outcome {
                 any.set_parent(&parent);
@@ -257,8 +288,9 @@ impl SupervisorProcess {
                 if let Ok(any) = lost.0.outcome {
                     any.kill();
                 }
+            } else if !told.replace(true) {
+                let _ = notifier.notify(Note::Facts);
             }
-            Note::Facts
         });
     }
 
@@ -268,6 +300,7 @@ impl SupervisorProcess {
             Ok(any) => {
                 let pid = any.pid().clone();
                 self.instances.keep(&child, any);
+                self.failures.remove(&child);
                 self.step(Input::StartSucceeded { child, generation, pid }, cx);
             }
             Err(error) => {
@@ -279,21 +312,9 @@ impl SupervisorProcess {
     }
 
     fn end(&mut self, ending: Ending, cx: &mut Context<Self>) {
-        let mut failed = None;
-        let exit = match ending {
-            Ending::Stopped(reason) => SupervisorExit::Stopped(reason),
-            Ending::MaxRestartsExceeded => SupervisorExit::MaxRestartsExceeded {
-                max_restarts: self.settings.intensity.max_restarts,
-                within: self.settings.intensity.within,
-            },
-            Ending::StartFailed { child, generation, failure } => {
-                let source = self.why(&child, generation, failure, cx);
-                let error = StartSupervisorError::Child { id: child, source };
-                let exit = SupervisorExit::StartFailed(ExitReason::error(chain(&error)));
-                failed = Some(error);
-                exit
-            }
-        };
+        let limit = self.settings.intensity;
+        let (exit, failed) =
+            end_of(ending, limit, |child, generation, failure| self.why(child, generation, failure, cx));
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Err(failed.unwrap_or(StartSupervisorError::NotRunning)));
         }
@@ -313,6 +334,7 @@ impl SupervisorProcess {
 impl Drop for SupervisorProcess {
     /// Killed, or broken: children do not outlive their supervisor.
     fn drop(&mut self) {
+        self.known.remove(&self.pid);
         self.instances.kill_all();
         while let Ok(Started { outcome, .. }) = self.facts.1.try_recv() {
             if let Ok(any) = outcome {

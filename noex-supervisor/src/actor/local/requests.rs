@@ -6,23 +6,45 @@ use noex_actors::{
 
 use super::{Reply, Request, SupervisorProcess};
 use crate::{
-    child_spec::ChildSpec,
+    child_spec::{ChildSpec, Recipe},
     error::{ChildError, SpecError},
     info::{ChildInfo, ChildState, SupervisorStats},
     machine::supervision::{Answer, Child, Failure, Input},
+    supervisor::Supervisor,
 };
 
 impl SupervisorProcess {
     pub(super) fn add(&mut self, spec: ChildSpec, caller: Caller<Reply>, cx: &mut Context<Self>) {
-        let child = spec.id.clone();
+        if self.template.is_some() {
+            let reason = "children of simple_one_for_one are made from its template: use start_instance";
+            return caller.reply(Reply::Instance(Err(SpecError::InvalidSimpleOneForOne { reason }.into())));
+        }
         if let Err(error) = spec.check() {
             return caller.reply(Reply::Instance(Err(error.into())));
         }
-        if self.machine.child(&child).is_some() {
-            return caller.reply(Reply::Instance(Err(SpecError::DuplicateChild(child).into())));
+        if self.machine.child(&spec.id).is_some() {
+            return caller.reply(Reply::Instance(Err(SpecError::DuplicateChild(spec.id).into())));
         }
-        let rule = spec.rule();
-        self.specs.insert(child.clone(), spec);
+        self.begin_child(spec, caller, cx);
+    }
+
+    pub(super) fn add_instance(&mut self, spec: ChildSpec, caller: Caller<Reply>, cx: &mut Context<Self>) {
+        let Some(template) = &self.template else {
+            let reason = "only children of simple_one_for_one are made from a template: use start_child";
+            return caller.reply(Reply::Instance(Err(SpecError::InvalidSimpleOneForOne { reason }.into())));
+        };
+        match template.instance(format!("child_{}", self.made + 1), spec) {
+            Ok(spec) => {
+                self.made += 1;
+                self.begin_child(spec, caller, cx);
+            }
+            Err(wrong) => caller.reply(Reply::Instance(Err(wrong.into()))),
+        }
+    }
+
+    fn begin_child(&mut self, spec: ChildSpec, caller: Caller<Reply>, cx: &mut Context<Self>) {
+        let (child, rule) = (spec.id.clone(), spec.rule());
+        self.recipes.insert(child.clone(), spec.into_recipe());
         let request = self.request(Request::Start { caller, child });
         self.step(Input::AddRequested { request, rule }, cx);
     }
@@ -95,20 +117,25 @@ impl SupervisorProcess {
         any.cloned().ok_or_else(|| ChildError::NotRunning { child_id: id.to_owned(), state })
     }
 
+    /// A child that is a supervisor, as such.
+    pub(super) fn supervisor(&self, id: &str) -> Result<Supervisor, ChildError> {
+        let process = self.instance(id)?.typed_local::<Self>()?;
+        let running = self.known.supervisor(process);
+        running.ok_or_else(|| ChildError::NotRunning { child_id: id.to_owned(), state: ChildState::Stopping })
+    }
+
+    pub(super) fn child(&self, id: &str, cx: &Context<Self>) -> Result<Box<ChildInfo>, ChildError> {
+        let child = self.machine.child(id).ok_or_else(|| ChildError::NotFound(id.to_owned()))?;
+        Ok(Box::new(self.info(child, cx)))
+    }
+
     pub(super) fn children(&self, cx: &Context<Self>) -> Vec<ChildInfo> {
-        let info = |child: &Child| ChildInfo {
-            id: child.rule.id.clone(),
-            pid: child.pid().cloned(),
-            behavior: self.specs.get(&child.rule.id).map(|spec| spec.behavior.clone()).unwrap_or_default(),
-            node_id: child.pid().map(|pid| pid.node_id().clone()),
-            generation: child.generation,
-            state: ChildState::of(child),
-            restart_count: child.restarts,
-            started_at: child.started_at.map(|at| cx.node().clock().wall(at)),
-            restart: child.rule.restart,
-            shutdown: child.rule.shutdown,
-        };
-        self.machine.children().map(info).collect()
+        self.machine.children().map(|child| self.info(child, cx)).collect()
+    }
+
+    fn info(&self, child: &Child, cx: &Context<Self>) -> ChildInfo {
+        let behavior = self.recipes.get(&child.rule.id).map_or("", Recipe::behavior);
+        ChildInfo::of(child, behavior, cx.node().clock())
     }
 
     pub(super) fn stats(&self, cx: &Context<Self>) -> SupervisorStats {

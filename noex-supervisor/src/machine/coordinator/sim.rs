@@ -14,7 +14,7 @@ use crate::{
         policy::Stop,
         supervision::{Failure, Output as Command, Rule, Scope, Settings, State},
     },
-    options::{Backoff, Restart, RestartIntensity, Shutdown},
+    options::{AutoShutdown, Backoff, Restart, RestartIntensity, Shutdown, Strategy},
 };
 use std::time::Duration;
 
@@ -93,8 +93,11 @@ impl World {
             restart: Restart::Permanent,
             shutdown: Shutdown::Timeout(Duration::from_millis(300)),
             pinned: n == 0,
+            significant: false,
         };
         let settings = Settings {
+            strategy: Strategy::OneForOne,
+            auto_shutdown: AutoShutdown::Never,
             intensity: RestartIntensity { max_restarts: 1000, within: Duration::from_secs(1) },
             backoff: Backoff::default(),
             pace: Duration::from_millis(1),
@@ -204,7 +207,9 @@ impl World {
             }
             Output::Child(Command::End(_)) => self.ended = true,
             Output::Child(Command::DoubtName) => panic!("there is only one supervisor"),
-            Output::Child(Command::Reply { .. } | Command::Report(_) | Command::Ready) => {}
+            Output::Child(
+                Command::Reply { .. } | Command::Report(_) | Command::Forget { .. } | Command::Ready,
+            ) => {}
         }
     }
 

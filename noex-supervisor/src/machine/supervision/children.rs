@@ -1,155 +1,72 @@
 //! The child table: children in start order, each with the instance it has or waits for.
+//!
+//! No fact may cost more the more children there are. So what is asked of all of them is kept in indexes: who is due,
+//! waits for a node, starts, lives where, belongs to which round. Whoever was handed out to be changed is noted, and its
+//! entries are brought up to date before an index is read, and at the end of every fact.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use noex_actors::{Generation, Monotonic, NodeId, Pid};
-
-use crate::{
-    machine::policy::Stop,
-    options::{Restart, Shutdown},
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeFrom,
 };
 
-/// What a supervisor must know of a child to decide about it.
-#[derive(Clone, Debug)]
-pub(crate) struct Rule {
-    pub(crate) id: String,
-    pub(crate) restart: Restart,
-    pub(crate) shutdown: Shutdown,
-    /// Bound to one node: waits for it instead of failing.
-    pub(crate) pinned: bool,
+use noex_actors::{Monotonic, NodeId};
+
+use super::child::{Child, Rule, State, Why};
+
+/// What the indexes hold of a child.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Marks {
+    due: Option<Monotonic>,
+    fresh: bool,
+    pending: bool,
+    starting: bool,
+    /// Its first start is under way: the start-up waits for it.
+    first: bool,
+    node: Option<NodeId>,
+    round: Option<u64>,
 }
 
-/// Why an instance is started; decides what is reported and counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// The supervisor starts.
-    Initial,
-    /// `start_child`.
-    Added,
-    /// The last instance ended.
-    Exit,
-    /// The node of the last instance was lost.
-    NodeLoss { from: NodeId },
-    /// The node of the last instance is leaving.
-    Leaving { from: NodeId },
-    /// `restart_child`.
-    Manual,
-}
-
-/// What follows a stop.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    Remove,
-    Restart,
-    Migrate { from: NodeId },
-}
-
-/// Where a child stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Not yet started for the first time.
-    Fresh,
-    /// A start is in flight.
-    Starting,
-    Running {
-        pid: Pid,
-    },
-    /// Waits for a time: backoff, or its turn.
-    Waiting {
-        until: Monotonic,
-    },
-    /// Waits for a node.
-    Pending,
-    /// Being stopped, last told so by `how`; `pid` is absent while the start that it overtook is still in flight.
-    Stopping {
-        pid: Option<Pid>,
-        how: Stop,
-        kill_at: Option<Monotonic>,
-        then: Then,
-    },
-}
-
-/// One child.
-#[derive(Debug)]
-pub(crate) struct Child {
-    pub(crate) rule: Rule,
-    pub(crate) state: State,
-    /// Of the instance, or of the start in flight, or of the last one.
-    pub(crate) generation: Generation,
-    /// The lowest generation that may still be alive somewhere while no instance is known.
-    pub(crate) may_live: Generation,
-    /// False while nobody knows whether the node of the instance is lost.
-    pub(crate) confirmed: bool,
-    pub(crate) why: Why,
-    /// Which attempt of this round is in flight or next, from 1.
-    pub(crate) attempt: u32,
-    /// The cause that counted, while its restart is not done.
-    pub(crate) round: Option<u64>,
-    pub(crate) restarts: u32,
-    pub(crate) excluded: BTreeSet<NodeId>,
-    pub(crate) started_at: Option<Monotonic>,
-    pub(crate) pending_reported: bool,
-    /// How many nodes had come when it was last started.
-    pub(crate) arrivals: u64,
-    /// Requests answered by the next outcome of a start.
-    pub(crate) start_waiters: Vec<u64>,
-    /// Requests answered when the child is gone.
-    pub(crate) stop_waiters: Vec<u64>,
-}
-
-impl Child {
-    fn new(rule: Rule, why: Why) -> Self {
+impl Marks {
+    fn of(child: &Child) -> Self {
+        let starting = child.state == State::Starting;
         Self {
-            rule,
-            state: State::Fresh,
-            generation: Generation::default(),
-            may_live: Generation::default(),
-            confirmed: true,
-            why,
-            attempt: 1,
-            round: None,
-            restarts: 0,
-            excluded: BTreeSet::new(),
-            started_at: None,
-            pending_reported: false,
-            arrivals: 0,
-            start_waiters: Vec::new(),
-            stop_waiters: Vec::new(),
+            due: child.due(),
+            fresh: child.state == State::Fresh,
+            pending: child.state == State::Pending,
+            starting,
+            first: child.why == Why::Initial && (starting || matches!(child.state, State::Waiting { .. })),
+            node: child.pid().map(|pid| pid.node_id().clone()),
+            round: child.round,
         }
     }
+}
 
-    /// The living instance, as far as is known.
-    pub(crate) fn pid(&self) -> Option<&Pid> {
-        match &self.state {
-            State::Running { pid } | State::Stopping { pid: Some(pid), .. } => Some(pid),
-            State::Fresh
-            | State::Starting
-            | State::Waiting { .. }
-            | State::Pending
-            | State::Stopping { pid: None, .. } => None,
-        }
-    }
-
-    /// When it acts by itself.
-    pub(crate) fn due(&self) -> Option<Monotonic> {
-        match &self.state {
-            State::Waiting { until } => Some(*until),
-            State::Stopping { pid: Some(_), kill_at, .. } => *kill_at,
-            State::Fresh
-            | State::Starting
-            | State::Running { .. }
-            | State::Pending
-            | State::Stopping { pid: None, .. } => None,
-        }
-    }
+#[derive(Debug)]
+struct Entry {
+    child: Child,
+    marks: Marks,
 }
 
 /// Children by id and in start order.
 #[derive(Debug, Default)]
 pub(crate) struct Children {
-    in_order: BTreeMap<u64, Child>,
+    in_order: BTreeMap<u64, Entry>,
     by_id: BTreeMap<String, u64>,
     next: u64,
+    /// Handed out to be changed since the indexes were last brought up to date.
+    touched: Vec<u64>,
+    due: BTreeSet<(Monotonic, u64)>,
+    fresh: BTreeSet<u64>,
+    pending: BTreeSet<u64>,
+    starting: usize,
+    first: usize,
+    on_node: BTreeMap<NodeId, BTreeSet<u64>>,
+    /// How many children each round has.
+    rounds: BTreeMap<u64, usize>,
+    significant: usize,
+    /// How many children were looked at one after the other so far.
+    walked: Cell<u64>,
 }
 
 impl Children {
@@ -159,43 +76,189 @@ impl Children {
             return false;
         }
         self.by_id.insert(rule.id.clone(), self.next);
-        self.in_order.insert(self.next, Child::new(rule, why));
+        self.significant += usize::from(rule.significant);
+        self.in_order.insert(self.next, Entry { child: Child::new(rule, why), marks: Marks::default() });
+        self.touched.push(self.next);
         self.next += 1;
         true
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Child> {
-        self.by_id.get(id).and_then(|key| self.in_order.get(key))
+        self.at(self.key(id)?)
     }
 
     pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Child> {
-        self.by_id.get(id).and_then(|key| self.in_order.get_mut(key))
+        self.at_mut(self.key(id)?)
+    }
+
+    /// Its place in the start order.
+    pub(crate) fn key(&self, id: &str) -> Option<u64> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(crate) fn at(&self, key: u64) -> Option<&Child> {
+        self.in_order.get(&key).map(|entry| &entry.child)
+    }
+
+    pub(crate) fn at_mut(&mut self, key: u64) -> Option<&mut Child> {
+        let entry = self.in_order.get_mut(&key)?;
+        if self.touched.last() != Some(&key) {
+            self.touched.push(key);
+        }
+        Some(&mut entry.child)
     }
 
     pub(crate) fn remove(&mut self, id: &str) -> Option<Child> {
-        self.by_id.remove(id).and_then(|key| self.in_order.remove(&key))
+        let key = self.by_id.remove(id)?;
+        let entry = self.in_order.remove(&key)?;
+        self.significant -= usize::from(entry.child.rule.significant);
+        self.reindex(key, &entry.marks, &Marks::default());
+        Some(entry.child)
     }
 
     /// In start order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Child> {
-        self.in_order.values()
+        let walked = self.walked.get().wrapping_add(u64::try_from(self.in_order.len()).unwrap_or(u64::MAX));
+        self.walked.set(walked);
+        self.in_order.values().map(|entry| &entry.child)
+    }
+
+    /// Places of the children in this range, in start order.
+    pub(crate) fn keys(&self, range: RangeFrom<u64>) -> Vec<u64> {
+        self.in_order.range(range).map(|(key, _)| *key).collect()
     }
 
     /// Id of the child that was added last.
     pub(crate) fn last_id(&self) -> Option<String> {
-        self.in_order.values().next_back().map(|child| child.rule.id.clone())
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Child> {
-        self.in_order.values_mut()
+        self.in_order.values().next_back().map(|entry| entry.child.rule.id.clone())
     }
 
     pub(crate) fn len(&self) -> usize {
         self.in_order.len()
     }
 
-    /// Ids of the children for which `f` holds, in start order.
-    pub(crate) fn ids(&self, f: impl Fn(&Child) -> bool) -> Vec<String> {
-        self.iter().filter(|child| f(child)).map(|child| child.rule.id.clone()).collect()
+    /// How many of them are significant.
+    pub(crate) fn significant(&self) -> usize {
+        self.significant
+    }
+
+    /// The first one that was never started.
+    pub(crate) fn next_fresh(&mut self) -> Option<String> {
+        self.settle();
+        self.fresh.first().and_then(|key| self.id(*key))
+    }
+
+    /// Whether a first start is under way.
+    pub(crate) fn has_first_start(&mut self) -> bool {
+        self.settle();
+        self.first > 0
+    }
+
+    /// Whether the round has children left.
+    pub(crate) fn has_round(&mut self, round: u64) -> bool {
+        self.settle();
+        self.rounds.contains_key(&round)
+    }
+
+    /// Ids of those that are to act by themselves now, the longest overdue first.
+    pub(crate) fn due_at(&mut self, now: Monotonic) -> Vec<String> {
+        self.settle();
+        let due = self.due.range(..=(now, u64::MAX));
+        due.filter_map(|(_, key)| self.id(*key)).collect()
+    }
+
+    /// Ids of those that wait for a node, in start order.
+    pub(crate) fn pending(&mut self) -> Vec<String> {
+        self.settle();
+        self.pending.iter().filter_map(|key| self.id(*key)).collect()
+    }
+
+    /// Ids of those whose instance lives on the node, in start order.
+    pub(crate) fn on_node(&mut self, node: &NodeId) -> Vec<String> {
+        self.settle();
+        let keys = self.on_node.get(node).into_iter().flatten();
+        keys.filter_map(|key| self.id(*key)).collect()
+    }
+
+    /// When the first of them acts by itself. Up to date after [`settle`](Self::settle).
+    pub(crate) fn next_due(&self) -> Option<Monotonic> {
+        debug_assert!(self.touched.is_empty(), "settled after every fact");
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// How many starts are in flight. Up to date after [`settle`](Self::settle).
+    pub(crate) fn starting(&self) -> usize {
+        self.starting
+    }
+
+    /// How many wait for a node. Up to date after [`settle`](Self::settle).
+    pub(crate) fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Brings the indexes up to date.
+    pub(crate) fn settle(&mut self) {
+        while let Some(key) = self.touched.pop() {
+            let Some(entry) = self.in_order.get_mut(&key) else { continue };
+            let now = Marks::of(&entry.child);
+            if now != entry.marks {
+                let before = std::mem::replace(&mut entry.marks, now.clone());
+                self.reindex(key, &before, &now);
+            }
+        }
+    }
+
+    fn id(&self, key: u64) -> Option<String> {
+        self.at(key).map(|child| child.rule.id.clone())
+    }
+
+    fn reindex(&mut self, key: u64, before: &Marks, now: &Marks) {
+        if before.due != now.due {
+            before.due.map(|at| self.due.remove(&(at, key)));
+            self.due.extend(now.due.map(|at| (at, key)));
+        }
+        let set = |index: &mut BTreeSet<u64>, before: bool, now: bool| match (before, now) {
+            (false, true) => drop(index.insert(key)),
+            (true, false) => drop(index.remove(&key)),
+            (true, true) | (false, false) => {}
+        };
+        set(&mut self.fresh, before.fresh, now.fresh);
+        set(&mut self.pending, before.pending, now.pending);
+        self.starting = self.starting + usize::from(now.starting) - usize::from(before.starting);
+        self.first = self.first + usize::from(now.first) - usize::from(before.first);
+        if before.node != now.node {
+            if let Some(node) = &before.node
+                && let Some(here) = self.on_node.get_mut(node)
+            {
+                here.remove(&key);
+                if here.is_empty() {
+                    self.on_node.remove(node);
+                }
+            }
+            if let Some(node) = &now.node {
+                self.on_node.entry(node.clone()).or_default().insert(key);
+            }
+        }
+        if before.round != now.round {
+            if let Some(round) = before.round
+                && let Some(count) = self.rounds.get_mut(&round)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.rounds.remove(&round);
+                }
+            }
+            if let Some(round) = now.round {
+                *self.rounds.entry(round).or_insert(0) += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Children {
+    /// How many children were looked at one after the other so far. Work that grows with their number shows here.
+    pub(crate) fn walked(&self) -> u64 {
+        self.walked.get()
     }
 }

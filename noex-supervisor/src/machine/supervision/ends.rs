@@ -3,8 +3,8 @@
 use noex_actors::{ExitReason, Generation, Monotonic, NodeId, Pid};
 
 use super::{
-    Ending, Found, Output, Outputs, Report, Scope, Stray, Supervision,
-    children::{State, Why},
+    Found, Output, Outputs, Report, Scope, Stray, Supervision,
+    child::{State, Why},
 };
 use crate::machine::{
     intensity::Allowance,
@@ -36,7 +36,7 @@ impl Supervision {
         match &child.state {
             State::Running { .. } => self.ended(id, pid.node_id().clone(), reason, now, out),
             State::Stopping { .. } => self.stopped(id, reason, out),
-            State::Fresh | State::Starting | State::Waiting { .. } | State::Pending => {}
+            State::Fresh | State::Starting | State::Waiting { .. } | State::Pending | State::Queued => {}
         }
     }
 
@@ -44,6 +44,9 @@ impl Supervision {
     fn ended(&mut self, id: &str, node: NodeId, reason: ExitReason, now: Monotonic, out: &mut Outputs) {
         if !self.is_open() {
             return self.remove(id, Some(reason), out);
+        }
+        if self.is_to_stop(id) {
+            return self.made_way(id, reason, out);
         }
         let Some(child) = self.children.get_mut(id) else { return };
         child.may_live = Generation(child.generation.0 + 1);
@@ -61,14 +64,12 @@ impl Supervision {
                 child.why = Why::Exit;
                 child.state = State::Pending;
             }
-            Verdict::Restart if self.intensity.count(now) == Allowance::Exceeded => {
-                self.remove(id, Some(reason), out);
-                self.begin_end(Ending::MaxRestartsExceeded, now, out);
-            }
             Verdict::Restart => {
                 child.state = State::Pending;
-                let round = self.new_round();
-                self.start_because(id, Why::Exit, Some(round), out);
+                match self.count(now) {
+                    Allowance::Allowed => self.start_with_siblings(id, Why::Exit, out),
+                    Allowance::Exceeded => self.remove(id, Some(reason), out),
+                }
             }
         }
     }
@@ -104,7 +105,7 @@ impl Supervision {
             }
             // Its success is on the way.
             State::Starting | State::Stopping { pid: None, .. } if found.generation == current => {}
-            State::Fresh | State::Waiting { .. } | State::Pending
+            State::Fresh | State::Waiting { .. } | State::Pending | State::Queued
                 if open && found.generation >= child.may_live =>
             {
                 self.adopt(found, now, out);
@@ -121,6 +122,7 @@ impl Supervision {
             | State::Running { .. }
             | State::Waiting { .. }
             | State::Pending
+            | State::Queued
             | State::Stopping { .. } => self.stop_stray(found, now, out),
         }
     }

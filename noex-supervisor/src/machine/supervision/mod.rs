@@ -3,195 +3,55 @@
 //! ```text
 //!            start                 success            exit, restart_child
 //!  Fresh ───────────▶ Starting ──────────────▶ Running ─────────────────▶ Starting
-//!                      │    ▲ ▲                   │ terminate, leaving node
+//!                      │    ▲ ▲                   │ terminate, leaving node, a sibling's end
 //!              failure │    │ └── Pending         ▼
-//!                      ▼    │ (no node)        Stopping ──▶ removed, or Starting
+//!                      ▼    │ (no node)        Stopping ──▶ removed, Starting, or Queued
 //!                    Waiting ┘
 //! ```
+//!
+//! Where the strategy concerns siblings, there is a plan ([`Plan`](super::plan)): they are stopped one after the other, wait
+//! as `Queued`, and are started one after the other.
 //!
 //! Invariants: 1. at most one start in flight per child; 2. every start has a generation of its own, higher than all
 //! before it, and a fact that names another generation than the child's changes nothing, but an instance that nobody
 //! expects is stopped; 3. intensity counts rounds, one per cause; 4. after `End` there is no child and no stray, and
 //! nothing but a late instance is acted on; 5. a connection that was lost never restarts anything, only
-//! [`Input::NodeLost`] and [`Input::InstancesTold`] do.
+//! [`Input::NodeLost`] and [`Input::InstancesTold`] do; 6. no fact about one child costs more the more children there are.
 //!
 //! Source: OTP `supervisor`; the design's rules on failover, generations, leaving and intensity.
 
-pub(crate) mod children;
+pub(crate) mod child;
+mod children;
 mod ends;
+mod facts;
 mod nodes;
 mod report;
+mod rounds;
 mod starts;
 mod stops;
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod otp;
+#[cfg(test)]
+mod props;
+#[cfg(test)]
+mod siblings;
+#[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use noex_actors::{ExitReason, Generation, Monotonic, NodeId, Pid};
+use noex_actors::{Generation, Monotonic, NodeId, Pid};
 
 use self::children::Children;
 pub(crate) use self::{
-    children::{Child, Rule, State, Why},
+    child::{Child, Rule, State, Why},
+    facts::{Failure, Input, Loss, Output, Purpose, Scope, Settings},
     report::{Answer, Ending, Report, Totals},
 };
-use super::{Found, generation::Generations, intensity::Intensity, policy::Stop};
-use crate::options::{Backoff, RestartIntensity};
-
-/// Settings that do not change while it runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    pub(crate) intensity: RestartIntensity,
-    pub(crate) backoff: Backoff,
-    /// Time between two starts that a node's loss caused.
-    pub(crate) pace: Duration,
-    /// Whether `noconnection` is left to the failover.
-    pub(crate) scope: Scope,
-    /// Seconds since 1970 at the start: the least term.
-    pub(crate) unix_seconds: u64,
-}
-
-/// Who finds out that children are out of reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// Their exits say all: `noconnection` is an end like another.
-    Local,
-    /// The failover does: `noconnection` says nothing about them.
-    Cluster,
-}
-
-/// Why a start failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// No node to start it on.
-    NoNode,
-    /// The node went away meanwhile.
-    NodeGone,
-    /// It was tried, and refused or ended.
-    Refused(String),
-    /// The child was given up, or the supervisor ends.
-    GivenUp,
-}
-
-/// How a node was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Loss {
-    Crash,
-    Goodbye,
-}
-
-/// Whether an answer must name every instance that is alive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// The connection was lost and is back: what is missing is lost.
-    Readopt,
-    /// Look for what should not be there.
-    Reconcile,
-}
-
-/// Facts.
-#[derive(Clone, Debug)]
-pub(crate) enum Input {
-    /// Everything that is alive of other supervisors of this name is known, and none of them has the name: the children
-    /// may be started. Said at the start, and after doubt.
-    Begun {
-        found: Vec<Found>,
-    },
-    StartSucceeded {
-        child: String,
-        generation: Generation,
-        pid: Pid,
-    },
-    StartFailed {
-        child: String,
-        generation: Generation,
-        node: Option<NodeId>,
-        failure: Failure,
-    },
-    ChildExited {
-        child: String,
-        pid: Pid,
-        reason: ExitReason,
-    },
-    AddRequested {
-        request: u64,
-        rule: Rule,
-    },
-    TerminateRequested {
-        request: u64,
-        child: String,
-    },
-    RestartRequested {
-        request: u64,
-        child: String,
-    },
-    StopRequested {
-        reason: ExitReason,
-    },
-    /// Another supervisor has, or may have, the name: nothing is started any more.
-    Superseded,
-    /// It ends, but these children are left running for another supervisor.
-    HandedOver {
-        keep: BTreeSet<String>,
-        reason: ExitReason,
-    },
-    NodeSuspected {
-        node: NodeId,
-    },
-    NodeLost {
-        node: NodeId,
-        loss: Loss,
-    },
-    NodeAvailable,
-    NodeDraining {
-        node: NodeId,
-    },
-    InstancesTold {
-        node: NodeId,
-        purpose: Purpose,
-        found: Vec<Found>,
-    },
-    DeadlineReached,
-}
-
-/// Commands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// Start it, on another node than the excluded ones if there is one; answered by exactly one fact.
-    Start {
-        child: String,
-        generation: Generation,
-        attempt: u32,
-        excluded: BTreeSet<NodeId>,
-    },
-    /// Monitor it; its end is a `ChildExited`. Replaces an earlier monitor of the same instance.
-    Watch {
-        child: String,
-        generation: Generation,
-        pid: Pid,
-    },
-    Stop {
-        child: String,
-        generation: Generation,
-        pid: Pid,
-        how: Stop,
-    },
-    Reply {
-        request: u64,
-        answer: Answer,
-    },
-    Report(Report),
-    /// There is an instance of a later term: somebody else has, or had, the name.
-    DoubtName,
-    /// Every child was started once.
-    Ready,
-    /// Nothing is left.
-    End(Ending),
-}
+use super::{Found, generation::Generations, intensity::Intensity, plan::Plan, policy::Stop};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
@@ -217,6 +77,8 @@ pub(crate) struct Supervision {
     phase: Phase,
     children: Children,
     strays: BTreeMap<Pid, Stray>,
+    /// Siblings that are stopped and started together.
+    plan: Option<Plan>,
     intensity: Intensity,
     /// Waves of retries already counted, by round.
     rounds: BTreeMap<u64, u32>,
@@ -228,6 +90,8 @@ pub(crate) struct Supervision {
     /// How many times a node came.
     arrivals: u64,
     next_slot: Monotonic,
+    /// Whether all were told to go at once.
+    all_told: bool,
     totals: Totals,
 }
 
@@ -242,11 +106,13 @@ impl Supervision {
             let added = children.add(rule, Why::Initial);
             debug_assert!(added, "ids are checked before");
         }
+        children.settle();
         Self {
             settings,
             phase: Phase::Idle,
             children,
             strays: BTreeMap::new(),
+            plan: None,
             intensity: Intensity::new(settings.intensity),
             rounds: BTreeMap::new(),
             next_round: 0,
@@ -255,6 +121,7 @@ impl Supervision {
             superseded: false,
             arrivals: 0,
             next_slot: Monotonic::ZERO,
+            all_told: false,
             totals: Totals::default(),
         }
     }
@@ -275,9 +142,9 @@ impl Supervision {
             Input::AddRequested { request, rule } => self.add(request, rule, out),
             Input::TerminateRequested { request, child } => self.terminate(request, &child, now, out),
             Input::RestartRequested { request, child } => self.restart(request, &child, now, out),
-            Input::StopRequested { reason } => self.begin_end(Ending::Stopped(reason), now, out),
+            Input::StopRequested { reason } => self.begin_end(Ending::Stopped(reason)),
             Input::Superseded => self.superseded = true,
-            Input::HandedOver { keep, reason } => self.hand_over(&keep, reason, now, out),
+            Input::HandedOver { keep, reason } => self.hand_over(&keep, reason, out),
             Input::NodeSuspected { node } => self.suspect(&node),
             Input::NodeLost { node, loss } => self.node_lost(&node, loss, now, out),
             Input::NodeAvailable => self.node_available(now, out),
@@ -288,13 +155,13 @@ impl Supervision {
             Input::DeadlineReached => self.deadline_reached(now, out),
         }
         self.advance(now, out);
+        self.children.settle();
     }
 
     /// When [`Input::DeadlineReached`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
-        let children = self.children.iter().filter_map(Child::due);
         let strays = self.strays.values().filter_map(|stray| stray.kill_at);
-        children.chain(strays).min()
+        self.children.next_due().into_iter().chain(self.plan_due()).chain(strays).min()
     }
 
     /// The children in start order.
@@ -313,7 +180,12 @@ impl Supervision {
 
     /// Whether a start is in flight.
     pub(crate) fn is_starting(&self) -> bool {
-        self.children.iter().any(|child| child.state == State::Starting)
+        self.children.starting() > 0
+    }
+
+    /// How many children wait for a node.
+    pub(crate) fn pending_count(&self) -> usize {
+        self.children.pending_count()
     }
 
     pub(crate) fn child_count(&self) -> usize {
@@ -337,20 +209,27 @@ impl Supervision {
         }
     }
 
-    /// The next step of a start-up or an end that no single child drives.
+    /// The next step of a start-up, a plan or an end, which no single child drives.
     fn advance(&mut self, now: Monotonic, out: &mut Outputs) {
         match self.phase {
-            Phase::Idle | Phase::Running | Phase::Ended => {}
-            Phase::StartingUp if self.superseded => {}
-            Phase::StartingUp => self.advance_start_up(out),
+            Phase::Idle | Phase::Ended => {}
+            Phase::Running => self.advance_plan(now, out),
+            Phase::StartingUp => {
+                self.advance_plan(now, out);
+                if self.plan.is_none() && !self.superseded {
+                    self.advance_start_up(out);
+                }
+            }
             Phase::Ending(_) => self.advance_end(now, out),
         }
     }
 
     fn deadline_reached(&mut self, now: Monotonic, out: &mut Outputs) {
-        let due = self.children.ids(|child| child.due().is_some_and(|at| at <= now));
-        for id in due {
+        for id in self.children.due_at(now) {
             self.child_due(&id, out);
+        }
+        if let Some(plan) = self.plan.as_mut().filter(|plan| plan.is_due(now)) {
+            plan.go_on();
         }
         for (pid, stray) in &mut self.strays {
             if stray.kill_at.is_some_and(|at| at <= now) {
@@ -374,6 +253,7 @@ impl Supervision {
             | State::Starting
             | State::Running { .. }
             | State::Pending
+            | State::Queued
             | State::Stopping { pid: None, .. } => {}
         }
     }

@@ -5,22 +5,21 @@ use std::collections::BTreeSet;
 use noex_actors::{ExitReason, Monotonic, NodeId, Pid};
 
 use super::{
-    Ending, Found, Loss, Output, Outputs, Purpose, Report, Stray, Supervision,
-    children::{Child, State, Then, Why},
+    Found, Loss, Output, Outputs, Purpose, Report, Stray, Supervision,
+    child::{Child, State, Then, Why},
 };
 use crate::machine::{
     intensity::Allowance,
+    plan::concerned,
     policy::{Verdict, after_node_loss},
 };
 
-fn lives_on(child: &Child, node: &NodeId) -> bool {
-    child.pid().is_some_and(|pid| pid.node_id() == node)
-}
-
 impl Supervision {
     pub(super) fn suspect(&mut self, node: &NodeId) {
-        for child in self.children.iter_mut().filter(|child| lives_on(child, node)) {
-            child.confirmed = false;
+        for id in self.children.on_node(node) {
+            if let Some(child) = self.children.get_mut(&id) {
+                child.confirmed = false;
+            }
         }
     }
 
@@ -28,7 +27,7 @@ impl Supervision {
     pub(super) fn node_lost(&mut self, node: &NodeId, loss: Loss, now: Monotonic, out: &mut Outputs) {
         self.draining.remove(node);
         self.strays.retain(|pid, _| pid.node_id() != node);
-        let lost = self.children.ids(|child| lives_on(child, node));
+        let lost = self.children.on_node(node);
         self.lose(node, &lost, loss, now, out);
     }
 
@@ -38,8 +37,14 @@ impl Supervision {
         for id in lost {
             match self.children.get(id).map(|child| &child.state) {
                 Some(State::Stopping { .. }) => self.stopped(id, ExitReason::NoConnection, out),
+                Some(State::Running { .. }) if self.is_to_stop(id) => {
+                    self.made_way(id, ExitReason::NoConnection, out);
+                }
                 Some(State::Running { .. }) => affected.push(id.clone()),
-                Some(State::Fresh | State::Starting | State::Waiting { .. } | State::Pending) | None => {}
+                Some(
+                    State::Fresh | State::Starting | State::Waiting { .. } | State::Pending | State::Queued,
+                )
+                | None => {}
             }
         }
         if affected.is_empty() {
@@ -76,11 +81,15 @@ impl Supervision {
         if to_restart.is_empty() || !self.is_in_charge() {
             return;
         }
-        if loss == Loss::Crash && self.intensity.count(now) == Allowance::Exceeded {
+        if loss == Loss::Crash && self.count(now) == Allowance::Exceeded {
             for id in to_restart.iter().rev() {
                 self.remove(id, Some(ExitReason::NoConnection), out);
             }
-            return self.begin_end(Ending::MaxRestartsExceeded, now, out);
+            return;
+        }
+        let first = to_restart.first().and_then(|id| self.children.key(id));
+        if let Some(range) = first.and_then(|key| concerned(self.settings.strategy, key)) {
+            return self.join(range);
         }
         let round = (loss == Loss::Crash).then(|| self.new_round());
         for id in to_restart {
@@ -106,7 +115,7 @@ impl Supervision {
         if !self.is_in_charge() {
             return;
         }
-        for id in self.children.ids(|child| child.state == State::Pending) {
+        for id in self.children.pending() {
             self.start_in_turn(&id, now, out);
         }
     }
@@ -119,11 +128,13 @@ impl Supervision {
         }
         let moves = |child: &Child| {
             matches!(child.state, State::Running { .. })
-                && lives_on(child, &node)
                 && !child.rule.pinned
                 && after_node_loss(child.rule.restart) == Verdict::Restart
         };
-        for id in self.children.ids(moves) {
+        for id in self.children.on_node(&node) {
+            if !self.children.get(&id).is_some_and(moves) {
+                continue;
+            }
             self.stop_child(&id, Then::Migrate { from: node.clone() }, now, out);
         }
     }
@@ -152,7 +163,9 @@ impl Supervision {
                 out.push_back(Output::Report(Report::DuplicateStopped { child, node, generation }));
             }
         }
-        let missing = self.children.ids(|child| !child.confirmed && child.pid().is_some_and(gone));
+        let is_missing = |child: &Child| !child.confirmed && child.pid().is_some_and(gone);
+        let mut missing = self.children.on_node(node);
+        missing.retain(|id| self.children.get(id).is_some_and(is_missing));
         self.lose(node, &missing, Loss::Crash, now, out);
     }
 }

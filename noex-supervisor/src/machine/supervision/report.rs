@@ -32,13 +32,14 @@ pub(crate) enum Report {
 pub(crate) enum Ending {
     Stopped(ExitReason),
     MaxRestartsExceeded,
+    AutoShutdown { child: String },
     StartFailed { child: String, generation: Generation, failure: Failure },
 }
 
 /// Totals since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
-    /// Instances started in place of an earlier one.
+    /// Instances started in place of an earlier one, but for those that were stopped because of another child.
     pub(crate) restarts: u64,
     /// Of those, the ones that a node's loss caused.
     pub(crate) node_failure_restarts: u64,

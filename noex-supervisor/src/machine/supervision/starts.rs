@@ -4,11 +4,12 @@ use noex_actors::{Generation, Monotonic, NodeId, Pid};
 
 use super::{
     Answer, Ending, Failure, Found, Input, Output, Outputs, Phase, Report, Supervision,
-    children::{Rule, State, Then, Why},
+    child::{Rule, State, Then, Why},
 };
 use crate::machine::{
     generation::Generations,
     intensity::Allowance,
+    plan::Needs,
     policy::{Verdict, after_node_loss},
 };
 
@@ -28,14 +29,10 @@ impl Supervision {
 
     /// Starts the next child that was never started; in start order, one after the other.
     pub(super) fn advance_start_up(&mut self, out: &mut Outputs) {
-        let busy = |why: &Why, state: &State| {
-            *why == Why::Initial && matches!(state, State::Starting | State::Waiting { .. })
-        };
-        if self.children.iter().any(|child| busy(&child.why, &child.state)) {
+        if self.children.has_first_start() {
             return;
         }
-        let next = self.children.iter().find(|child| child.state == State::Fresh);
-        match next.map(|child| child.rule.id.clone()) {
+        match self.children.next_fresh() {
             Some(id) => self.start(&id, out),
             None => {
                 self.phase = Phase::Running;
@@ -109,7 +106,7 @@ impl Supervision {
             }
             // Told before already, by its node.
             State::Running { .. } | State::Stopping { pid: Some(_), .. } => {}
-            State::Fresh | State::Waiting { .. } | State::Pending => {
+            State::Fresh | State::Waiting { .. } | State::Pending | State::Queued => {
                 self.stop_stray(Found { child: id, generation, pid }, now, out);
             }
         }
@@ -128,13 +125,13 @@ impl Supervision {
             out.push_back(Output::Reply { request, answer: Answer::Started { pid: pid.clone() } });
         }
         let child_id = id.to_owned();
-        if !matches!(child.why, Why::Initial | Why::Added) {
+        if !matches!(child.why, Why::Initial | Why::Added | Why::Sibling) {
             child.restarts = child.restarts.saturating_add(1);
             self.totals.restarts += 1;
         }
         let report = match child.why.clone() {
             Why::Initial | Why::Added => Report::Started { child: child_id, pid, generation },
-            Why::Exit | Why::Manual => {
+            Why::Exit | Why::Sibling | Why::Manual => {
                 Report::Restarted { child: child_id, pid, attempt: child.restarts, generation }
             }
             Why::NodeLoss { from } => {
@@ -145,12 +142,20 @@ impl Supervision {
         };
         out.push_back(Output::Report(report));
         self.leave_round(id);
+        self.planned_start_done(id);
     }
 
     /// The child's restart is done, or given up: its round is forgotten with its last child.
     pub(super) fn leave_round(&mut self, id: &str) {
-        let Some(round) = self.children.get_mut(id).and_then(|child| child.round.take()) else { return };
-        if !self.children.iter().any(|child| child.round == Some(round)) {
+        let round = self.children.get_mut(id).and_then(|child| child.round.take());
+        self.forget_round(round);
+    }
+
+    /// A child left that round.
+    pub(super) fn forget_round(&mut self, round: Option<u64>) {
+        if let Some(round) = round
+            && !self.children.has_round(round)
+        {
             self.rounds.remove(&round);
         }
     }
@@ -175,11 +180,12 @@ impl Supervision {
             | State::Running { .. }
             | State::Waiting { .. }
             | State::Pending
+            | State::Queued
             | State::Stopping { pid: Some(_), .. } => return,
         }
         match failure {
             Failure::NodeGone => self.node_gone_meanwhile(id, node, now, out),
-            Failure::NoNode => self.no_node(id, now, out),
+            Failure::NoNode => self.no_node(id, out),
             Failure::Refused(_) | Failure::GivenUp => {
                 self.refused(id, node, failure, (now, entropy), out);
             }
@@ -198,18 +204,23 @@ impl Supervision {
     }
 
     /// There is no node for it. Waits if it may, and fails if somebody asked for it to start now.
-    fn no_node(&mut self, id: &str, now: Monotonic, out: &mut Outputs) {
+    fn no_node(&mut self, id: &str, out: &mut Outputs) {
         let Some(child) = self.children.get_mut(id) else { return };
         let generation = child.generation;
         match child.why {
-            Why::Added => return self.fail_added(id, Failure::NoNode, out),
+            Why::Added => return self.forget_unstarted(id, Failure::NoNode, out),
             Why::Initial if !child.rule.pinned => {
                 let ending =
                     Ending::StartFailed { child: id.to_owned(), generation, failure: Failure::NoNode };
                 self.forget_unstarted(id, Failure::NoNode, out);
-                return self.begin_end(ending, now, out);
+                return self.begin_end(ending);
             }
-            Why::Initial | Why::Exit | Why::NodeLoss { .. } | Why::Leaving { .. } | Why::Manual => {}
+            Why::Initial
+            | Why::Exit
+            | Why::Sibling
+            | Why::NodeLoss { .. }
+            | Why::Leaving { .. }
+            | Why::Manual => {}
         }
         child.state = State::Pending;
         child.excluded.clear();
@@ -252,10 +263,10 @@ impl Supervision {
                 let ending =
                     Ending::StartFailed { child: id.to_owned(), generation, failure: failure.clone() };
                 self.forget_unstarted(id, failure, out);
-                return self.begin_end(ending, now, out);
+                return self.begin_end(ending);
             }
-            Why::Added => return self.fail_added(id, failure, out),
-            Why::Exit | Why::NodeLoss { .. } | Why::Leaving { .. } | Why::Manual => {}
+            Why::Added => return self.forget_unstarted(id, failure, out),
+            Why::Exit | Why::Sibling | Why::NodeLoss { .. } | Why::Leaving { .. } | Why::Manual => {}
         }
         for request in child.start_waiters.drain(..) {
             let answer = Answer::Failed { generation, failure: failure.clone() };
@@ -263,21 +274,26 @@ impl Supervision {
         }
         child.attempt = attempt.saturating_add(1);
         child.excluded = node.into_iter().collect();
-        child.state = State::Waiting { until: now.plus(self.settings.backoff.delay(attempt, entropy)) };
+        let until = now.plus(self.settings.backoff.delay(attempt, entropy));
+        child.state = State::Waiting { until };
+        if self.is_planned(id) {
+            return self.planned_start_failed(id, until, now);
+        }
+        let Some(child) = self.children.get_mut(id) else { return };
         let round = *child.round.get_or_insert(self.next_round);
         self.next_round = self.next_round.max(round + 1);
         let counted = self.rounds.entry(round).or_insert(0);
         if *counted < attempt && !self.superseded {
             *counted = attempt;
-            self.count(now, out);
+            self.count(now);
         }
     }
 
     /// Counts one round; over the limit it is the end.
-    pub(super) fn count(&mut self, now: Monotonic, out: &mut Outputs) -> Allowance {
+    pub(super) fn count(&mut self, now: Monotonic) -> Allowance {
         let allowance = self.intensity.count(now);
         if allowance == Allowance::Exceeded {
-            self.begin_end(Ending::MaxRestartsExceeded, now, out);
+            self.begin_end(Ending::MaxRestartsExceeded);
         }
         allowance
     }
@@ -289,13 +305,10 @@ impl Supervision {
         round
     }
 
-    fn fail_added(&mut self, id: &str, failure: Failure, out: &mut Outputs) {
-        self.forget_unstarted(id, failure, out);
-    }
-
     /// Removes a child that never ran, and says so to who waits.
     fn forget_unstarted(&mut self, id: &str, failure: Failure, out: &mut Outputs) {
-        let Some(child) = self.children.remove(id) else { return };
+        self.leave_round(id);
+        let Some(child) = self.take_out(id) else { return };
         for request in child.start_waiters {
             let answer = Answer::Failed { generation: child.generation, failure: failure.clone() };
             out.push_back(Output::Reply { request, answer });
@@ -303,6 +316,7 @@ impl Supervision {
         for request in child.stop_waiters {
             out.push_back(Output::Reply { request, answer: Answer::Removed });
         }
+        out.push_back(Output::Forget { child: id.to_owned() });
     }
 
     pub(super) fn add(&mut self, request: u64, rule: Rule, out: &mut Outputs) {
@@ -310,11 +324,21 @@ impl Supervision {
         if !self.is_in_charge() {
             let answer = Answer::Failed { generation: Generation::default(), failure: Failure::GivenUp };
             out.push_back(Output::Reply { request, answer });
-        } else if self.children.add(rule, Why::Added) {
-            if let Some(child) = self.children.get_mut(&id) {
-                child.start_waiters.push(request);
+            if self.children.get(&id).is_none() {
+                out.push_back(Output::Forget { child: id });
             }
-            self.start(&id, out);
+        } else if self.children.add(rule, Why::Added) {
+            let Some(key) = self.children.key(&id) else { return };
+            let Some(child) = self.children.at_mut(key) else { return };
+            child.start_waiters.push(request);
+            match &mut self.plan {
+                // It may need those before it.
+                Some(plan) => {
+                    child.state = State::Queued;
+                    plan.join(key, Needs::Start);
+                }
+                None => self.start(&id, out),
+            }
         } else {
             out.push_back(Output::Reply { request, answer: Answer::Duplicate });
         }

@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use noex_actors::{ExitReason, Generation, Monotonic};
 
 use super::{
-    Answer, Ending, Failure, Found, Output, Outputs, Phase, Report, Stray, Supervision,
-    children::{State, Then, Why},
+    Answer, Child, Ending, Failure, Found, Output, Outputs, Phase, Report, Stray, Supervision,
+    child::{State, Then, Why},
 };
-use crate::machine::policy::{DUPLICATE_GRACE, Stop, first_step};
+use crate::{
+    machine::policy::{DUPLICATE_GRACE, Stop, first_step},
+    options::{AutoShutdown, Strategy},
+};
 
 impl Supervision {
     pub(super) fn terminate(&mut self, request: u64, id: &str, now: Monotonic, out: &mut Outputs) {
@@ -23,6 +26,7 @@ impl Supervision {
 
     pub(super) fn restart(&mut self, request: u64, id: &str, now: Monotonic, out: &mut Outputs) {
         let open = self.is_in_charge();
+        let planned = self.is_to_stop(id);
         let Some(child) = self.children.get_mut(id).filter(|_| open) else {
             return out.push_back(Output::Reply { request, answer: Answer::NotFound });
         };
@@ -32,6 +36,13 @@ impl Supervision {
             }
             // One is on its way already.
             State::Fresh | State::Starting | State::Stopping { .. } => child.start_waiters.push(request),
+            State::Running { .. } if planned => child.start_waiters.push(request),
+            State::Queued => {
+                child.start_waiters.push(request);
+                if let Some(plan) = &mut self.plan {
+                    plan.go_on();
+                }
+            }
             State::Running { .. } => {
                 child.start_waiters.push(request);
                 self.stop_child(id, Then::Restart, now, out);
@@ -62,10 +73,10 @@ impl Supervision {
                     *planned = then;
                 }
             }
-            State::Fresh | State::Waiting { .. } | State::Pending => match then {
+            State::Fresh | State::Waiting { .. } | State::Pending | State::Queued => match then {
                 Then::Remove => self.remove(id, Some(ExitReason::Shutdown), out),
                 Then::Restart => self.start_because(id, Why::Manual, None, out),
-                Then::Migrate { .. } => {}
+                Then::Queue | Then::Migrate { .. } => {}
             },
         }
     }
@@ -87,14 +98,17 @@ impl Supervision {
                 child.excluded.insert(from.clone());
                 self.start_because(id, Why::Leaving { from }, None, out);
             }
-            Then::Remove | Then::Restart | Then::Migrate { .. } => self.remove(id, Some(reason), out),
+            Then::Queue if open => self.made_way(id, reason, out),
+            Then::Remove | Then::Restart | Then::Queue | Then::Migrate { .. } => {
+                self.remove(id, Some(reason), out);
+            }
         }
     }
 
     /// Takes a child out of the table; with a reason, reports that it stopped.
     pub(super) fn remove(&mut self, id: &str, reason: Option<ExitReason>, out: &mut Outputs) {
         self.leave_round(id);
-        let Some(child) = self.children.remove(id) else { return };
+        let Some(child) = self.take_out(id) else { return };
         if let Some(reason) = reason.filter(|_| child.started_at.is_some()) {
             out.push_back(Output::Report(Report::Stopped { child: id.to_owned(), reason }));
         }
@@ -104,6 +118,32 @@ impl Supervision {
         }
         for request in child.stop_waiters {
             out.push_back(Output::Reply { request, answer: Answer::Removed });
+        }
+        out.push_back(Output::Forget { child: id.to_owned() });
+        if child.rule.significant && self.is_open() {
+            self.after_significant(id);
+        }
+    }
+
+    /// Takes a child out of the table and the plan.
+    pub(super) fn take_out(&mut self, id: &str) -> Option<Child> {
+        if let Some((plan, key)) = self.plan.as_mut().zip(self.children.key(id)) {
+            plan.leave(key);
+        }
+        self.children.remove(id)
+    }
+
+    /// A significant child was removed.
+    ///
+    /// OTP: only the end of a significant child by itself counts there, not its termination by hand or with siblings.
+    fn after_significant(&mut self, id: &str) {
+        let over = match self.settings.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => true,
+            AutoShutdown::AllSignificant => self.children.significant() == 0,
+        };
+        if over {
+            self.begin_end(Ending::AutoShutdown { child: id.to_owned() });
         }
     }
 
@@ -119,33 +159,38 @@ impl Supervision {
     }
 
     /// Ends without touching the children that another supervisor has, or will have.
-    pub(super) fn hand_over(
-        &mut self,
-        keep: &BTreeSet<String>,
-        reason: ExitReason,
-        now: Monotonic,
-        out: &mut Outputs,
-    ) {
+    pub(super) fn hand_over(&mut self, keep: &BTreeSet<String>, reason: ExitReason, out: &mut Outputs) {
         if !self.is_open() {
             return;
         }
-        for id in self.children.ids(|child| keep.contains(&child.rule.id)) {
-            self.remove(&id, None, out);
+        self.begin_end(Ending::Stopped(reason));
+        for id in keep {
+            self.remove(id, None, out);
         }
         self.strays.clear();
-        self.begin_end(Ending::Stopped(reason), now, out);
     }
 
-    /// Stops everything, last child first, and ends. A second ending does not replace the first.
-    pub(super) fn begin_end(&mut self, ending: Ending, now: Monotonic, out: &mut Outputs) {
+    /// From now on everything is stopped, last child first, and then it ends. A second ending does not replace the first.
+    pub(super) fn begin_end(&mut self, ending: Ending) {
         if self.is_open() {
             self.phase = Phase::Ending(ending);
-            self.advance_end(now, out);
+            self.plan = None;
         }
     }
 
-    /// Stops the last child, if it is not being stopped already; with none left it ends.
+    /// Stops the last child, if it is not being stopped already; with none left it ends. The children of a template are
+    /// not in any order: all are told at once, as in OTP.
     pub(super) fn advance_end(&mut self, now: Monotonic, out: &mut Outputs) {
+        let at_once = self.settings.strategy == Strategy::SimpleOneForOne;
+        if at_once && !std::mem::replace(&mut self.all_told, true) {
+            let all: Vec<String> = self.children.iter().map(|child| child.rule.id.clone()).collect();
+            for id in all.iter().rev() {
+                self.stop_child(id, Then::Remove, now, out);
+            }
+        }
+        if at_once && self.child_count() > 0 {
+            return;
+        }
         while let Some(id) = self.children.last_id() {
             self.stop_child(&id, Then::Remove, now, out);
             if self.children.get(&id).is_some() {

@@ -1,0 +1,171 @@
+//! Facts and commands of supervision, and its settings.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use noex_actors::{ExitReason, Generation, NodeId, Pid};
+
+use super::{
+    child::Rule,
+    report::{Answer, Ending, Report},
+};
+use crate::{
+    machine::{Found, policy::Stop},
+    options::{AutoShutdown, Backoff, RestartIntensity, Strategy},
+};
+
+/// Settings that do not change while it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) strategy: Strategy,
+    pub(crate) auto_shutdown: AutoShutdown,
+    pub(crate) intensity: RestartIntensity,
+    pub(crate) backoff: Backoff,
+    /// Time between two starts that a node's loss caused.
+    pub(crate) pace: Duration,
+    /// Whether `noconnection` is left to the failover.
+    pub(crate) scope: Scope,
+    /// Seconds since 1970 at the start: the least term.
+    pub(crate) unix_seconds: u64,
+}
+
+/// Who finds out that children are out of reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Their exits say all: `noconnection` is an end like another.
+    Local,
+    /// The failover does: `noconnection` says nothing about them.
+    Cluster,
+}
+
+/// Why a start failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No node to start it on.
+    NoNode,
+    /// The node went away meanwhile.
+    NodeGone,
+    /// It was tried, and refused or ended.
+    Refused(String),
+    /// The child was given up, or the supervisor ends.
+    GivenUp,
+}
+
+/// How a node was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    Crash,
+    Goodbye,
+}
+
+/// Whether an answer must name every instance that is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The connection was lost and is back: what is missing is lost.
+    Readopt,
+    /// Look for what should not be there.
+    Reconcile,
+}
+
+/// Facts.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    /// Everything that is alive of other supervisors of this name is known, and none of them has the name: the children
+    /// may be started. Said at the start, and after doubt.
+    Begun {
+        found: Vec<Found>,
+    },
+    StartSucceeded {
+        child: String,
+        generation: Generation,
+        pid: Pid,
+    },
+    StartFailed {
+        child: String,
+        generation: Generation,
+        node: Option<NodeId>,
+        failure: Failure,
+    },
+    ChildExited {
+        child: String,
+        pid: Pid,
+        reason: ExitReason,
+    },
+    AddRequested {
+        request: u64,
+        rule: Rule,
+    },
+    TerminateRequested {
+        request: u64,
+        child: String,
+    },
+    RestartRequested {
+        request: u64,
+        child: String,
+    },
+    StopRequested {
+        reason: ExitReason,
+    },
+    /// Another supervisor has, or may have, the name: nothing is started any more.
+    Superseded,
+    /// It ends, but these children are left running for another supervisor.
+    HandedOver {
+        keep: BTreeSet<String>,
+        reason: ExitReason,
+    },
+    NodeSuspected {
+        node: NodeId,
+    },
+    NodeLost {
+        node: NodeId,
+        loss: Loss,
+    },
+    NodeAvailable,
+    NodeDraining {
+        node: NodeId,
+    },
+    InstancesTold {
+        node: NodeId,
+        purpose: Purpose,
+        found: Vec<Found>,
+    },
+    DeadlineReached,
+}
+
+/// Commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Start it, on another node than the excluded ones if there is one; answered by exactly one fact.
+    Start {
+        child: String,
+        generation: Generation,
+        attempt: u32,
+        excluded: BTreeSet<NodeId>,
+    },
+    /// Monitor it; its end is a `ChildExited`. Replaces an earlier monitor of the same instance.
+    Watch {
+        child: String,
+        generation: Generation,
+        pid: Pid,
+    },
+    Stop {
+        child: String,
+        generation: Generation,
+        pid: Pid,
+        how: Stop,
+    },
+    Reply {
+        request: u64,
+        answer: Answer,
+    },
+    Report(Report),
+    /// It is no child any more: whatever is kept for it can go.
+    Forget {
+        child: String,
+    },
+    /// There is an instance of a later term: somebody else has, or had, the name.
+    DoubtName,
+    /// Every child was started once.
+    Ready,
+    /// Nothing is left.
+    End(Ending),
+}
