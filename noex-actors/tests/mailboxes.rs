@@ -93,7 +93,9 @@ async fn reject_refuses_what_is_too_much_and_counts_it() -> Res {
     let (sink, open, seen) = closed(&node, MailboxPolicy::Reject).await;
     sink.note(1)?;
     sink.note(2)?;
-    assert_eq!(sink.note(3), Err(FULL));
+    let unsent = sink.try_cast(SinkCast::Note { n: 3 }).err().ok_or("it is full")?;
+    assert!(matches!(unsent.message, SinkCast::Note { n: 3 }), "the message comes back");
+    assert_eq!(unsent.error, FULL);
     assert!(is_full(sink.ask(4).await));
     let info = node.process(sink.pid()).ok_or("it lives")?;
     assert_eq!((info.mailbox_len, info.mailbox_high_water, info.dropped, info.message_count), (2, 2, 2, 1));

@@ -12,8 +12,8 @@ use std::{
 };
 
 use noex_actors::{
-    CallError, Caller, CastError, Context, Delivery, Down, ExitReason, Info, Node, Overload, Placement,
-    ProcessStatus, SpawnOptions, StartError, behavior,
+    CallError, Caller, CastError, Context, Delivery, Down, ExitReason, Info, Node, Placement, SpawnOptions,
+    StartError, behavior,
 };
 
 type Res = Result<(), Box<dyn std::error::Error>>;
@@ -342,31 +342,6 @@ async fn a_watcher_hears_of_each_end_once_in_its_mailbox() -> Res {
     watcher.watch(watched.pid().clone())?;
     while watcher.downs().await?.len() < 3 {}
     assert_eq!(watcher.downs().await?, [boom(), boom(), ExitReason::NoProc]);
-    node.stop().await;
-    Ok(())
-}
-
-#[actix_rt::test]
-async fn a_full_mailbox_refuses_and_says_so() -> Res {
-    let node = Node::start().await?;
-    let options = SpawnOptions::new().mailbox_capacity(3).placement(Placement::RoundRobin);
-    let w = node.spawn::<Worker>(None).options(options).await?;
-    let asker = w.clone();
-    let waiting = actix_rt::spawn(async move { asker.nap(100).await });
-    while node.process(w.pid()).is_some_and(|p| p.message_count < 1) {
-        tokio::task::yield_now().await;
-    }
-    for n in 0..3 {
-        w.see(n)?;
-    }
-    assert_eq!(w.see(3), Err(CastError::Overloaded(Overload::Mailbox)));
-    let unsent = w.try_cast(WorkerCast::See { n: 4 }).unwrap_err();
-    assert!(matches!(unsent.message, WorkerCast::See { n: 4 }));
-    w.cast_wait(WorkerCast::See { n: 5 }).await?;
-    waiting.await??;
-    assert_eq!(w.seen().await?, [0, 1, 2, 5]);
-    let info = node.process(w.pid()).ok_or("gone")?;
-    assert!(info.dropped >= 2 && info.mailbox_high_water == 3 && info.status == ProcessStatus::Running);
     node.stop().await;
     Ok(())
 }
