@@ -8,6 +8,7 @@
 //! taken out of the table, and then watchers hear of it.
 
 use std::{
+    any::Any,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -25,12 +26,14 @@ use crate::{
     launcher::Job,
     mailbox::{Envelope, Inbox, Kind, Mailbox},
     panics::panic_text,
-    process::{Process, Urgent, thread_mark},
+    process::{Process, Urgent},
+    thread_mark::ThreadMark,
     wrap::{Interruptible, Within},
 };
 
 pub(crate) struct Host<B: Behavior> {
     start: Option<Box<Start<B>>>,
+    thread: ThreadMark,
 }
 
 /// What a process starts with.
@@ -39,13 +42,13 @@ pub(crate) struct Start<B: Behavior> {
     pub(crate) args: B::Args,
     pub(crate) init_timeout: Duration,
     /// The parent to which it is linked from the beginning.
-    pub(crate) link: Option<Pid>,
+    pub(crate) link: Option<Box<Pid>>,
 }
 
 impl<B: Behavior> Job for Start<B> {
-    fn run(self: Box<Self>) {
+    fn run(self: Box<Self>, thread: ThreadMark) {
         // What interrupts a process wakes its task: it needs no address.
-        drop(Host { start: Some(self) }.start());
+        drop(Host { start: Some(self), thread }.start());
     }
     fn lost(self: Box<Self>) {
         self.mailbox.core.node.give_up(&self.mailbox);
@@ -68,7 +71,8 @@ impl<B: Behavior> Actor for Host<B> {
         let Some(start) = self.start.take() else { return };
         let mailbox = Arc::clone(&start.mailbox);
         let span = span(&*mailbox);
-        let life = Life { mailbox, inner: Some(live(start)), span, mark: 0, stage: Stage::New };
+        let mark = self.thread.number();
+        let life = Life { mailbox, inner: Some(live(start)), span, mark, stage: Stage::New };
         // Waited for, not spawned: a context looks at neither its mailbox nor anything else meanwhile. Nobody has its address.
         ctx.wait(life.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
@@ -126,7 +130,6 @@ impl<B: Behavior, F: Future<Output = ExitReason>> Future for Life<B, F> {
         let core = &this.mailbox.core;
         if *this.stage == Stage::New {
             *this.stage = Stage::Running;
-            *this.mark = thread_mark();
             this.mailbox.settle(task.waker());
         }
         let _inside = this.span.as_ref().map(|span| span.enter());
@@ -178,29 +181,44 @@ fn end<B: Behavior>(mailbox: &Arc<Mailbox<B>>, reason: ExitReason) {
 }
 
 /// `init`, the loop, `terminate`.
-async fn live<B: Behavior>(start: Box<Start<B>>) -> ExitReason {
+fn live<B: Behavior>(start: Box<Start<B>>) -> impl Future<Output = ExitReason> {
+    // A block, not an async function: that would keep room for its arguments twice.
     let mailbox = Arc::clone(&start.mailbox);
-    let core = &mailbox.core;
-    let mut inbox = Inbox::new(Arc::clone(&mailbox));
-    let mut cx = Context::new(Arc::clone(&mailbox));
-    let mut state = match begin(start, &mut cx).await {
-        Ok(state) => state,
-        Err(reason) => return reason,
-    };
-    let served = Interruptible::new(core, serve(&mut state, &mut inbox, &mut cx));
-    let reason = match AssertUnwindSafe(served).catch_unwind().await {
+    async move {
+        let core = &mailbox.core;
+        let mut inbox = Inbox::new(Arc::clone(&mailbox));
+        let mut cx = Context::new(Arc::clone(&mailbox));
+        let mut state = match begin(start, &mut cx).await {
+            Ok(state) => state,
+            Err(reason) => return reason,
+        };
+        let served = Interruptible::new(core, serve(&mut state, &mut inbox, &mut cx));
+        let served = AssertUnwindSafe(served).catch_unwind().await;
+        leave(served, state, &mut inbox, &mut cx).await
+    }
+}
+
+/// What follows the last message: `terminate` unless it panicked, then the state is dropped and the mailbox closed.
+async fn leave<B: Behavior>(
+    served: Result<Result<ExitReason, ExitReason>, Box<dyn Any + Send>>,
+    mut state: B,
+    inbox: &mut Inbox<B>,
+    cx: &mut Context<B>,
+) -> ExitReason {
+    let mailbox = Arc::clone(inbox.mailbox());
+    let reason = match served {
         Ok(Ok(reason) | Err(reason)) => {
-            core.set_ending(reason.clone());
-            let last_words = AssertUnwindSafe(state.terminate(&reason, &mut cx)).catch_unwind().await;
+            mailbox.core.set_ending(reason.clone());
+            let last_words = AssertUnwindSafe(state.terminate(&reason, cx)).catch_unwind().await;
             if let Err(panic) = last_words {
-                let panic = panic_text(panic.as_ref());
-                tracing::error!(pid = %core.pid, behavior = mailbox.behavior(), panic, "terminate panicked");
+                let (pid, panic) = (&mailbox.core.pid, panic_text(panic.as_ref()));
+                tracing::error!(%pid, behavior = mailbox.behavior(), panic, "terminate panicked");
             }
             reason
         }
         Err(panic) => {
             let reason = ExitReason::Panic(panic_text(panic.as_ref()).to_owned());
-            core.set_ending(reason.clone());
+            mailbox.core.set_ending(reason.clone());
             reason
         }
     };
@@ -235,7 +253,7 @@ async fn begin<B: Behavior>(start: Box<Start<B>>, cx: &mut Context<B>) -> Result
 
 /// A process whose `init` runs.
 struct Starting<B: Behavior> {
-    link: Option<Pid>,
+    link: Option<Box<Pid>>,
     mailbox: Arc<Mailbox<B>>,
 }
 
@@ -244,44 +262,50 @@ impl<B: Behavior> Drop for Starting<B> {
     fn drop(&mut self) {
         if let Some(parent) = &self.link {
             let core = &self.mailbox.core;
-            core.node.unlink(&core.pid, parent);
+            core.node.unlink(&core.pid, &**parent);
         }
     }
 }
 
-async fn serve<B: Behavior>(state: &mut B, inbox: &mut Inbox<B>, cx: &mut Context<B>) -> ExitReason {
-    loop {
-        let kind = match cx.turn() {
-            Turn::Stop => return cx.take_stop().unwrap_or(ExitReason::Normal),
-            Turn::Continue => {
-                let Some(next) = cx.take_next() else { continue };
-                state.handle_continue(next, cx).await;
-                continue;
-            }
-            Turn::Wait(None) => inbox.next().await,
-            Turn::Wait(Some(after)) => match Within::new(after, inbox.next()).await {
-                Ok(kind) => kind,
-                Err(_elapsed) => {
-                    state.handle_info(Info::Timeout, cx).await;
+fn serve<B: Behavior>(
+    state: &mut B,
+    inbox: &mut Inbox<B>,
+    cx: &mut Context<B>,
+) -> impl Future<Output = ExitReason> {
+    async move {
+        loop {
+            let kind = match cx.turn() {
+                Turn::Stop => return cx.take_stop().unwrap_or(ExitReason::Normal),
+                Turn::Continue => {
+                    let Some(next) = cx.take_next() else { continue };
+                    state.handle_continue(next, cx).await;
                     continue;
                 }
-            },
-        };
-        // A message is taken where it is handed on: kept in between, it would have a place in every idle process.
-        match kind {
-            Kind::Call => {
-                let Some((call, from)) = inbox.take_call() else { continue };
-                state.handle_call(call, from, cx).await;
+                Turn::Wait(None) => inbox.next().await,
+                Turn::Wait(Some(after)) => match Within::new(after, inbox.next()).await {
+                    Ok(kind) => kind,
+                    Err(_elapsed) => {
+                        state.handle_info(Info::Timeout, cx).await;
+                        continue;
+                    }
+                },
+            };
+            // A message is taken where it is handed on: kept in between, it would have a place in every idle process.
+            match kind {
+                Kind::Call => {
+                    let Some((call, from)) = inbox.take_call() else { continue };
+                    state.handle_call(call, from, cx).await;
+                }
+                Kind::Cast => {
+                    let Some(cast) = inbox.take_cast() else { continue };
+                    state.handle_cast(cast, cx).await;
+                }
+                Kind::Other => match other(inbox, cx) {
+                    Other::Info(info) => state.handle_info(info, cx).await,
+                    Other::Nothing => {}
+                    Other::Stop(reason) => return reason,
+                },
             }
-            Kind::Cast => {
-                let Some(cast) = inbox.take_cast() else { continue };
-                state.handle_cast(cast, cx).await;
-            }
-            Kind::Other => match other(inbox, cx) {
-                Other::Info(info) => state.handle_info(info, cx).await,
-                Other::Nothing => {}
-                Other::Stop(reason) => return reason,
-            },
         }
     }
 }

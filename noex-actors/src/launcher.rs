@@ -14,9 +14,11 @@ use std::{
 use actix_rt::ArbiterHandle;
 use parking_lot::Mutex;
 
+use crate::thread_mark::ThreadMark;
+
 /// What is run there.
 pub(crate) trait Job: Send {
-    fn run(self: Box<Self>);
+    fn run(self: Box<Self>, thread: ThreadMark);
     /// It will not be run: the arbiter stopped.
     fn lost(self: Box<Self>);
 }
@@ -37,7 +39,7 @@ impl Launcher {
     pub(crate) fn on(arbiter: &ArbiterHandle) -> Self {
         let launcher = Self::default();
         // Dropped unused if the arbiter is gone: then it is closed.
-        arbiter.spawn(Running(launcher.clone()));
+        arbiter.spawn(Running(launcher.clone(), None));
         launcher
     }
 
@@ -68,11 +70,12 @@ impl fmt::Debug for Launcher {
 }
 
 /// The task of a launcher.
-struct Running(Launcher);
+struct Running(Launcher, Option<ThreadMark>);
 
 impl Future for Running {
     type Output = ();
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let thread = *self.1.get_or_insert_with(ThreadMark::current);
         loop {
             let jobs = {
                 let mut state = self.0.0.lock();
@@ -83,7 +86,7 @@ impl Future for Running {
                 std::mem::take(&mut state.jobs)
             };
             for job in jobs {
-                job.run();
+                job.run(thread);
             }
         }
     }

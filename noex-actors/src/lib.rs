@@ -87,6 +87,7 @@ mod supervision;
 mod table;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod thread_mark;
 mod time;
 mod timer;
 mod wrap;

@@ -8,7 +8,6 @@ use std::{
     any::Any,
     collections::BTreeMap,
     fmt,
-    hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -26,6 +25,7 @@ use crate::{
         signals::Trap,
     },
     route::{Session, Watcher},
+    thread_mark::ThreadMark,
 };
 
 /// Where a process stands in its life.
@@ -66,13 +66,6 @@ pub struct ProcessCore {
     urgent: AtomicU8,
     traps: AtomicBool,
     fate: Mutex<Fate>,
-}
-
-/// A mark of the current thread, never 0. Two threads have the same one once in four thousand million.
-pub(crate) fn thread_mark() -> u32 {
-    let mut hasher = DefaultHasher::new();
-    std::thread::current().id().hash(&mut hasher);
-    u32::try_from(hasher.finish() >> 32).unwrap_or(0) | 1
 }
 
 /// What interrupts a process at its next wait.
@@ -199,7 +192,7 @@ impl ProcessCore {
 
     /// Whether the process itself is being unwound on this thread, and not somebody else.
     pub(crate) fn is_panicking(&self) -> bool {
-        std::thread::panicking() && self.busy.load(Ordering::Relaxed) == thread_mark()
+        std::thread::panicking() && self.busy.load(Ordering::Relaxed) == ThreadMark::current().number()
     }
 
     pub(crate) fn trap(&self) -> Trap {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    future::Future,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
 };
@@ -121,8 +122,8 @@ impl<B: Behavior> Inbox<B> {
 
     /// The next message: which kind it is. It is at the front until it is taken. A flooded process yields to its arbiter when
     /// its budget is spent.
-    pub(crate) async fn next(&mut self) -> Kind {
-        std::future::poll_fn(|cx| self.poll(cx)).await
+    pub(crate) fn next(&mut self) -> impl Future<Output = Kind> {
+        std::future::poll_fn(|cx| self.poll(cx))
     }
 
     /// Takes the call at the front; none if nobody waits for its reply any more.
@@ -154,6 +155,10 @@ impl<B: Behavior> Inbox<B> {
     /// Takes what else is at the front.
     pub(crate) fn take_other(&mut self) -> Option<Envelope<B>> {
         self.local.pop_front()
+    }
+
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox<B>> {
+        &self.mailbox
     }
 
     pub(crate) fn close(&mut self, reason: &ExitReason) {

@@ -44,7 +44,7 @@ pub struct Spawn<'a, B: Behavior> {
     args: B::Args,
     options: SpawnOptions,
     parent: u64,
-    link: Option<Pid>,
+    link: Option<Box<Pid>>,
 }
 
 impl<'a, B: Behavior> Spawn<'a, B> {
@@ -53,7 +53,7 @@ impl<'a, B: Behavior> Spawn<'a, B> {
     }
 
     pub(crate) fn linked_to(mut self, pid: &Pid) -> Self {
-        self.link = Some(pid.clone());
+        self.link = Some(Box::new(pid.clone()));
         self
     }
 
@@ -126,7 +126,7 @@ struct Asked<B: Behavior> {
     args: B::Args,
     options: SpawnOptions,
     parent: u64,
-    link: Option<Pid>,
+    link: Option<Box<Pid>>,
 }
 
 impl<B: Behavior> Starting<B> {
@@ -136,7 +136,7 @@ impl<B: Behavior> Starting<B> {
         let init_timeout = options.init_timeout;
         let mailbox = node.admit::<B>(options, parent)?;
         if let Some(parent) = &link {
-            node.link(&mailbox.core.pid, parent);
+            node.link(&mailbox.core.pid, &**parent);
         }
         let start = Start { mailbox: Arc::clone(&mailbox), args, init_timeout, link };
         if !launcher.launch(Box::new(start)) {
