@@ -76,6 +76,7 @@ mod pid;
 mod pool;
 #[doc(hidden)]
 pub mod process;
+mod process_mail;
 mod refs;
 pub mod registry;
 mod replies;

@@ -17,6 +17,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+pub use crate::process_mail::{MailboxStats, RemoteCall};
 use crate::{
     Down, Exit, ExitReason, FencingToken, Monotonic, Node, NodeDownReason, NodeId, Pid, StartError,
     failure::CallFailure,
@@ -24,7 +25,7 @@ use crate::{
         links::{Linked, Links},
         signals::Trap,
     },
-    route::{Session, Watcher},
+    route::Watcher,
     thread_mark::ThreadMark,
 };
 
@@ -370,34 +371,4 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     fn mailbox(&self) -> MailboxStats;
     /// The mailbox, for who knows its type.
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
-}
-
-/// A call from another node.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct RemoteCall<'a> {
-    /// Who wants the reply.
-    pub session: Arc<dyn Session>,
-    /// Number of the call in that session.
-    pub id: u64,
-    /// Number of the behavior that the caller expects.
-    pub behavior: u32,
-    /// Until when the caller waits.
-    pub deadline: Monotonic,
-    /// The encoded message.
-    pub body: &'a [u8],
-}
-
-/// Figures of a mailbox.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MailboxStats {
-    /// Messages queued now.
-    pub len: usize,
-    /// Most messages queued at once.
-    pub high_water: usize,
-    /// Messages refused because it was full.
-    pub dropped: u64,
-    /// Messages handled.
-    pub handled: u64,
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use noex_actors::{Context, ExitReason, Node, StartError, behavior};
+use noex_actors::{Context, ExitReason, Node, ProcessEvent, StartError, behavior};
 use noex_supervisor::{
     ChildError, ChildSpec, ChildState, ChildTemplate, Restart, Shutdown, SpecError, StartSupervisorError,
     Strategy, Supervisor, SupervisorEvent, SupervisorExit,
@@ -107,6 +107,30 @@ async fn a_panic_restarts_the_child_with_fresh_state() {
     assert_eq!(sup.stats().await.unwrap().total_restarts, 1);
     sup.stop().await.unwrap();
     assert_eq!(node.processes().len(), 0);
+    node.stop().await;
+}
+
+#[actix_rt::test]
+async fn the_node_tells_of_a_restart_with_its_attempt() {
+    let node = Node::start().await.unwrap();
+    let mut events = node.process_events();
+    let child = ChildSpec::new::<Counter>("c", 0);
+    let sup = Supervisor::builder().child(child).start(&node).await.unwrap();
+    for attempt in 1..=2 {
+        sup.child::<Counter>("c").await.unwrap().explode().unwrap();
+        let told = tokio::time::timeout(Duration::from_secs(10), async {
+            loop {
+                match events.recv().await {
+                    Some(ProcessEvent::Restarted { pid, attempt, .. }) => return (pid, attempt),
+                    Some(_) => {}
+                    None => panic!("the node stopped"),
+                }
+            }
+        });
+        let (pid, told) = told.await.unwrap();
+        assert_eq!(told, attempt);
+        assert_eq!(sup.child::<Counter>("c").await.unwrap().pid(), &pid);
+    }
     node.stop().await;
 }
 

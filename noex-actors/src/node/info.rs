@@ -47,6 +47,13 @@ pub enum ProcessEvent {
         /// Its behavior.
         behavior: &'static str,
     },
+    /// One took the place of another that its supervisor restarted. Told after its `Started`.
+    Restarted {
+        /// Its address.
+        pid: Pid,
+        /// How many restarts of that child there were, this one included.
+        attempt: u32,
+    },
     /// One ended.
     Exited {
         /// Its address.

@@ -83,6 +83,11 @@ impl Node {
         self.0.stopping.load(Ordering::Acquire)
     }
 
+    /// A process of this node took the place of another.
+    pub fn tell_restarted(&self, pid: &Pid, attempt: u32) {
+        self.0.events.emit_with(|| ProcessEvent::Restarted { pid: pid.clone(), attempt });
+    }
+
     /// A process of this node, by its number.
     #[must_use]
     pub fn process_by_number(&self, number: u64) -> Option<Arc<dyn Process>> {

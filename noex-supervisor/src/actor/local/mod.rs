@@ -24,7 +24,7 @@ use crate::{
     error::{ChildError, StartSupervisorError},
     event::SupervisorEvent,
     info::{ChildInfo, SupervisorExit, SupervisorStats},
-    machine::supervision::{Ending, Failure, Input, Output, Settings, Supervision},
+    machine::supervision::{Ending, Failure, Input, Output, Report, Settings, Supervision},
     options::Strategy,
     supervisor::Supervisor,
 };
@@ -243,6 +243,9 @@ impl SupervisorProcess {
             Output::Stop { pid, how, .. } => self.instances.stop(&pid, how),
             Output::Reply { request, answer } => self.answer(request, answer, cx),
             Output::Report(report) => {
+                if let Report::Restarted { pid, attempt, .. } = &report {
+                    cx.node().tell_restarted(pid, *attempt);
+                }
                 if self.shared.hub.is_heard()
                     && let Some(event) = SupervisorEvent::of(&self.shared.id, report)
                 {
