@@ -11,8 +11,9 @@ use crate::{
     wire::{limits::READ_BUDGET, tag::Tagger},
 };
 
-/// How often a reader lets its arbiter run for a crowded mailbox before it reads on.
-const MAX_YIELDS: u32 = 64;
+/// How often a reader lets its arbiter run for a crowded mailbox before it reads on. A process takes 16 messages a turn, and
+/// one read may bring a few thousand.
+const MAX_YIELDS: u32 = 512;
 /// Bytes read at once from which on a mailbox may be crowded by them.
 const FLOOD: usize = 16 * 1024;
 
