@@ -149,8 +149,8 @@ impl<B: Behavior> Context<B> {
     ///
     /// Whoever traps exits gets [`Info::Exit`]. Otherwise `Normal` does nothing (but to itself), and any other reason ends
     /// the process at its next wait: a handler that awaits is given up, queued messages do not run, `terminate` does.
-    /// `Killed` ends it like [`Ref::kill`], trapping or not. On another node the process ends with `reason` behind what was
-    /// sent to it before, trapping or not. OTP: `exit/2`; there `terminate` does not run.
+    /// `Killed` ends it like [`Ref::kill`], trapping or not. The same on another node, where the signal arrives behind what
+    /// was sent before. OTP: `exit/2`; there `terminate` does not run.
     pub fn exit(&self, target: &impl AsRef<Pid>, reason: ExitReason) {
         self.node().exit_from(self.pid(), target.as_ref(), reason);
     }

@@ -109,6 +109,15 @@ pub trait Route: Send + Sync + fmt::Debug + 'static {
     fn monitor(&self, id: u64, pid: &Pid, watcher: Watcher);
     /// Ends a watch; its sink hears nothing after this returns true.
     fn demonitor(&self, pid: &Pid, id: u64) -> bool;
+    /// Links a process of this node and one of that: the near end is in the near process's table already. Where there is no
+    /// session, the near end breaks.
+    fn link(&self, near: &Pid, far: &Pid);
+    /// Takes such a link away at the far end; the near end is gone from its table already.
+    fn unlink(&self, near: &Pid, far: &Pid);
+    /// The near process ended: breaks the far end.
+    fn break_link(&self, near: &Pid, far: &Pid, reason: &ExitReason);
+    /// Sends an exit signal, behind everything sent to the process before.
+    fn exit(&self, from: &Pid, target: &Pid, reason: ExitReason);
     /// Tells a process to stop, behind everything sent to it before.
     fn stop(&self, pid: &Pid, reason: ExitReason);
     /// Kills a process.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use noex_actors::{NodeDownReason, NodeId};
 
 use crate::{
-    Cluster, ClusterStats, PeerStats, RefusedReason, RemoteCallStats, RemoteMonitorStats, RemoteSpawnStats,
+    Cluster, ClusterStats, PeerStats, RefusedReason, RemoteCallStats, RemoteLinkStats, RemoteMonitorStats,
+    RemoteSpawnStats,
 };
 
 impl Cluster {
@@ -74,6 +75,23 @@ impl Cluster {
         }
     }
 
+    /// Links across nodes.
+    #[must_use]
+    pub fn remote_link_stats(&self) -> RemoteLinkStats {
+        let counters = &self.net.counters;
+        let active: usize = self.net.up.read().values().map(|link| link.ties.len()).sum();
+        RemoteLinkStats {
+            pending_count: 0,
+            active_link_count: u64::try_from(active).unwrap_or(0),
+            total_initiated: counters.links_initiated.get(),
+            total_established: counters.links_established.get(),
+            total_timed_out: 0,
+            total_unlinked: counters.links_unlinked.get(),
+            total_exit_signals_received: counters.exits_received.get(),
+            total_exit_signals_sent: counters.exits_sent.get(),
+        }
+    }
+
     /// Figures of the cluster, as this node sees it.
     #[must_use]
     pub fn stats(&self) -> ClusterStats {
@@ -95,6 +113,7 @@ impl Cluster {
             calls: self.remote_call_stats(),
             spawns: self.remote_spawn_stats(),
             monitors: self.remote_monitor_stats(),
+            links: self.remote_link_stats(),
         }
     }
 }

@@ -43,4 +43,6 @@ pub use machine::{handshake::RefusedReason, membership::NodeStatus};
 pub use node_info::{ClusterStatus, NodeInfo};
 pub use remote::Instance;
 pub use secret::Secrets;
-pub use stats::{ClusterStats, PeerStats, RemoteCallStats, RemoteMonitorStats, RemoteSpawnStats};
+pub use stats::{
+    ClusterStats, PeerStats, RemoteCallStats, RemoteLinkStats, RemoteMonitorStats, RemoteSpawnStats,
+};

@@ -194,6 +194,46 @@ impl Route for Peer {
         removed
     }
 
+    fn link(&self, near: &Pid, far: &Pid) {
+        if let Some(net) = self.net.upgrade() {
+            net.counters.links_initiated.one();
+        }
+        match self.session_for(far) {
+            Ok(link) if link.ties.add(near.number(), far.number()) => {
+                link.net.counters.links_established.one();
+                link.control(&Control::Link { from: near.number(), to: far.number() });
+            }
+            Err(CallError::NoProc(_)) => self.node.link_broke(near, far, &ExitReason::NoProc),
+            Ok(_) | Err(_) => self.node.link_broke(near, far, &ExitReason::NoConnection),
+        }
+    }
+
+    fn unlink(&self, near: &Pid, far: &Pid) {
+        if let Ok(link) = self.session_for(far)
+            && link.ties.remove(near.number(), far.number())
+        {
+            link.net.counters.links_unlinked.one();
+            link.control(&Control::Unlink { from: near.number(), to: far.number() });
+        }
+    }
+
+    fn break_link(&self, near: &Pid, far: &Pid, reason: &ExitReason) {
+        if let Ok(link) = self.session_for(far)
+            && link.ties.remove(near.number(), far.number())
+        {
+            link.net.counters.exits_sent.one();
+            let (from, to) = (near.number(), far.number());
+            link.control(&Control::Broken { from, to, reason: reason.clone() });
+        }
+    }
+
+    fn exit(&self, from: &Pid, target: &Pid, reason: ExitReason) {
+        if let Ok(link) = self.session_for(target) {
+            link.net.counters.exits_sent.one();
+            link.control(&Control::Exit { from: from.number(), to: target.number(), reason });
+        }
+    }
+
     fn stop(&self, pid: &Pid, reason: ExitReason) {
         if let Ok(link) = self.session_for(pid) {
             link.control(&Control::Stop { number: pid.number(), reason });

@@ -44,6 +44,11 @@ pub(crate) struct Counters {
     pub(crate) monitors_demonitored: Counter,
     pub(crate) downs_received: Counter,
     pub(crate) downs_sent: Counter,
+    pub(crate) links_initiated: Counter,
+    pub(crate) links_established: Counter,
+    pub(crate) links_unlinked: Counter,
+    pub(crate) exits_received: Counter,
+    pub(crate) exits_sent: Counter,
     pub(crate) node_ups: Counter,
     pub(crate) node_downs: Mutex<BTreeMap<NodeDownReason, u64>>,
     pub(crate) refused: Mutex<BTreeMap<RefusedReason, u64>>,
@@ -124,6 +129,28 @@ pub struct RemoteMonitorStats {
     pub total_process_down_sent: u64,
 }
 
+/// Links across nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoteLinkStats {
+    /// Links that are being set up. Always 0: a link is active once it is sent.
+    pub pending_count: u64,
+    /// Links that are active.
+    pub active_link_count: u64,
+    /// Links ever asked for by processes of this node.
+    pub total_initiated: u64,
+    /// Links that became active, whichever side asked.
+    pub total_established: u64,
+    /// Always 0: a link has no time limit.
+    pub total_timed_out: u64,
+    /// Links taken away by processes of this node.
+    pub total_unlinked: u64,
+    /// Exit signals that came from other nodes, of links and by hand.
+    pub total_exit_signals_received: u64,
+    /// Exit signals sent to other nodes.
+    pub total_exit_signals_sent: u64,
+}
+
 /// The session with one node.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -174,4 +201,6 @@ pub struct ClusterStats {
     pub spawns: RemoteSpawnStats,
     /// Watches.
     pub monitors: RemoteMonitorStats,
+    /// Links.
+    pub links: RemoteLinkStats,
 }

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use crate::{
-    AnyRef, Exit, ExitReason, LinkRef, Node, Pid,
+    Exit, ExitReason, LinkRef, Node, Pid,
     machine::{
         links::Linked,
         signals::{Effect, Signal, decide},
     },
     process::Process,
+    route::Route,
 };
 
 impl Node {
     /// Links two processes: when one ends abnormally, so does the other, unless it traps exits.
     ///
-    /// One link per pair, however often it is made; a process linked to itself is not linked. A process that is not there
-    /// breaks the link at once, with `NoProc`. Links to other nodes are not built yet: they break at once, with
-    /// `NoConnection`. OTP: `link/1`, which only links the caller.
+    /// One link per pair, however often it is made; a process linked to itself is not linked. One of them may be on another
+    /// node; at least one must be on this. A process that is not there breaks the link at once, with `NoProc`, a node that is
+    /// out of reach, or its loss, with `NoConnection`. OTP: `link/1`, which only links the caller.
     pub fn link(&self, one: &impl AsRef<Pid>, other: &impl AsRef<Pid>) -> LinkRef {
         let (one, other) = (one.as_ref(), other.as_ref());
         if one != other {
@@ -30,8 +31,11 @@ impl Node {
     pub fn unlink(&self, one: &impl AsRef<Pid>, other: &impl AsRef<Pid>) {
         let (one, other) = (one.as_ref(), other.as_ref());
         for (end, far) in [(one, other), (other, one)] {
-            if let Some(process) = self.process_of(end) {
-                process.core().remove_link(far);
+            if let Some(process) = self.process_of(end)
+                && process.core().remove_link(far)
+                && let Some(route) = self.route_to(far)
+            {
+                route.unlink(end, far);
             }
         }
     }
@@ -47,17 +51,22 @@ impl Node {
             let signal = if from == target { Signal::OwnExit } else { Signal::Exit };
             return self.signal(&process, signal, from, &reason);
         }
-        // On another node it takes its turn behind what was sent before.
-        let target = AnyRef::resolve(self, target, None);
-        match reason {
-            ExitReason::Killed => target.kill(),
-            reason => drop(target.stop(reason)),
+        if let Some(route) = self.route_to(target) {
+            route.exit(from, target, reason);
         }
+    }
+
+    /// The way to the node of a process, if that is another.
+    fn route_to(&self, pid: &Pid) -> Option<Arc<dyn Route>> {
+        let router = self.router().filter(|_| !self.is_own(pid))?;
+        Some(router.route(self, pid.node_id()))
     }
 
     fn make_link(&self, one: &Pid, other: &Pid) {
         let (near, far) = match (self.process_of(one), self.process_of(other)) {
             (Some(near), Some(far)) => (near, far),
+            (Some(near), None) if !self.is_own(other) => return self.link_away(&near, one, other),
+            (None, Some(near)) if !self.is_own(one) => return self.link_away(&near, other, one),
             (Some(end), None) => return self.refuse_link(&end, one, other),
             (None, Some(end)) => return self.refuse_link(&end, other, one),
             (None, None) => return,
@@ -79,17 +88,59 @@ impl Node {
 
     fn refuse_link(&self, end: &Arc<dyn Process>, pid: &Pid, other: &Pid) {
         debug_assert_eq!(&end.core().pid, pid);
-        let reason = if self.is_own(other) { ExitReason::NoProc } else { ExitReason::NoConnection };
-        self.signal(end, Signal::Link, other, &reason);
+        self.signal(end, Signal::Link, other, &ExitReason::NoProc);
+    }
+
+    /// Links a process of this node and one of another.
+    fn link_away(&self, near: &Arc<dyn Process>, pid: &Pid, far: &Pid) {
+        let Some(route) = self.route_to(far) else {
+            return self.signal(near, Signal::Link, far, &ExitReason::NoConnection);
+        };
+        if near.core().add_link(far) != Linked::New {
+            return;
+        }
+        route.link(pid, far);
+        // It may have ended between the two: then what it told the other node went before the link.
+        if !near.core().is_alive() {
+            let reason = near.core().ending().unwrap_or(ExitReason::NoProc);
+            route.break_link(pid, far, &reason);
+        }
     }
 
     /// The process at the other end is gone: `end` hears of it, if the link is still there.
     pub(crate) fn break_link(&self, end: &Pid, gone: &Pid, reason: &ExitReason) {
+        if let Some(route) = self.route_to(end) {
+            return route.break_link(gone, end, reason);
+        }
+        self.link_broke(end, gone, reason);
+    }
+
+    /// The same for transports: only an end on this node hears of it.
+    #[doc(hidden)]
+    pub fn link_broke(&self, end: &Pid, gone: &Pid, reason: &ExitReason) {
         if let Some(process) = self.process_of(end)
             && process.core().remove_link(gone)
         {
             self.signal(&process, Signal::Link, gone, reason);
         }
+    }
+
+    /// A process of another node linked itself to one of this; false if that is not there. For transports.
+    #[doc(hidden)]
+    pub fn accept_link(&self, near: &Arc<dyn Process>, far: &Pid) -> bool {
+        near.core().add_link(far) != Linked::Gone
+    }
+
+    /// A process of another node takes its link away. For transports.
+    #[doc(hidden)]
+    pub fn accept_unlink(&self, near: &Arc<dyn Process>, far: &Pid) {
+        near.core().remove_link(far);
+    }
+
+    /// An exit signal of a process of another node. For transports.
+    #[doc(hidden)]
+    pub fn accept_exit(&self, process: &Arc<dyn Process>, from: &Pid, reason: &ExitReason) {
+        self.signal(process, Signal::Exit, from, reason);
     }
 
     fn signal(&self, process: &Arc<dyn Process>, signal: Signal, from: &Pid, reason: &ExitReason) {

@@ -312,6 +312,15 @@ impl Inbound {
                     link.net.counters.downs_received.one();
                 }
             }
+            Control::Link { from, to } => link.link_from_peer(from, to),
+            Control::Unlink { from, to } => link.unlink_from_peer(from, to),
+            Control::Broken { from, to, reason } => link.broken_by_peer(from, to, &reason),
+            Control::Exit { from, to, reason } => {
+                if let Some(process) = link.addressable(to) {
+                    link.net.counters.exits_received.one();
+                    link.net.node.accept_exit(&process, &link.far(from), &reason);
+                }
+            }
             Control::Stop { number, reason } => {
                 self.with_addressable(number, |process| drop(process.stop(reason)));
             }

@@ -6,6 +6,7 @@
 mod calls;
 mod inbound;
 mod requests;
+mod ties;
 mod watches;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 use actix_rt::{Arbiter, ArbiterHandle};
 use noex_actors::{
     __private::{CallFailure, encode_into},
-    COARSE, Down, ExitReason, Incarnation, Monotonic, NodeId,
+    COARSE, Down, ExitReason, Incarnation, Monotonic, NodeId, Pid,
     route::{Encode, ReplyBytes, Session, Watcher},
 };
 use parking_lot::Mutex;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     calls::{Calls, Totals},
     inbound::{Inbound, Step, load},
     requests::Requests,
+    ties::Ties,
     watches::Watches,
 };
 use crate::{
@@ -62,6 +64,7 @@ pub(crate) struct Link {
     /// The alarm of `calls` must be set anew.
     pub(crate) alarm: Notify,
     pub(crate) watches: Watches,
+    pub(crate) ties: Ties,
     pub(crate) requests: Requests,
     socket: Arc<OwnedWriteHalf>,
     pub(crate) messages_received: Counter,
@@ -95,6 +98,7 @@ impl Link {
             calls: Calls::default(),
             alarm: Notify::new(),
             watches: Watches::default(),
+            ties: Ties::default(),
             requests: Requests::default(),
             socket,
             messages_received: Counter::default(),
@@ -235,6 +239,10 @@ impl Link {
                 process.core().unwatch(watch);
             }
         }
+        for (near, far) in self.ties.close() {
+            let (near, far) = (self.near(near), self.far(far));
+            self.net.node.link_broke(&near, &far, &ExitReason::NoConnection);
+        }
         for orphan in self.requests.close() {
             orphan.kill();
         }
@@ -284,6 +292,45 @@ impl Link {
                 }
             };
             process.core().watch(watch, Watcher::Callback(Box::new(tell)));
+        }
+    }
+
+    /// The address of a process of this node.
+    fn near(&self, number: u64) -> Pid {
+        Pid::new(self.net.node.id().clone(), self.net.node.incarnation(), number)
+    }
+
+    /// The address of a process of the peer.
+    fn far(&self, number: u64) -> Pid {
+        Pid::new(self.peer.clone(), self.incarnation, number)
+    }
+
+    /// A process of the peer links itself to one of this node.
+    fn link_from_peer(&self, far: u64, near: u64) {
+        let process = self.addressable(near);
+        let linked = process.is_some_and(|process| {
+            self.ties.add(near, far) && self.net.node.accept_link(&process, &self.far(far))
+        });
+        if linked {
+            return self.net.counters.links_established.one();
+        }
+        self.ties.remove(near, far);
+        self.control(&Control::Broken { from: near, to: far, reason: ExitReason::NoProc });
+    }
+
+    /// A process of the peer takes its link away.
+    fn unlink_from_peer(&self, far: u64, near: u64) {
+        self.ties.remove(near, far);
+        if let Some(process) = self.net.node.process_by_number(near) {
+            self.net.node.accept_unlink(&process, &self.far(far));
+        }
+    }
+
+    /// A process of the peer that was linked to one of this node is gone.
+    fn broken_by_peer(&self, far: u64, near: u64, reason: &ExitReason) {
+        if self.ties.remove(near, far) {
+            self.net.counters.exits_received.one();
+            self.net.node.link_broke(&self.near(near), &self.far(far), reason);
         }
     }
 

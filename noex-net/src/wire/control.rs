@@ -41,6 +41,14 @@ pub(crate) enum Control {
     Demonitor { id: u64 },
     /// A watched process ended.
     Down { id: u64, reason: ExitReason },
+    /// A process of the sender links itself to one of yours.
+    Link { from: u64, to: u64 },
+    /// It takes the link away.
+    Unlink { from: u64, to: u64 },
+    /// A process of the sender ended, or was never there: its link breaks.
+    Broken { from: u64, to: u64, reason: ExitReason },
+    /// An exit signal of a process of the sender (0: of nobody).
+    Exit { from: u64, to: u64, reason: ExitReason },
     /// Stop a process, behind what was sent to it before.
     Stop { number: u64, reason: ExitReason },
     /// Kill a process.

@@ -1,0 +1,62 @@
+//! Links between processes of this node and of the peer, as one connection knows them.
+//!
+//! The ends stand in the tables of their processes; here only stands what must break when the session ends. Invariant: at the
+//! end of the session every near end of a pair that stands here is broken, once, with `NoConnection`.
+
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+
+/// Most links between two nodes.
+const MAX_LINKS: usize = 1_000_000;
+
+#[derive(Debug, Default)]
+pub(crate) struct Ties(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Numbers of the near and the far process.
+    pairs: BTreeSet<(u64, u64)>,
+    closed: bool,
+}
+
+impl Ties {
+    /// False if the session is over, or there are too many.
+    pub(crate) fn add(&self, near: u64, far: u64) -> bool {
+        let mut table = self.0.lock();
+        if table.closed || table.pairs.len() >= MAX_LINKS {
+            return false;
+        }
+        table.pairs.insert((near, far));
+        true
+    }
+
+    pub(crate) fn remove(&self, near: u64, far: u64) -> bool {
+        self.0.lock().pairs.remove(&(near, far))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().pairs.len()
+    }
+
+    /// The session is over: what must break.
+    pub(crate) fn close(&self) -> BTreeSet<(u64, u64)> {
+        let mut table = self.0.lock();
+        table.closed = true;
+        std::mem::take(&mut table.pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_end_nothing_is_added_and_all_is_given_once() {
+        let ties = Ties::default();
+        assert!(ties.add(1, 2) && ties.add(1, 2) && ties.add(1, 3));
+        assert!(ties.remove(1, 3) && !ties.remove(1, 3));
+        assert_eq!(ties.close(), BTreeSet::from([(1, 2)]));
+        assert!(!ties.add(1, 2) && ties.close().is_empty());
+    }
+}

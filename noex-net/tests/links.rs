@@ -1,0 +1,261 @@
+//! Links and exit signals between processes of two nodes, over real TCP: the same table as on one node.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use noex_actors::{Context, ExitReason, Info, Pid, Ref, SpawnOptions, behavior};
+use noex_net::{Cluster, ClusterConfig};
+use support::{Res, config, id, within};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// Keeps what reaches it, in order.
+struct Member {
+    seen: Vec<String>,
+}
+
+#[behavior(name = "member")]
+impl Member {
+    #[init]
+    fn new() -> Result<Self, ExitReason> {
+        Ok(Member { seen: vec![] })
+    }
+    #[cast]
+    fn note(&mut self, text: String) {
+        self.seen.push(text);
+    }
+    #[call]
+    fn seen(&self) -> Vec<String> {
+        self.seen.clone()
+    }
+    #[call]
+    fn tie(&mut self, to: Pid, cx: &mut Context<Self>) {
+        cx.link(&to);
+    }
+    #[call]
+    fn untie(&mut self, from: Pid, cx: &mut Context<Self>) {
+        cx.unlink(&from);
+    }
+    #[call]
+    fn signal(&mut self, to: Pid, reason: ExitReason, cx: &mut Context<Self>) {
+        cx.exit(&to, reason);
+    }
+    #[call]
+    fn listen(&mut self, to: Pid, cx: &mut Context<Self>) {
+        cx.monitor_nodes();
+        cx.monitor_nodes();
+        cx.monitor(&to);
+    }
+    #[cast]
+    fn leave(&mut self, reason: ExitReason, cx: &mut Context<Self>) {
+        cx.stop(reason);
+    }
+    #[info]
+    fn info(&mut self, info: Info) {
+        self.seen.push(match info {
+            Info::Exit(exit) => format!("exit {}: {}", exit.from.number(), exit.reason),
+            Info::NodeUp(node) => format!("up {}", node.name()),
+            Info::NodeDown { node, reason, .. } => format!("down {}: {reason}", node.name()),
+            other => other.kind().to_owned(),
+        });
+    }
+}
+
+async fn start(config: ClusterConfig) -> Res<Cluster> {
+    Ok(Cluster::builder(config).behavior::<Member>().arbiters(1).start().await?)
+}
+
+async fn both_up(a: &Cluster, b: &Cluster) {
+    within(10, "both are up", async {
+        let _ = a.wait_for_nodes(2).await;
+        let _ = b.wait_for_nodes(2).await;
+    })
+    .await;
+}
+
+async fn pair() -> Res<(Cluster, Cluster)> {
+    let a = start(config("a").build()?).await?;
+    let b = start(config("b").seed(a.local_node_id().to_string()).build()?).await?;
+    both_up(&a, &b).await;
+    Ok((a, b))
+}
+
+async fn member(node: &Cluster, trapping: bool) -> Res<Ref<Member>> {
+    let options = SpawnOptions::new();
+    Ok(node.spawn::<Member>(()).options(if trapping { options.trap_exit() } else { options }).await?)
+}
+
+/// Waits until a member has seen that many things.
+async fn seen(member: &Ref<Member>, count: usize) -> Vec<String> {
+    within(10, "what should be seen", async {
+        loop {
+            let seen = member.seen().await.unwrap();
+            if seen.len() >= count {
+                return seen;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+}
+
+#[actix_rt::test]
+async fn an_end_crosses_the_nodes_in_both_directions_as_the_table_says() -> Res {
+    let (a, b) = pair().await?;
+    for (near, far) in [(&a, &b), (&b, &a)] {
+        for reason in [ExitReason::Normal, ExitReason::Shutdown, ExitReason::error("x")] {
+            let (one, plain, trapping) =
+                (member(near, false).await?, member(far, false).await?, member(far, true).await?);
+            one.tie(plain.pid().clone()).await?;
+            one.tie(trapping.pid().clone()).await?;
+            // The link is there at the other end, too, once something sent behind it has arrived.
+            let there: Ref<Member> = near.resolve(trapping.pid());
+            there.note("before".into())?;
+            seen(&trapping, 1).await;
+            let down = plain.monitor();
+            one.leave(reason.clone())?;
+            let expected = format!("exit {}: {reason}", one.pid().number());
+            assert_eq!(seen(&trapping, 2).await, ["before".to_owned(), expected]);
+            if reason == ExitReason::Normal {
+                assert_eq!(far.process(plain.pid()).map(|info| info.links), Some(0));
+            } else {
+                assert_eq!(within(10, "the end", down).await.reason, reason);
+            }
+        }
+    }
+    assert_eq!((a.remote_link_stats().active_link_count, b.remote_link_stats().active_link_count), (0, 0));
+    a.stop().await;
+    b.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn exit_signals_by_hand_cross_the_nodes() -> Res {
+    let (a, b) = pair().await?;
+    let (sender, plain, trapping) =
+        (member(&a, false).await?, member(&b, false).await?, member(&b, true).await?);
+    for (target, reason) in
+        [(&plain, ExitReason::Normal), (&trapping, ExitReason::Normal), (&trapping, ExitReason::error("x"))]
+    {
+        sender.signal(target.pid().clone(), reason).await?;
+    }
+    let from = sender.pid().number();
+    assert_eq!(seen(&trapping, 2).await, [format!("exit {from}: normal"), format!("exit {from}: error: x")]);
+    assert_eq!(plain.seen().await?, [""; 0], "normal does nothing to who does not trap");
+    let (plain_down, trapping_down) = (plain.monitor(), trapping.monitor());
+    sender.signal(plain.pid().clone(), ExitReason::Shutdown).await?;
+    sender.signal(trapping.pid().clone(), ExitReason::Killed).await?;
+    assert_eq!(within(10, "the end", plain_down).await.reason, ExitReason::Shutdown);
+    assert_eq!(within(10, "the kill", trapping_down).await.reason, ExitReason::Killed);
+    a.stop().await;
+    b.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn unlinked_neither_end_hears_of_the_other() -> Res {
+    let (a, b) = pair().await?;
+    let (one, other) = (member(&a, false).await?, member(&b, true).await?);
+    one.tie(other.pid().clone()).await?;
+    other.tie(one.pid().clone()).await?;
+    one.untie(other.pid().clone()).await?;
+    let there: Ref<Member> = a.resolve(other.pid());
+    there.note("after".into())?;
+    seen(&other, 1).await;
+    one.leave(ExitReason::error("x"))?;
+    one.monitor().await;
+    there.note("last".into())?;
+    assert_eq!(seen(&other, 2).await, ["after", "last"]);
+    a.stop().await;
+    b.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_link_to_who_is_not_there_breaks_at_once() -> Res {
+    let (a, b) = pair().await?;
+    let (trapping, gone) = (member(&a, true).await?, member(&b, false).await?);
+    gone.stop(ExitReason::Normal).await?;
+    trapping.tie(gone.pid().clone()).await?;
+    assert_eq!(seen(&trapping, 1).await, [format!("exit {}: noproc", gone.pid().number())]);
+    let nowhere = Pid::new(noex_actors::NodeId::new("nobody", "127.0.0.1", 1)?, gone.pid().incarnation(), 5);
+    trapping.tie(nowhere).await?;
+    assert_eq!(seen(&trapping, 2).await[1], "exit 5: noconnection");
+    a.stop().await;
+    b.stop().await;
+    Ok(())
+}
+
+/// A way to a node that can be cut.
+async fn proxy(to: u16) -> Res<(u16, JoinHandle<()>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    let task = actix_rt::spawn(async move {
+        let mut all = tokio::task::JoinSet::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            all.spawn(async move {
+                if let Ok(mut far) = TcpStream::connect(("127.0.0.1", to)).await {
+                    let _ = copy_bidirectional(&mut socket, &mut far).await;
+                }
+            });
+        }
+    });
+    Ok((port, task))
+}
+
+#[actix_rt::test]
+async fn the_loss_of_the_connection_breaks_every_link_at_both_ends_once() -> Res {
+    let a = start(config("a").build()?).await?;
+    let (port, way) = proxy(a.local_node_id().port()).await?;
+    let b = start(config("b").seed(format!("127.0.0.1:{port}")).build()?).await?;
+    both_up(&a, &b).await;
+    let mut pairs = Vec::new();
+    for n in 0..50 {
+        let (here, there) = (member(&a, true).await?, member(&b, true).await?);
+        if n % 2 == 0 {
+            here.tie(there.pid().clone()).await?
+        } else {
+            there.tie(here.pid().clone()).await?
+        }
+        pairs.push((here, there));
+    }
+    within(10, "all links are there", async {
+        while [&a, &b].iter().any(|node| node.remote_link_stats().active_link_count < 50) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    way.abort();
+    for (here, there) in &pairs {
+        let lost = |pid: &Pid| [format!("exit {}: noconnection", pid.number())];
+        assert_eq!(seen(here, 1).await, lost(there.pid()));
+        assert_eq!(seen(there, 1).await, lost(here.pid()));
+    }
+    assert_eq!((a.remote_link_stats().active_link_count, b.remote_link_stats().active_link_count), (0, 0));
+    for (here, there) in &pairs {
+        assert_eq!(here.seen().await?.len() + there.seen().await?.len(), 2, "once");
+    }
+    assert_eq!(id(&a), *a.local_node_id());
+    a.stop().await;
+    b.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn whoever_monitors_nodes_hears_of_each_after_the_ends_of_what_it_watches_there() -> Res {
+    let (a, b) = pair().await?;
+    let (listener, there) = (member(&a, false).await?, member(&b, false).await?);
+    listener.listen(there.pid().clone()).await?;
+    let c = start(config("c").seed(a.local_node_id().to_string()).build()?).await?;
+    assert_eq!(seen(&listener, 1).await, ["up c"]);
+    b.stop().await;
+    assert_eq!(seen(&listener, 3).await[1..], ["down", "down b: graceful_shutdown"]);
+    c.stop().await;
+    assert_eq!(seen(&listener, 4).await[3], "down c: graceful_shutdown");
+    a.stop().await;
+    Ok(())
+}
