@@ -267,6 +267,7 @@ impl<B: Behavior> Drop for Starting<B> {
     }
 }
 
+#[expect(clippy::manual_async_fn, reason = "an async function keeps room for its arguments twice")]
 fn serve<B: Behavior>(
     state: &mut B,
     inbox: &mut Inbox<B>,

@@ -305,35 +305,6 @@ impl Link {
         Pid::new(self.peer.clone(), self.incarnation, number)
     }
 
-    /// A process of the peer links itself to one of this node.
-    fn link_from_peer(&self, far: u64, near: u64) {
-        let process = self.addressable(near);
-        let linked = process.is_some_and(|process| {
-            self.ties.add(near, far) && self.net.node.accept_link(&process, &self.far(far))
-        });
-        if linked {
-            return self.net.counters.links_established.one();
-        }
-        self.ties.remove(near, far);
-        self.control(&Control::Broken { from: near, to: far, reason: ExitReason::NoProc });
-    }
-
-    /// A process of the peer takes its link away.
-    fn unlink_from_peer(&self, far: u64, near: u64) {
-        self.ties.remove(near, far);
-        if let Some(process) = self.net.node.process_by_number(near) {
-            self.net.node.accept_unlink(&process, &self.far(far));
-        }
-    }
-
-    /// A process of the peer that was linked to one of this node is gone.
-    fn broken_by_peer(&self, far: u64, near: u64, reason: &ExitReason) {
-        if self.ties.remove(near, far) {
-            self.net.counters.exits_received.one();
-            self.net.node.link_broke(&self.near(near), &self.far(far), reason);
-        }
-    }
-
     /// A process that peers may address: of a behavior that is registered.
     fn addressable(&self, number: u64) -> Option<Arc<dyn noex_actors::process::Process>> {
         let process = self.net.node.process_by_number(number)?;

@@ -5,7 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use noex_actors::ExitReason;
 use parking_lot::Mutex;
+
+use super::Link;
+use crate::wire::control::Control;
 
 /// Most links between two nodes.
 const MAX_LINKS: usize = 1_000_000;
@@ -44,6 +48,38 @@ impl Ties {
         let mut table = self.0.lock();
         table.closed = true;
         std::mem::take(&mut table.pairs)
+    }
+}
+
+/// What the peer says of links.
+impl Link {
+    /// A process of the peer links itself to one of this node.
+    pub(super) fn link_from_peer(&self, far: u64, near: u64) {
+        let process = self.addressable(near);
+        let linked = process.is_some_and(|process| {
+            self.ties.add(near, far) && self.net.node.accept_link(&process, &self.far(far))
+        });
+        if linked {
+            return self.net.counters.links_established.one();
+        }
+        self.ties.remove(near, far);
+        self.control(&Control::Broken { from: near, to: far, reason: ExitReason::NoProc });
+    }
+
+    /// A process of the peer takes its link away.
+    pub(super) fn unlink_from_peer(&self, far: u64, near: u64) {
+        self.ties.remove(near, far);
+        if let Some(process) = self.net.node.process_by_number(near) {
+            self.net.node.accept_unlink(&process, &self.far(far));
+        }
+    }
+
+    /// A process of the peer that was linked to one of this node is gone.
+    pub(super) fn broken_by_peer(&self, far: u64, near: u64, reason: &ExitReason) {
+        if self.ties.remove(near, far) {
+            self.net.counters.exits_received.one();
+            self.net.node.link_broke(&self.near(near), &self.far(far), reason);
+        }
     }
 }
 
