@@ -217,9 +217,9 @@ async fn the_loss_of_the_connection_breaks_every_link_at_both_ends_once() -> Res
     for n in 0..50 {
         let (here, there) = (member(&a, true).await?, member(&b, true).await?);
         if n % 2 == 0 {
-            here.tie(there.pid().clone()).await?
+            here.tie(there.pid().clone()).await?;
         } else {
-            there.tie(here.pid().clone()).await?
+            there.tie(here.pid().clone()).await?;
         }
         pairs.push((here, there));
     }
