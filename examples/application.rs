@@ -11,7 +11,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use noex::{AppHandle, Application, ChildSpec, Supervisor, UniqueRegistry, prelude::*};
+use noex::prelude::*;
 
 /// Deepest first: it is where a note stands on the line.
 const NOTES: [&str; 4] = ["B", "E", "F♯", "G♯"];

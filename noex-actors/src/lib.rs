@@ -2,14 +2,20 @@
 //!
 //! | Room | What it does |
 //! |---|---|
-//! | [`Behavior`], [`behavior`] | what a user writes: messages, state, handlers |
-//! | [`Ref`], [`AnyRef`], [`Via`] | handles: call, cast, stop, kill, monitor |
-//! | [`Context`] | what a process can do from inside |
-//! | [`Node`] | owns processes, names, behaviors and arbiters |
+//! | [`behavior`], [`Behavior`] | what a user writes: messages, state, handlers. The attribute writes the trait |
+//! | [`Ref`], [`AnyRef`], [`Via`] | handles of a process or a name: call, cast, stop, kill, monitor, link |
+//! | [`Call`], [`Caller`], [`Delivery`] | a call at its two ends, and whether it ran |
+//! | [`Context`] | what a process can do from inside: timers, tasks, children, links, monitors |
+//! | [`Info`], [`Down`], [`Exit`] | what reaches a process beside calls and casts |
+//! | [`Node`], [`NodeBuilder`] | owns processes, names, behaviors and arbiters; [`ProcessInfo`] and [`ProcessEvent`] tell of them |
+//! | [`SpawnOptions`], [`Placement`], [`MailboxPolicy`] | where a process lives, how much may wait for it, and what happens beyond |
 //! | [`registry`] | processes of one behavior under keys: [`UniqueRegistry`], [`DuplicateRegistry`] |
 //! | [`application`] | a program that is one tree: [`Application`], [`run`], [`AppHandle`] |
-//! | [`ExitReason`], [`CallError`], … | how things end, and whether a message ran |
+//! | [`ExitReason`], [`CallError`], [`CastError`], [`StartError`], [`NameError`] | how things end, and what to do about it |
+//! | `testkit` | feature `testkit`: tests in virtual time, with a `Probe` that expects and a `Recorder` that records |
 //! | [`route`] | the seam that a transport implements |
+//!
+//! What is promised stands in docs/semantics.md, what Erlang and Elixir call it in docs/otp-map.md.
 //!
 //! ```
 //! use noex_actors::{ExitReason, Node, behavior};
