@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use noex_actors::{
     AnyRef, CallError, CastError, Delivery, ExitReason, Payload, Ref, Registration, SpawnError, StartError,
 };
-use support::{Box_, Res, id, pair, until, within};
+use support::{Box_, Box_Cast, Res, id, pair, until, within};
 
 #[actix_rt::test]
 async fn calls_and_casts_of_one_sender_keep_their_order_across_nodes() -> Res {
@@ -266,6 +266,40 @@ async fn a_message_that_panics_in_serde_harms_nobody_and_deadlines_still_come() 
     assert_eq!((a.stats().node_up_total, a.remote_call_stats().pending_calls), (1, 0));
     // It waits for ever in its handler: only a kill ends it at once.
     picky.kill();
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_mailbox_takes_so_many_bytes_from_other_nodes_and_no_more() -> Res {
+    let (a, b) = pair().await?;
+    let there = a.spawn_on::<Box_>(&id(&b), 0).await?;
+    let local: Ref<Box_> = b.resolve(there.pid());
+    let gate = local.clone();
+    let busy = actix_rt::spawn(async move { gate.nap(600_000).timeout(Duration::from_secs(600)).await });
+    until(5, "the process is busy", || b.process(local.pid()).is_some_and(|info| info.message_count == 1))
+        .await;
+    let mib = 1024 * 1024;
+    for _ in 0..80 {
+        within(20, "room in the outbox", there.cast_wait(Box_Cast::Swallow { text: "x".repeat(mib) }))
+            .await?;
+    }
+    until(20, "all arrived", || {
+        b.stats().casts_refused_total > 0 && {
+            let info = b.process(local.pid());
+            info.is_some_and(|info| {
+                u64::try_from(info.mailbox_len).unwrap() + b.stats().casts_refused_total == 80
+            })
+        }
+    })
+    .await;
+    let taken = u64::try_from(b.process(local.pid()).ok_or("it lives")?.mailbox_len)?;
+    assert!(taken > 0 && taken * u64::try_from(mib)? <= noex_actors::MAX_WIRE_BYTES, "{taken} MiB wait");
+    // What is local is not concerned.
+    local.see(1)?;
+    local.kill();
+    assert!(busy.await?.is_err());
     b.stop().await;
     a.stop().await;
     Ok(())

@@ -100,6 +100,10 @@ impl Box_ {
     fn blob(&self, bytes: Vec<u8>) -> usize {
         bytes.len()
     }
+    #[cast]
+    fn swallow(&mut self, text: String) {
+        drop(text);
+    }
     #[call]
     async fn nap(&mut self, millis: u64) {
         actix_rt::time::sleep(Duration::from_millis(millis)).await;
