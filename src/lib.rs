@@ -9,6 +9,7 @@
 //! | [`env`](mod@env) | settings from the environment, with errors that name the variable |
 //! | [`logging`] | JSON lines on standard output |
 //! | [`exit_code`] | the result of `main` as the exit code that deployments rely on |
+//! | `testkit` | feature `testkit`: nodes of a test on one thread, in virtual time |
 //! | `web` | feature `web`: `/health`, `/ready`, `/metrics`, `/noex/api/cluster` for actix-web |
 
 pub mod env;
