@@ -175,7 +175,11 @@ impl ProcessCore {
             return Poll::Ready(Ok(()));
         }
         if !fate.ended {
-            fate.starter = Some(waker.clone());
+            let known = fate.starter.as_ref().is_some_and(|known| known.will_wake(waker));
+            let replaced = if known { None } else { fate.starter.replace(waker.clone()) };
+            // Without the lock: what goes with a waker may look at this process.
+            drop(fate);
+            drop(replaced);
             return Poll::Pending;
         }
         let ties = fate.ties();

@@ -131,19 +131,21 @@ impl<R> Replies<R> {
         self.get(id).is_some_and(|entry| entry.phase != Phase::Done)
     }
 
-    /// The result, once it is there; the entry is forgotten with it.
+    /// The result, once it is there; the entry is forgotten with it. Gives the waker that is not needed any more.
     #[inline]
-    pub(crate) fn poll(&mut self, id: CallId, waker: &Waker) -> Poll<Outcome<R>> {
-        let Some(entry) = self.get(id) else { return Poll::Ready(Err(Box::new(CallFailure::NoReply))) };
+    pub(crate) fn poll(&mut self, id: CallId, waker: &Waker) -> (Poll<Outcome<R>>, Option<Waker>) {
+        let Some(entry) = self.get(id) else {
+            return (Poll::Ready(Err(Box::new(CallFailure::NoReply))), None);
+        };
         if let Some(result) = entry.result.take() {
             // Its waker was taken by whoever finished it.
             self.remove(id);
-            return Poll::Ready(result);
+            return (Poll::Ready(result), None);
         }
         if entry.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
-            entry.waker = Some(waker.clone());
+            return (Poll::Pending, entry.waker.replace(waker.clone()));
         }
-        Poll::Pending
+        (Poll::Pending, None)
     }
 
     /// The caller gives up; tells how far the call had come.
@@ -188,7 +190,7 @@ mod tests {
     }
 
     fn poll(replies: &mut Replies<u32>, id: CallId) -> Poll<Outcome<u32>> {
-        replies.poll(id, Waker::noop())
+        replies.poll(id, Waker::noop()).0
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use parking_lot::MutexGuard;
+
 use super::{Envelope, Mailbox, MailboxPolicy};
 use crate::{Behavior, Caller, ExitReason, glance::Glance};
 
@@ -85,7 +87,7 @@ impl<B: Behavior> Inbox<B> {
         let mut queue = self.mailbox.queue.lock();
         if queue.line.as_ref().is_some_and(|line| !line.is_empty()) {
             let woken = self.mailbox.roomy(&mut queue);
-            woken.into_iter().for_each(Waker::wake);
+            MutexGuard::unlocked(&mut queue, || woken.into_iter().for_each(Waker::wake));
         }
         if queue.items.is_empty() {
             if queue.task.as_ref().is_none_or(|task| !task.will_wake(cx.waker())) {

@@ -181,10 +181,11 @@ impl<B: Behavior> Mailbox<B> {
     /// The reply of a call, once it is there.
     #[inline]
     pub(crate) fn poll_call(&self, id: CallId, waker: &Waker) -> Poll<Outcome<B::Reply>> {
-        match &mut self.queue.lock().replies {
+        let (polled, _replaced) = match &mut self.queue.lock().replies {
             Some(replies) => replies.poll(id, waker),
-            None => Poll::Ready(Err(Box::new(CallFailure::NoReply))),
-        }
+            None => (Poll::Ready(Err(Box::new(CallFailure::NoReply))), None),
+        };
+        polled
     }
 
     /// The caller went away.

@@ -1,0 +1,416 @@
+//! What went wrong once, or nearly: races, hostile wakers, panicking drops, ends in the middle of everything.
+
+#![allow(clippy::panic, reason = "tests, and processes that must panic")]
+
+use std::{
+    collections::BTreeSet,
+    future::{Future, IntoFuture, pending},
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc as std_mpsc,
+    },
+    task::{Context as Task, Poll, Wake, Waker},
+    thread::ThreadId,
+    time::Duration,
+};
+
+use noex_actors::{
+    CallError, Caller, CastError, Context, Delivery, Exit, ExitReason, Info, MailboxPolicy, Node, Pid,
+    Placement, Ref, SpawnOptions, StartError, behavior, testkit,
+};
+use tokio::sync::{mpsc, oneshot};
+
+type Res = Result<(), Box<dyn std::error::Error>>;
+type Log = mpsc::UnboundedSender<u32>;
+type Free = Box<dyn FnOnce() + Send>;
+
+const LONG: Duration = Duration::from_secs(20);
+
+async fn soon<F: IntoFuture>(what: F) -> F::Output {
+    tokio::time::timeout(LONG, what.into_future()).await.expect("it comes within 20 s")
+}
+
+/// Runs what may hang its thread on a thread of its own: hanging fails.
+fn bounded<F: Future<Output = ()>>(f: impl FnOnce() -> F + Send + 'static) {
+    let (tell, told) = std_mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        actix_rt::System::new().block_on(f());
+        let _ = tell.send(());
+    });
+    match told.recv_timeout(LONG) {
+        Ok(()) => thread.join().expect("it ended well"),
+        Err(std_mpsc::RecvTimeoutError::Disconnected) => {
+            std::panic::resume_unwind(thread.join().expect_err("it panicked"))
+        }
+        Err(std_mpsc::RecvTimeoutError::Timeout) => panic!("the thread hangs"),
+    }
+}
+
+/// Answers, keeps, hangs, explodes: whatever a test needs.
+struct Work {
+    log: Log,
+    kept: Vec<Caller<u32>>,
+}
+
+/// A message that explodes when it is dropped.
+#[derive(Debug)]
+struct Bomb(bool);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.0, "a bomb went off");
+    }
+}
+
+#[behavior]
+impl Work {
+    #[init]
+    fn new(log: Log) -> Result<Self, ExitReason> {
+        Ok(Work { log, kept: Vec::new() })
+    }
+    #[cast]
+    fn note(&mut self, n: u32) {
+        let _ = self.log.send(n);
+    }
+    #[call]
+    fn echo(&self, n: u32) -> u32 {
+        n
+    }
+    #[call]
+    fn keep(&mut self, from: Caller<u32>) {
+        self.kept.push(from);
+    }
+    #[call]
+    fn lend(&mut self, to: std_mpsc::Sender<Caller<u32>>, from: Caller<u32>) {
+        let _ = to.send(from);
+    }
+    #[call]
+    async fn hang(&mut self, running: oneshot::Sender<()>) -> u32 {
+        let _ = running.send(());
+        pending().await
+    }
+    #[cast]
+    async fn close(&mut self, closed: oneshot::Sender<()>, open: oneshot::Receiver<()>) {
+        let _ = closed.send(());
+        let _ = open.await;
+    }
+    #[cast]
+    fn carry(&mut self, bomb: Bomb) {
+        std::mem::forget(bomb);
+    }
+    #[cast]
+    fn explode(&mut self) {
+        panic!("boom");
+    }
+    #[cast]
+    fn leave_by_signal(&mut self, reason: ExitReason, cx: &mut Context<Self>) {
+        cx.exit(cx.me(), reason);
+    }
+    #[call]
+    fn fumble(&mut self, from: Caller<u32>) {
+        let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _held = from;
+            panic!("caught by the handler itself");
+        }));
+        assert!(dropped.is_err());
+    }
+    #[info]
+    fn info(&mut self, info: Info<u32>) {
+        let _ = match info {
+            Info::User(n) => self.log.send(n),
+            Info::Timeout => self.log.send(u32::MAX),
+            _ => Ok(()),
+        };
+    }
+    #[call]
+    fn idle_after(&mut self, after: Duration, cx: &mut Context<Self>) {
+        cx.set_idle_timeout(Some(after));
+    }
+}
+
+async fn work(node: &Node) -> Result<(Ref<Work>, mpsc::UnboundedReceiver<u32>), StartError> {
+    work_with(node, SpawnOptions::new()).await
+}
+
+async fn work_with(
+    node: &Node,
+    options: SpawnOptions,
+) -> Result<(Ref<Work>, mpsc::UnboundedReceiver<u32>), StartError> {
+    let (log, seen) = mpsc::unbounded_channel();
+    let options = options.placement(Placement::RoundRobin);
+    Ok((node.spawn::<Work>(log).options(options).await?, seen))
+}
+
+/// Closes the gate of a process: it handles nothing until that is opened.
+async fn closed(work: &Ref<Work>) -> Result<oneshot::Sender<()>, Box<dyn std::error::Error>> {
+    let ((tell, is_closed), (open, gate)) = (oneshot::channel(), oneshot::channel());
+    work.close(tell, gate)?;
+    soon(is_closed).await?;
+    Ok(open)
+}
+
+/// A waker that runs code when it is woken and when it goes.
+struct Hostile {
+    woken: Mutex<Option<Free>>,
+    dropped: Mutex<Option<Free>>,
+}
+
+fn run(what: &Mutex<Option<Free>>) {
+    let what = what.lock().expect("nobody panicked").take();
+    if let Some(what) = what {
+        what();
+    }
+}
+
+impl Wake for Hostile {
+    fn wake(self: Arc<Self>) {
+        run(&self.woken);
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        run(&self.dropped);
+    }
+}
+
+fn when_dropped(what: impl FnOnce() + Send + 'static) -> Waker {
+    let hostile = Hostile { woken: Mutex::new(None), dropped: Mutex::new(Some(Box::new(what))) };
+    Waker::from(Arc::new(hostile))
+}
+
+fn when_woken(what: impl FnOnce() + Send + 'static) -> Waker {
+    let hostile = Hostile { woken: Mutex::new(Some(Box::new(what))), dropped: Mutex::new(None) };
+    Waker::from(Arc::new(hostile))
+}
+
+fn poll_once<F: Future>(future: std::pin::Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
+    future.poll(&mut Task::from_waker(waker))
+}
+
+#[test]
+fn a_waker_that_is_replaced_may_send_to_the_process_when_it_goes() {
+    bounded(|| async {
+        let node = Node::start().await.expect("a node");
+        let (work, mut seen) = work(&node).await.expect("a process");
+        let mut call = pin!(work.keep().into_future());
+        let sender = work.clone();
+        assert!(poll_once(call.as_mut(), &when_dropped(move || sender.note(1).expect("room"))).is_pending());
+        assert!(poll_once(call.as_mut(), Waker::noop()).is_pending());
+        assert_eq!(soon(seen.recv()).await, Some(1));
+        node.stop().await;
+    });
+}
+
+#[test]
+fn a_waker_in_the_line_for_room_may_send_to_the_process_when_it_goes() {
+    bounded(|| async {
+        let node = Node::start().await.expect("a node");
+        let options = SpawnOptions::new().mailbox(MailboxPolicy::Block, 1);
+        let (work, _seen) = work_with(&node, options).await.expect("a process");
+        let open = closed(&work).await.expect("it closes");
+        work.note(1).expect("room for one");
+        let hostile = |work: &Ref<Work>| {
+            let sender = work.clone();
+            when_dropped(move || assert!(sender.note(9).is_err(), "it is full"))
+        };
+        {
+            let mut cast = pin!(work.cast_wait(WorkCast::Note { n: 2 }));
+            assert!(poll_once(cast.as_mut(), &hostile(&work)).is_pending());
+            assert!(poll_once(cast.as_mut(), &hostile(&work)).is_pending());
+            // And now it is dropped while it stands in the line.
+        }
+        open.send(()).expect("it waits");
+        node.stop().await;
+    });
+}
+
+#[test]
+fn whoever_is_woken_for_room_may_send_to_the_process_at_once() {
+    bounded(|| async {
+        let node = Node::start().await.expect("a node");
+        for _ in 0..50 {
+            let options = SpawnOptions::new().mailbox(MailboxPolicy::Block, 1);
+            let (work, mut seen) = work_with(&node, options).await.expect("a process");
+            let open = closed(&work).await.expect("it closes");
+            work.note(1).expect("room for one");
+            let mut call = pin!(work.echo(2).into_future());
+            let sender = work.clone();
+            let (tell, woken) = oneshot::channel();
+            let waker = when_woken(move || {
+                let _ = tell.send(sender.note(3));
+            });
+            assert!(poll_once(call.as_mut(), &waker).is_pending());
+            open.send(()).expect("it waits");
+            assert_eq!(soon(seen.recv()).await, Some(1));
+            assert_eq!(soon(woken).await, Ok(Ok(())), "there was room, and no lock in the way");
+            assert_eq!(soon(seen.recv()).await, Some(3));
+        }
+        node.stop().await;
+    });
+}
+
+#[test]
+fn a_waker_of_a_start_may_look_at_the_process_when_it_goes() {
+    struct Slow;
+    #[behavior]
+    impl Slow {
+        #[init]
+        async fn new(go: oneshot::Receiver<()>) -> Result<Self, ExitReason> {
+            let _ = go.await;
+            Ok(Slow)
+        }
+    }
+    bounded(|| async {
+        let node = Node::start().await.expect("a node");
+        let (go, gate) = oneshot::channel();
+        let mut start = pin!(node.spawn::<Slow>(gate).name("slow").into_future());
+        let (tell, told) = oneshot::channel();
+        let looker = node.clone();
+        let waker = when_dropped(move || {
+            let links = looker.processes().iter().map(|process| process.links).sum::<usize>();
+            let _ = tell.send(links);
+        });
+        assert!(poll_once(start.as_mut(), &waker).is_pending());
+        drop(waker);
+        assert!(poll_once(start.as_mut(), Waker::noop()).is_pending());
+        assert_eq!(soon(told).await, Ok(0));
+        go.send(()).expect("it waits");
+        assert!(soon(start).await.is_ok());
+        node.stop().await;
+    });
+}
+
+/// Continues for ever, without a wait.
+struct Restless;
+
+#[behavior]
+impl Restless {
+    #[init]
+    fn new(cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+        cx.continue_with(());
+        Ok(Restless)
+    }
+    #[info]
+    fn info(&mut self, _: Info<()>, cx: &mut Context<Self>) {
+        cx.continue_with(());
+    }
+}
+
+/// Runs a future on an arbiter of its own.
+fn on(arbiter: &actix_rt::Arbiter, future: impl Future<Output = ()> + Send + 'static) {
+    assert!(arbiter.spawn(future), "the arbiter lives");
+}
+
+/// Begins starts on an arbiter that stops before it turns to them.
+async fn lost(
+    node: &Node,
+    arbiter: &actix_rt::Arbiter,
+    begin: impl FnOnce(&Node, &Waker) -> Vec<Free> + Send + 'static,
+) -> (oneshot::Receiver<()>, std_mpsc::Sender<()>) {
+    let ((tell, begun), (go, gate)) = (oneshot::channel(), std_mpsc::channel::<()>());
+    let node = node.clone();
+    on(arbiter, async move {
+        let kept = begin(&node, Waker::noop());
+        let _ = tell.send(());
+        let _ = gate.recv_timeout(LONG);
+        actix_rt::Arbiter::current().stop();
+        kept.into_iter().for_each(std::mem::forget);
+    });
+    (begun, go)
+}
+
+struct Heavy;
+
+#[behavior]
+impl Heavy {
+    #[init]
+    fn new(bomb: Bomb) -> Result<Self, ExitReason> {
+        std::mem::forget(bomb);
+        Ok(Heavy)
+    }
+}
+
+/// Starts a linked child, from an arbiter of its own, which stops before the child begins.
+struct Parent {
+    tell: mpsc::UnboundedSender<Result<(), StartError>>,
+}
+
+#[behavior]
+impl Parent {
+    #[init]
+    fn new(tell: mpsc::UnboundedSender<Result<(), StartError>>) -> Result<Self, ExitReason> {
+        Ok(Parent { tell })
+    }
+    #[cast]
+    fn begin(&mut self, arbiter: actix_rt::ArbiterHandle, cx: &mut Context<Self>) {
+        let start = cx.spawn_link::<Heavy>(Bomb(false)).into_future();
+        let tell = self.tell.clone();
+        arbiter.spawn(async move {
+            let mut start = Box::pin(start);
+            let begun = poll_once(start.as_mut(), Waker::noop());
+            assert!(begun.is_pending());
+            actix_rt::Arbiter::current().stop();
+            // Awaited elsewhere: this arbiter goes.
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+                let _ = tell.send(runtime.block_on(start).map(drop));
+            });
+        });
+    }
+    #[call]
+    fn lives(&self) -> bool {
+        true
+    }
+}
+
+struct Blocking;
+
+#[behavior]
+impl Blocking {
+    #[init]
+    fn new(tell: std_mpsc::Sender<ThreadId>) -> Result<Self, ExitReason> {
+        let _ = tell.send(std::thread::current().id());
+        Ok(Blocking)
+    }
+    #[cast]
+    fn block(&mut self, until: std_mpsc::Receiver<()>) {
+        let _ = until.recv_timeout(LONG);
+    }
+}
+
+async fn dedicated_keeps_to_few_threads(node: Node) -> Res {
+    let (tell, told) = std_mpsc::channel();
+    let start = |name: Option<&str>| {
+        let options = SpawnOptions::new().placement(Placement::Dedicated);
+        let options = name.map_or(options.clone(), |name| options.name(name));
+        node.spawn::<Blocking>(tell.clone()).options(options).into_future()
+    };
+    // Alone: while one blocks, the pool runs.
+    let (one, two) = (soon(start(Some("one"))).await?, soon(start(None)).await?);
+    let (go, gate) = std_mpsc::channel();
+    one.block(gate)?;
+    let (log, _seen) = mpsc::unbounded_channel();
+    let pinned = SpawnOptions::new().placement(Placement::Pinned(0));
+    let neighbour = soon(node.spawn::<Work>(log).options(pinned)).await?;
+    assert_eq!(soon(neighbour.echo(1)).await?, 1);
+    go.send(())?;
+    // And none stays for each that ever was, nor for those that could not start.
+    for _ in 0..50 {
+        let third = soon(start(None)).await?;
+        assert!(matches!(soon(start(Some("one"))).await, Err(StartError::Name(_))));
+        soon(third.stop(ExitReason::Normal)).await?;
+    }
+    let threads: BTreeSet<_> = told.try_iter().map(|id| format!("{id:?}")).collect();
+    assert_eq!(threads.len(), 3, "one for each that lives at once");
+    drop((one, two));
+    node.stop().await;
+    Ok(())
+}
+
+/// A waker that panics.
+fn grenade() -> Waker {
+    when_woken(|| panic!("a waker that panics"))
+}
