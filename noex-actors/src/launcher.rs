@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 /// What is run there.
 pub(crate) trait Job: Send {
     fn run(self: Box<Self>);
-    /// It will not be run: the arbiter stopped.
+    /// It will not be run: the arbiter stopped. Must not panic: others are told after it.
     fn lost(self: Box<Self>);
 }
 
@@ -41,11 +41,12 @@ impl Launcher {
         launcher
     }
 
-    /// Runs `job` there, soon. False if the arbiter stopped.
-    pub(crate) fn launch(&self, job: Box<dyn Job>) -> bool {
+    /// Runs `job` there, soon; it is lost if the arbiter stopped.
+    pub(crate) fn launch(&self, job: Box<dyn Job>) {
         let mut state = self.0.lock();
         if state.closed {
-            return false;
+            drop(state);
+            return job.lost();
         }
         state.jobs.push(job);
         let waker = state.waker.take();
@@ -53,7 +54,6 @@ impl Launcher {
         if let Some(waker) = waker {
             waker.wake();
         }
-        true
     }
 
     pub(crate) fn is_closed(&self) -> bool {

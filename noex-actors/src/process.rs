@@ -25,6 +25,7 @@ use crate::{
         links::{Linked, Links},
         signals::Trap,
     },
+    panics::contained,
     route::{Session, Watcher},
 };
 
@@ -322,18 +323,19 @@ impl ProcessCore {
             ((watchers, at_exit, links), fate.starter.take())
         };
         let (watchers, at_exit, mut links) = ties;
+        // None of those who are told must keep the others from it.
         if let Some(starter) = starter {
-            starter.wake();
+            contained(|| starter.wake());
         }
         for f in at_exit {
-            f(reason);
+            contained(|| f(reason));
         }
         // Links first: whoever sees a `Down` finds what the end takes along on its way.
         for other in links.take() {
             self.node.break_link(&other, &self.pid, reason);
         }
         for (id, watcher) in watchers {
-            watcher.tell(Down::new(id, self.pid.clone(), reason.clone()));
+            contained(|| watcher.tell(Down::new(id, self.pid.clone(), reason.clone())));
         }
     }
 }

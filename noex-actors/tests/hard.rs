@@ -283,6 +283,86 @@ fn a_waker_of_a_start_may_look_at_the_process_when_it_goes() {
     });
 }
 
+#[actix_rt::test]
+async fn a_call_whose_handler_is_given_up_by_an_exit_signal_learns_the_reason() -> Res {
+    let node = Node::start().await?;
+    let (work, _seen) = work(&node).await?;
+    let (tell, running) = oneshot::channel();
+    let asker = work.clone();
+    let waiting = actix_rt::spawn(async move { asker.hang(tell).await });
+    soon(running).await?;
+    node.exit(&work, ExitReason::error("enough"));
+    match soon(waiting).await? {
+        Err(CallError::Exited { reason, delivery: Delivery::Unknown, .. }) => {
+            assert_eq!(reason, ExitReason::error("enough"));
+        }
+        other => panic!("{other:?}"),
+    }
+    node.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn queued_messages_that_panic_when_they_are_dropped_harm_nobody() -> Res {
+    let node = Node::start().await?;
+    for end in 0..3 {
+        let (work, _seen) = work(&node).await?;
+        let down = work.monitor();
+        let open = closed(&work).await?;
+        if end == 1 {
+            work.explode()?;
+        }
+        for _ in 0..3 {
+            work.carry(Bomb(true))?;
+        }
+        let asker = work.clone();
+        let mut waiting = Box::pin(async move { asker.echo(1).timeout(Duration::MAX).await });
+        assert!(poll_once(waiting.as_mut(), Waker::noop()).is_pending());
+        for _ in 0..3 {
+            work.carry(Bomb(true))?;
+        }
+        let expected = match end {
+            0 => {
+                work.kill();
+                ExitReason::Killed
+            }
+            1 => ExitReason::Panic("boom".into()),
+            _ => {
+                node.exit(&work, ExitReason::Shutdown);
+                ExitReason::Shutdown
+            }
+        };
+        let _ = open.send(());
+        assert_eq!(soon(down).await.reason, expected);
+        match soon(waiting).await {
+            Err(CallError::Exited { reason, delivery: Delivery::Never, .. }) => assert_eq!(reason, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(node.process_count(), 0);
+    node.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn what_is_queued_behind_an_exit_or_a_kill_of_oneself_does_not_run() -> Res {
+    let node = Node::start().await?;
+    for reason in [ExitReason::Normal, ExitReason::Shutdown, ExitReason::Killed] {
+        let (work, mut seen) = work(&node).await?;
+        let open = closed(&work).await?;
+        work.note(1)?;
+        work.leave_by_signal(reason.clone())?;
+        (2..6).try_for_each(|n| work.note(n))?;
+        let down = work.monitor();
+        open.send(()).map_err(|()| "it waits")?;
+        assert_eq!(soon(down).await.reason, reason);
+        drop(work);
+        assert_eq!((seen.recv().await, seen.recv().await), (Some(1), None), "after {reason}");
+    }
+    node.stop().await;
+    Ok(())
+}
+
 /// Continues for ever, without a wait.
 struct Restless;
 
@@ -297,6 +377,21 @@ impl Restless {
     fn info(&mut self, _: Info<()>, cx: &mut Context<Self>) {
         cx.continue_with(());
     }
+}
+
+#[actix_rt::test]
+async fn a_process_that_continues_for_ever_leaves_its_neighbours_their_turn_and_can_be_killed() -> Res {
+    let node = Node::builder().arbiters(1).start().await?;
+    let pinned = || SpawnOptions::new().placement(Placement::Pinned(0));
+    let restless = node.spawn::<Restless>(()).options(pinned()).await?;
+    let (log, _seen) = mpsc::unbounded_channel();
+    let neighbour = soon(node.spawn::<Work>(log).options(pinned())).await?;
+    assert_eq!(soon(neighbour.echo(1)).await?, 1);
+    let down = restless.monitor();
+    restless.kill();
+    assert_eq!(soon(down).await.reason, ExitReason::Killed);
+    node.stop().await;
+    Ok(())
 }
 
 /// Runs a future on an arbiter of its own.
@@ -322,6 +417,32 @@ async fn lost(
     (begun, go)
 }
 
+#[actix_rt::test]
+async fn a_process_that_could_not_start_fails_whoever_called_it_by_its_name() -> Res {
+    let node = Node::start().await?;
+    let arbiter = actix_rt::Arbiter::new();
+    let (begun, go) = lost(&node, &arbiter, |node, waker| {
+        let (log, _seen) = mpsc::unbounded_channel();
+        let mut start = Box::pin(node.spawn::<Work>(log).name("lost").into_future());
+        assert!(poll_once(start.as_mut(), waker).is_pending());
+        vec![Box::new(move || drop(start))]
+    })
+    .await;
+    soon(begun).await?;
+    let work = node.whereis::<Work>("lost").ok_or("it has its name")?;
+    work.note(1)?;
+    let mut waiting = pin!(work.echo(1).timeout(Duration::MAX).into_future());
+    assert!(poll_once(waiting.as_mut(), Waker::noop()).is_pending());
+    let down = work.monitor();
+    go.send(())?;
+    assert_eq!(soon(down).await.reason, ExitReason::Killed);
+    let error = soon(waiting).await.unwrap_err();
+    assert!(matches!(error, CallError::Exited { delivery: Delivery::Never, .. }), "{error:?}");
+    assert!(matches!(work.note(2), Err(CastError::NoProc(_))));
+    node.stop().await;
+    Ok(())
+}
+
 struct Heavy;
 
 #[behavior]
@@ -331,6 +452,30 @@ impl Heavy {
         std::mem::forget(bomb);
         Ok(Heavy)
     }
+}
+
+#[actix_rt::test]
+async fn arguments_that_panic_when_they_are_dropped_do_not_lose_the_other_starts() -> Res {
+    let node = Node::start().await?;
+    let arbiter = actix_rt::Arbiter::new();
+    let (begun, go) = lost(&node, &arbiter, |node, waker| {
+        let start = |bomb: bool, name: &str| {
+            let mut start = Box::pin(node.spawn::<Heavy>(Bomb(bomb)).name(name).into_future());
+            assert!(poll_once(start.as_mut(), waker).is_pending());
+            Box::new(move || drop(start)) as Free
+        };
+        vec![start(true, "a"), start(true, "b"), start(false, "c")]
+    })
+    .await;
+    soon(begun).await?;
+    let downs = ["a", "b", "c"].map(|name| node.whereis::<Heavy>(name).map(|heavy| heavy.monitor()));
+    go.send(())?;
+    for down in downs {
+        assert_eq!(soon(down.ok_or("it has its name")?).await.reason, ExitReason::Killed);
+    }
+    assert_eq!(node.process_count(), 0);
+    node.stop().await;
+    Ok(())
 }
 
 /// Starts a linked child, from an arbiter of its own, which stops before the child begins.
@@ -364,6 +509,19 @@ impl Parent {
     fn lives(&self) -> bool {
         true
     }
+}
+
+#[actix_rt::test]
+async fn a_linked_child_that_could_not_start_is_an_error_and_no_signal() -> Res {
+    let node = Node::start().await?;
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let parent = node.spawn::<Parent>(tell).await?;
+    let arbiter = actix_rt::Arbiter::new();
+    parent.begin(arbiter.handle())?;
+    assert_eq!(soon(told.recv()).await, Some(Err(StartError::NotRunning)));
+    assert!(soon(parent.lives()).await?, "the parent lives");
+    node.stop().await;
+    Ok(())
 }
 
 struct Blocking;
@@ -410,7 +568,58 @@ async fn dedicated_keeps_to_few_threads(node: Node) -> Res {
     Ok(())
 }
 
+#[test]
+fn an_idle_timeout_of_nothing_comes_behind_what_is_queued() {
+    testkit::run(1, |sim| async move {
+        let node = sim.node().await;
+        let (log, mut seen) = mpsc::unbounded_channel();
+        let work = node.spawn::<Work>(log).await.expect("a process");
+        work.idle_after(Duration::ZERO).await.expect("it answers");
+        let open = closed(&work).await.expect("it closes");
+        while seen.try_recv().is_ok() {}
+        (0..40).for_each(|n| work.note(n).expect("room"));
+        open.send(()).expect("it waits");
+        for n in 0..40 {
+            assert_eq!(seen.recv().await, Some(n));
+        }
+        work.kill();
+    });
+}
+
 /// A waker that panics.
 fn grenade() -> Waker {
     when_woken(|| panic!("a waker that panics"))
+}
+
+#[actix_rt::test]
+async fn a_waker_that_panics_keeps_no_other_watcher_and_no_other_caller_waiting() -> Res {
+    let node = Node::start().await?;
+    let options = SpawnOptions::new().mailbox(MailboxPolicy::Block, 1);
+    let (work, _seen) = work_with(&node, options).await?;
+    let bystander = work_with(&node, SpawnOptions::new().trap_exit()).await?.0;
+    let open = closed(&work).await?;
+    work.note(1)?;
+    let mut in_line = pin!(work.echo(1).timeout(Duration::MAX).into_future());
+    let mut watches: Vec<_> = (0..2).map(|_| Box::pin(work.monitor())).collect();
+    assert!(poll_once(in_line.as_mut(), &grenade()).is_pending());
+    assert!(watches.iter_mut().all(|watch| poll_once(watch.as_mut(), &grenade()).is_pending()));
+    let (behind, down) = (work.clone(), work.monitor());
+    let waiting = actix_rt::spawn(async move { behind.cast_wait(WorkCast::Note { n: 2 }).await });
+    tokio::task::yield_now().await;
+    node.link(&work, &bystander);
+    work.kill();
+    drop(open);
+    assert_eq!(soon(down).await.reason, ExitReason::Killed);
+    assert!(matches!(soon(waiting).await?, Err(CastError::NoProc(_))));
+    assert_eq!(node.process(bystander.pid()).map(|info| info.links), Some(0));
+    // Nor does it end the task that keeps everybody's deadlines.
+    let (work, _seen) = work_with(&node, SpawnOptions::new()).await?;
+    let mut call = pin!(work.keep().timeout(Duration::from_millis(5)).into_future());
+    assert!(poll_once(call.as_mut(), &grenade()).is_pending());
+    for _ in 0..3 {
+        let late = soon(work.keep().timeout(Duration::from_millis(20))).await.unwrap_err();
+        assert!(matches!(late, CallError::Timeout { .. }), "{late:?}");
+    }
+    node.stop().await;
+    Ok(())
 }

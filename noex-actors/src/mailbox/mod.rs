@@ -34,7 +34,7 @@ pub(crate) use self::{
 };
 use crate::{
     Behavior, Caller, Delivery, ExitReason, Info, Overload, behaviors::RemoteCodec, failure::CallFailure,
-    process::ProcessCore, replies::Replies,
+    panics::contained, process::ProcessCore, replies::Replies,
 };
 
 pub(crate) enum Envelope<B: Behavior> {
@@ -101,8 +101,9 @@ pub(crate) struct Mailbox<B: Behavior> {
     pub(crate) policy: MailboxPolicy,
     /// Whether local messages are encoded and decoded as well, for tests.
     encodes: bool,
-    /// Somebody waits for room.
-    waited_for: AtomicBool,
+    /// The process must look up at its next message: somebody waits for room, or it must end. One flag for both: it costs
+    /// every message a look.
+    alert: AtomicBool,
     capacity: u32,
     queue: Mutex<Queue<B>>,
     /// Messages taken out and done with. Written by the consumer only.
@@ -150,7 +151,7 @@ impl<B: Behavior> Mailbox<B> {
             core,
             codec,
             policy,
-            waited_for: AtomicBool::new(false),
+            alert: AtomicBool::new(false),
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
             queue: Mutex::new(queue),
             handled: AtomicU64::new(0),
@@ -253,11 +254,14 @@ impl<B: Behavior> Mailbox<B> {
             drop(queue.task.take());
             (std::mem::take(&mut queue.items), queue.line.take())
         };
-        waiting.into_iter().flat_map(|mut line| line.take()).for_each(Waker::wake);
+        // One by one: a second panic while the first unwinds would end the program.
+        waiting.into_iter().flat_map(|mut line| line.take()).for_each(|waker| contained(|| waker.wake()));
         for envelope in local.drain(..).chain(rest.drain(..)) {
             if let Envelope::Call(call, from) = envelope {
-                from.refuse(CallFailure::Exited(reason.clone(), Delivery::Never));
-                drop(call);
+                contained(|| from.refuse(CallFailure::Exited(reason.clone(), Delivery::Never)));
+                contained(|| drop(call));
+            } else {
+                contained(|| drop(envelope));
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     NodeDownReason, NodeId, Overload, Pid,
     caller::Answers,
     failure::CallFailure,
+    panics::contained,
     process::{MailboxStats, Process, ProcessCore, RemoteCall},
     replies::{CallId, Outcome, Phase},
 };
@@ -30,7 +31,11 @@ impl<B: Behavior> Process for Mailbox<B> {
     }
 
     fn wake(&self) {
-        let task = self.queue.lock().task.clone();
+        let task = {
+            let queue = self.queue.lock();
+            self.alert.store(true, Ordering::Release);
+            queue.task.clone()
+        };
         if let Some(task) = task {
             task.wake();
         }
@@ -99,7 +104,7 @@ impl<B: Behavior> Process for Mailbox<B> {
             Some(replies) => replies.expire(now),
             None => return None,
         };
-        wake.into_iter().for_each(Waker::wake);
+        wake.into_iter().for_each(|waker| contained(|| waker.wake()));
         next
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Mailbox, Queue, line::Ticket};
-use crate::Behavior;
+use crate::{Behavior, process::Urgent};
 
 impl<B: Behavior> Mailbox<B> {
     /// Waits until there is room, or the process is gone.
@@ -20,7 +20,7 @@ impl<B: Behavior> Mailbox<B> {
         } else {
             // The consumer may miss this for the messages that it took out already; it looks again, under the lock, before
             // it takes out more.
-            self.waited_for.store(true, Ordering::Release);
+            self.alert.store(true, Ordering::Release);
             queue.line.get_or_insert_default().wait(ticket, waker)
         };
         drop(queue);
@@ -63,8 +63,9 @@ impl<B: Behavior> Mailbox<B> {
         {
             woken.push(waker);
         }
-        if line.is_empty() {
-            self.waited_for.store(false, Ordering::Release);
+        // Under the lock, under which it is set by whoever interrupts the process.
+        if line.is_empty() && self.core.urgent() == Urgent::Nothing {
+            self.alert.store(false, Ordering::Release);
         }
         woken
     }

@@ -272,13 +272,6 @@ impl Node {
         Ok(mailbox)
     }
 
-    /// A process that could not be placed anywhere.
-    pub(crate) fn give_up<B: Behavior>(&self, mailbox: &Arc<Mailbox<B>>) {
-        let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(mailbox);
-        mailbox.core.set_failed(StartError::NotRunning);
-        self.ended(&process, &ExitReason::Killed);
-    }
-
     /// Nothing of the process is left: take it out of the tables and tell its end.
     pub(crate) fn ended(&self, process: &Arc<dyn Process>, reason: &ExitReason) {
         let core = process.core();

@@ -139,9 +139,7 @@ impl<B: Behavior> Starting<B> {
             node.link(&mailbox.core.pid, parent);
         }
         let start = Start { mailbox: Arc::clone(&mailbox), args, init_timeout, link };
-        if !launcher.launch(Box::new(start)) {
-            node.give_up(&mailbox);
-        }
+        launcher.launch(Box::new(start));
         self.process = Some(mailbox);
         Ok(())
     }
