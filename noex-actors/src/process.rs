@@ -379,6 +379,8 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     fn remote_cast(&self, behavior: u32, body: &[u8]) -> Result<(), CallFailure>;
     /// Ends the calls whose deadline has come; tells when to look next.
     fn expire(&self, now: Monotonic) -> Option<Monotonic>;
+    /// It ended: fails the calls that still wait, wherever their `Caller`s are.
+    fn fail_calls(&self, reason: &ExitReason);
     /// Messages queued now, most ever, handled so far.
     fn mailbox(&self) -> MailboxStats;
     /// The mailbox, for who knows its type.

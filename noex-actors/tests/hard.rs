@@ -284,6 +284,47 @@ fn a_waker_of_a_start_may_look_at_the_process_when_it_goes() {
 }
 
 #[actix_rt::test]
+async fn a_call_whose_caller_was_lent_to_somebody_else_fails_with_the_process() -> Res {
+    let node = Node::start().await?;
+    for end in 0..4 {
+        let (work, _seen) = work(&node).await?;
+        let (lend, lent) = std_mpsc::channel();
+        let asker = work.clone();
+        let waiting = actix_rt::spawn(async move { asker.lend(lend).timeout(Duration::MAX).await });
+        assert_eq!(soon(work.echo(1)).await?, 1);
+        let caller = lent.recv()?;
+        let expected = match end {
+            0 => {
+                work.kill();
+                ExitReason::Killed
+            }
+            1 => {
+                work.explode()?;
+                ExitReason::Panic("boom".into())
+            }
+            2 => {
+                drop(work.stop(ExitReason::Shutdown));
+                ExitReason::Shutdown
+            }
+            _ => {
+                node.exit(&work, ExitReason::error("out"));
+                ExitReason::error("out")
+            }
+        };
+        match soon(waiting).await? {
+            Err(CallError::Exited { reason, delivery: Delivery::Unknown, .. }) => {
+                assert_eq!(reason, expected)
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(!caller.is_waiting());
+        caller.reply(7);
+    }
+    node.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
 async fn a_call_whose_handler_is_given_up_by_an_exit_signal_learns_the_reason() -> Res {
     let node = Node::start().await?;
     let (work, _seen) = work(&node).await?;
@@ -620,6 +661,57 @@ async fn a_waker_that_panics_keeps_no_other_watcher_and_no_other_caller_waiting(
         let late = soon(work.keep().timeout(Duration::from_millis(20))).await.unwrap_err();
         assert!(matches!(late, CallError::Timeout { .. }), "{late:?}");
     }
+    node.stop().await;
+    Ok(())
+}
+
+/// Calls with all kinds of timeouts, dropped at all kinds of moments, against processes that are killed meanwhile.
+#[actix_rt::test]
+async fn every_call_ends_whatever_happens_to_its_process() -> Res {
+    let node = Node::builder().arbiters(2).start().await?;
+    for round in 0..60_u64 {
+        let policy =
+            [MailboxPolicy::Reject, MailboxPolicy::Block, MailboxPolicy::DropOldest][round as usize % 3];
+        let options = SpawnOptions::new().mailbox(policy, 1 + round as usize % 3);
+        let (work, _seen) = work_with(&node, options).await?;
+        let killer = std::thread::spawn({
+            let (node, work) = (node.clone(), work.clone());
+            move || {
+                (0..round * 20).for_each(|_| std::hint::spin_loop());
+                match round % 4 {
+                    0 => work.kill(),
+                    1 => node.exit(&work, ExitReason::Shutdown),
+                    2 => drop(work.explode()),
+                    _ => drop(work.stop(ExitReason::Normal)),
+                }
+            }
+        });
+        let calls = (0..40_u32).map(|n| {
+            let work = work.clone();
+            async move {
+                let timeout = match n % 4 {
+                    0 => Duration::ZERO,
+                    1 => Duration::from_millis(u64::from(n % 7)),
+                    2 => Duration::from_secs(3),
+                    _ => Duration::MAX,
+                };
+                if n % 5 == 0 {
+                    let mut call = pin!(work.echo(n).timeout(timeout).into_future());
+                    let _ = poll_once(call.as_mut(), Waker::noop());
+                } else if n % 2 == 0 {
+                    let _ = work.cast_wait(WorkCast::Note { n }).await;
+                } else if let Ok(got) = work.echo(n).timeout(timeout).await {
+                    assert_eq!(got, n);
+                }
+            }
+        });
+        soon(futures_util::future::join_all(calls)).await;
+        killer.join().map_err(|_panic| "the killer panicked")?;
+        let down = work.monitor();
+        work.kill();
+        soon(down).await;
+    }
+    assert_eq!(node.process_count(), 0);
     node.stop().await;
     Ok(())
 }

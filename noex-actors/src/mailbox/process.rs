@@ -108,6 +108,17 @@ impl<B: Behavior> Process for Mailbox<B> {
         next
     }
 
+    fn fail_calls(&self, reason: &ExitReason) {
+        let (wake, alarm) = match &mut self.queue.lock().replies {
+            Some(replies) => replies.end(reason),
+            None => return,
+        };
+        if let Some(alarm) = alarm {
+            self.core.node.deadlines().clear(alarm, self.core.pid.number());
+        }
+        wake.into_iter().for_each(|waker| contained(|| waker.wake()));
+    }
+
     fn mailbox(&self) -> MailboxStats {
         let queue = self.queue.lock();
         let handled = self.handled.load(Ordering::Acquire);
@@ -163,6 +174,11 @@ impl<B: Behavior> Mailbox<B> {
         let replies: Arc<dyn Answers<B::Reply>> = Arc::<Self>::clone(self);
         let waker = waker.clone();
         let mut queue = self.queue.lock();
+        if !queue.open {
+            // No alarm for nothing.
+            drop(queue);
+            return Err((Refusal::Closed, call));
+        }
         let Some(inserted) = queue.replies.get_or_insert_default().insert(deadline, waker) else {
             return Err((Refusal::Full, call));
         };
@@ -171,7 +187,7 @@ impl<B: Behavior> Mailbox<B> {
         let pushed = self.push_locked(queue, Envelope::Call(call, from));
         if inserted.rearm {
             let process: Arc<dyn Process> = Arc::<Self>::clone(self);
-            self.core.node.deadlines().set(deadline, Arc::downgrade(&process));
+            self.core.node.deadlines().set(deadline, inserted.replaced, &process);
         }
         match pushed {
             Err((refusal, Envelope::Call(call, from))) => {

@@ -281,6 +281,7 @@ impl Node {
         tracing::debug!(pid = %core.pid, behavior = process.behavior(), %reason, "process ended");
         // Before the watchers: whoever waited for the end finds it told, also when the node stops at once.
         self.0.events.emit_with(|| ProcessEvent::Exited { pid: core.pid.clone(), reason: reason.clone() });
+        process.fail_calls(reason);
         core.finish(reason);
     }
 }
