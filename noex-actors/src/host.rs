@@ -144,7 +144,10 @@ impl<B: Behavior, F: Future<Output = ExitReason>> Future for Life<B, F> {
             let polled = catch_unwind(AssertUnwindSafe(|| inner.poll(task)));
             core.set_busy(0);
             match polled {
-                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Pending) => {
+                    core.goes_on();
+                    return Poll::Pending;
+                }
                 Ok(Poll::Ready(reason)) => reason,
                 Err(panic) => {
                     let reason = ExitReason::Panic(into_text(panic));

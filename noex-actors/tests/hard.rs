@@ -344,6 +344,17 @@ async fn a_call_whose_handler_is_given_up_by_an_exit_signal_learns_the_reason() 
 }
 
 #[actix_rt::test]
+async fn a_caller_dropped_by_a_panic_that_the_handler_catches_fails_at_once() -> Res {
+    let node = Node::start().await?;
+    let (work, _seen) = work(&node).await?;
+    let error = soon(work.fumble().timeout(Duration::MAX)).await.unwrap_err();
+    assert!(matches!(error, CallError::NoReply(_)), "{error:?}");
+    assert_eq!(soon(work.echo(1)).await?, 1, "it lives");
+    node.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
 async fn queued_messages_that_panic_when_they_are_dropped_harm_nobody() -> Res {
     let node = Node::start().await?;
     for end in 0..3 {
@@ -431,6 +442,19 @@ async fn a_process_that_continues_for_ever_leaves_its_neighbours_their_turn_and_
     let down = restless.monitor();
     restless.kill();
     assert_eq!(soon(down).await.reason, ExitReason::Killed);
+    node.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn the_longest_time_is_no_overflow() -> Res {
+    let node = Node::start().await?;
+    let (work, _seen) = work(&node).await?;
+    assert_eq!(soon(work.echo(1).timeout(Duration::MAX)).await?, 1);
+    assert_eq!(soon(work.echo(1).timeout(Duration::from_secs(60))).await?, 1);
+    let none = soon(work.keep().timeout(Duration::ZERO)).await.unwrap_err();
+    assert!(matches!(none, CallError::Timeout { .. }), "{none:?}");
+    soon(work.stop(ExitReason::Normal).timeout(Duration::MAX)).await?;
     node.stop().await;
     Ok(())
 }
@@ -609,6 +633,127 @@ async fn dedicated_keeps_to_few_threads(node: Node) -> Res {
     Ok(())
 }
 
+#[actix_rt::test]
+async fn a_cancelled_timer_lets_go_of_its_message() -> Res {
+    struct Holder;
+    #[behavior]
+    impl Holder {
+        #[init]
+        fn new() -> Result<Self, ExitReason> {
+            Ok(Holder)
+        }
+        #[cast]
+        fn hold(&mut self, told: oneshot::Sender<()>) {
+            let _ = told.send(());
+        }
+    }
+    let node = Node::start().await?;
+    let holder = node.spawn::<Holder>(()).await?;
+    for _ in 0..20 {
+        let (tell, told) = oneshot::channel();
+        let timer = holder.cast_after(Duration::from_secs(86_400), HolderCast::Hold { told: tell });
+        assert!(timer.cancel());
+        assert!(soon(told).await.is_err(), "dropped, not delivered");
+    }
+    node.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_name_taken_and_given_up_from_two_threads_is_free_after_the_end() -> Res {
+    let node = Node::start().await?;
+    for _ in 0..30 {
+        let (work, _seen) = work(&node).await?;
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let (node, work) = (node.clone(), work.clone());
+                std::thread::spawn(move || {
+                    for _ in 0..300 {
+                        let _ = node.register("contested", &work);
+                        node.unregister("contested");
+                        let _ = node.register("contested", &work);
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().map_err(|_panic| "a thread panicked")?;
+        }
+        let down = work.monitor();
+        work.kill();
+        soon(down).await;
+        assert!(!node.is_registered("contested"));
+    }
+    node.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn whoever_is_found_by_name_can_be_found_by_address() -> Res {
+    let node = Node::start().await?;
+    let (done, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let looker = std::thread::spawn({
+        let (node, done, lost) = (node.clone(), Arc::clone(&done), Arc::clone(&lost));
+        move || {
+            while !done.load(Ordering::SeqCst) {
+                if let Some(found) = node.whereis::<Work>("here")
+                    && node.process(found.pid()).is_none()
+                    && node.whereis::<Work>("here").as_ref() == Some(&found)
+                    && node.process(found.pid()).is_some()
+                {
+                    lost.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        }
+    });
+    for _ in 0..3000 {
+        let (work, _seen) = work_with(&node, SpawnOptions::new().name("here")).await?;
+        let down = work.monitor();
+        work.kill();
+        soon(down).await;
+    }
+    done.store(true, Ordering::SeqCst);
+    looker.join().map_err(|_panic| "the looker panicked")?;
+    assert_eq!(lost.load(Ordering::SeqCst), 0);
+    node.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_link_made_again_after_a_race_with_unlink_ties_both_ends() -> Res {
+    let node = Node::start().await?;
+    let ((a, _), (b, _)) = (work(&node).await?, work(&node).await?);
+    let links = |pid: &Pid| node.process(pid).map(|info| info.links);
+    let start = Arc::new(std::sync::Barrier::new(2));
+    let unlinker = std::thread::spawn({
+        let (node, a, b, start) = (node.clone(), a.clone(), b.clone(), Arc::clone(&start));
+        move || {
+            for _ in 0..20_000 {
+                start.wait();
+                node.unlink(&a, &b);
+                start.wait();
+            }
+        }
+    });
+    for round in 0..20_000 {
+        start.wait();
+        node.link(&a, &b);
+        start.wait();
+        // Whichever of the two came first, and wherever one caught the other: they are linked after this.
+        if round % 2 == 0 {
+            node.link(&a, &b)
+        } else {
+            node.link(&b, &a)
+        };
+        assert_eq!((links(a.pid()), links(b.pid())), (Some(1), Some(1)), "round {round}");
+        node.unlink(&a, &b);
+        assert_eq!((links(a.pid()), links(b.pid())), (Some(0), Some(0)), "round {round}");
+    }
+    unlinker.join().map_err(|_panic| "a thread panicked")?;
+    node.stop().await;
+    Ok(())
+}
+
 #[test]
 fn an_idle_timeout_of_nothing_comes_behind_what_is_queued() {
     testkit::run(1, |sim| async move {
@@ -625,6 +770,15 @@ fn an_idle_timeout_of_nothing_comes_behind_what_is_queued() {
         }
         work.kill();
     });
+}
+
+#[actix_rt::test]
+async fn stopping_a_process_that_goes_for_a_lost_connection_of_another_is_no_error() -> Res {
+    let node = Node::start().await?;
+    let (work, _seen) = work(&node).await?;
+    soon(work.stop(ExitReason::NoConnection)).await?;
+    node.stop().await;
+    Ok(())
 }
 
 /// A waker that panics.

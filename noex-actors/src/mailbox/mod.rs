@@ -175,6 +175,11 @@ impl<B: Behavior> Mailbox<B> {
             drop(queue);
             return Err((Refusal::Closed, envelope));
         }
+        // First of all: nothing is pushed out for what finds no room itself.
+        let bytes = envelope.wire_bytes();
+        if bytes > 0 && self.wire_bytes.load(Ordering::Acquire) + bytes > MAX_WIRE_BYTES {
+            return self.refuse(queue, envelope);
+        }
         let mut len = queue.pushed - self.handled.load(Ordering::Acquire);
         let mut pushed_out = None;
         if len >= u64::from(self.capacity) && envelope.is_bounded() {
@@ -199,11 +204,7 @@ impl<B: Behavior> Mailbox<B> {
                 }
             }
         }
-        let bytes = envelope.wire_bytes();
         if bytes > 0 {
-            if self.wire_bytes.load(Ordering::Acquire) + bytes > MAX_WIRE_BYTES {
-                return self.refuse(queue, envelope);
-            }
             self.wire_bytes.fetch_add(bytes, Ordering::AcqRel);
         }
         queue.pushed += 1;
@@ -288,5 +289,29 @@ pub(crate) fn short_name<T>() -> &'static str {
 impl<B: Behavior> fmt::Debug for Mailbox<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mailbox").field("core", &self.core).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::IntoFuture, pin::pin, task::Context};
+
+    use super::*;
+    use crate::testkit::{self, Recorder, RecorderCast};
+
+    #[test]
+    fn nothing_is_pushed_out_for_what_is_too_long_itself() {
+        testkit::run(1, |sim| async move {
+            let node = sim.node().await;
+            let options = crate::SpawnOptions::new().mailbox(MailboxPolicy::DropOldest, 1);
+            let recorder = node.spawn::<Recorder>(()).options(options).await.unwrap();
+            let mut call = pin!(recorder.echo("a".to_owned()).into_future());
+            assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            let mailbox = recorder.local_mailbox().unwrap();
+            let pushed =
+                mailbox.push(Envelope::RemoteCast(RecorderCast::Keep { text: "b".into() }, u32::MAX));
+            assert!(matches!(pushed, Err((Refusal::Full, _))));
+            assert_eq!(call.await.unwrap(), "a");
+        });
     }
 }

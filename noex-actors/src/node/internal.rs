@@ -255,16 +255,14 @@ impl Node {
         let core = ProcessCore::new(pid.clone(), self.clone(), (options.token, options.trap), parent);
         let mailbox = Arc::new(Mailbox::<B>::new(core, codec, options.policy, options.capacity));
         let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&mailbox);
-        if let Some(name) = name {
-            self.0.names.register(&name, &process).map_err(StartError::Name)?;
-        }
         {
+            // The name under the lock of the table: whoever finds the process by it finds it in the table, too.
             let mut processes = self.0.processes.write();
             if self.is_stopping() {
-                drop(processes);
-                mailbox.core.set_stopped();
-                self.0.names.ended(&mailbox.core);
                 return Err(StartError::NotRunning);
+            }
+            if let Some(name) = name {
+                self.0.names.register(&name, &process).map_err(StartError::Name)?;
             }
             processes.insert(number, process);
         }

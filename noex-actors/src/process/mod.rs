@@ -4,29 +4,27 @@
 //! 2. every watcher and every `at_exit` closure runs exactly once, at the end, or at once if the end has been; 3. what a
 //! process does not use (names, watchers, links) is not allocated.
 
+mod any;
+
 use std::{
-    any::Any,
     collections::BTreeMap,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     task::{Poll, Waker},
 };
 
 use parking_lot::Mutex;
 
+pub use self::any::{MailboxStats, Process, RemoteCall};
 use crate::{
-    Down, Exit, ExitReason, FencingToken, Monotonic, Node, NodeDownReason, NodeId, Pid, StartError,
-    failure::CallFailure,
+    Down, ExitReason, FencingToken, Monotonic, Node, Pid, StartError,
     machine::{
         links::{Linked, Links},
         signals::Trap,
     },
     panics::contained,
-    route::{Session, Watcher},
+    route::Watcher,
 };
 
 /// Where a process stands in its life.
@@ -49,7 +47,8 @@ crate::__vocabulary!(ProcessStatus {
     Stopped = "stopped",
 });
 
-type AtExit = Box<dyn FnOnce(&ExitReason) + Send>;
+/// Told why the process ended, or nothing: it lives on after a panic that it caught itself.
+type AtExit = Box<dyn FnOnce(Option<&ExitReason>) + Send>;
 
 /// What every process has, whatever its behavior.
 #[doc(hidden)]
@@ -66,6 +65,8 @@ pub struct ProcessCore {
     /// What must interrupt it: see [`Urgent`].
     urgent: AtomicU8,
     traps: AtomicBool,
+    /// A panic of its own is under way, by which something waits for its end that must not if it goes on.
+    unwinding: AtomicBool,
     fate: Mutex<Fate>,
 }
 
@@ -138,6 +139,7 @@ impl ProcessCore {
             status: AtomicU8::new(0),
             urgent: AtomicU8::new(0),
             traps: AtomicBool::new(trap == Trap::On),
+            unwinding: AtomicBool::new(false),
             fate: Mutex::new(Fate { began: false, ended: false, starter: None, ties: None }),
         }
     }
@@ -275,7 +277,31 @@ impl ProcessCore {
         }
         let reason = fate.ties().ending.clone().unwrap_or(ExitReason::Killed);
         drop(fate);
-        f(&reason);
+        f(Some(&reason));
+    }
+
+    /// The same for what a panic of the process itself drops: if it goes on, that was caught, and is told at its next wait.
+    pub(crate) fn at_exit_by_panic(&self, f: AtExit) {
+        self.at_exit(f);
+        self.unwinding.store(true, Ordering::Relaxed);
+    }
+
+    /// It waits, so it goes on.
+    #[inline]
+    pub(crate) fn goes_on(&self) {
+        if self.unwinding.load(Ordering::Relaxed) {
+            self.survived();
+        }
+    }
+
+    #[cold]
+    fn survived(&self) {
+        self.unwinding.store(false, Ordering::Relaxed);
+        if self.is_ending() {
+            return;
+        }
+        let at_exit = self.fate.lock().ties.as_mut().map(|ties| std::mem::take(&mut ties.at_exit));
+        at_exit.into_iter().flatten().for_each(|f| contained(|| f(None)));
     }
 
     /// Its end of a link.
@@ -328,7 +354,7 @@ impl ProcessCore {
             contained(|| starter.wake());
         }
         for f in at_exit {
-            contained(|| f(reason));
+            contained(|| f(Some(reason)));
         }
         // Links first: whoever sees a `Down` finds what the end takes along on its way.
         for other in links.take() {
@@ -338,81 +364,4 @@ impl ProcessCore {
             contained(|| watcher.tell(Down::new(id, self.pid.clone(), reason.clone())));
         }
     }
-}
-
-/// A process of any behavior.
-#[doc(hidden)]
-pub trait Process: Send + Sync + fmt::Debug + 'static {
-    /// What every process has.
-    fn core(&self) -> &ProcessCore;
-    /// Whether it can be reached from other nodes: its behavior is registered.
-    fn is_remote(&self) -> bool;
-    /// Whether it has not ended.
-    fn is_alive(&self) -> bool {
-        self.core().is_alive()
-    }
-    /// Asks it to stop, behind what is queued.
-    fn stop(&self, reason: ExitReason);
-    /// Name of its behavior on the wire, or of its type.
-    fn behavior(&self) -> &'static str;
-    /// Makes it look at what interrupts it.
-    fn wake(&self);
-    /// Ends it at its next wait; nothing of it runs after that.
-    fn kill(&self) {
-        self.core().note_kill();
-        self.wake();
-    }
-    /// News of a process that it watches. Never refused.
-    fn down(&self, down: Down);
-    /// An exit signal that it traps. Never refused.
-    fn exit(&self, exit: Exit);
-    /// A node came up, or went down for that reason. Never refused.
-    fn node_event(&self, node: &NodeId, down: Option<NodeDownReason>);
-    /// It lost a global name. Never refused.
-    fn name_lost(&self, name: &str, winner: &Pid);
-    /// A call from another node.
-    fn remote_call(self: Arc<Self>, call: RemoteCall<'_>);
-    /// A cast from another node.
-    ///
-    /// # Errors
-    /// Why it was not queued.
-    fn remote_cast(&self, behavior: u32, body: &[u8]) -> Result<(), CallFailure>;
-    /// Ends the calls whose deadline has come; tells when to look next.
-    fn expire(&self, now: Monotonic) -> Option<Monotonic>;
-    /// It ended: fails the calls that still wait, wherever their `Caller`s are.
-    fn fail_calls(&self, reason: &ExitReason);
-    /// Messages queued now, most ever, handled so far.
-    fn mailbox(&self) -> MailboxStats;
-    /// The mailbox, for who knows its type.
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
-}
-
-/// A call from another node.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct RemoteCall<'a> {
-    /// Who wants the reply.
-    pub session: Arc<dyn Session>,
-    /// Number of the call in that session.
-    pub id: u64,
-    /// Number of the behavior that the caller expects.
-    pub behavior: u32,
-    /// Until when the caller waits.
-    pub deadline: Monotonic,
-    /// The encoded message.
-    pub body: &'a [u8],
-}
-
-/// Figures of a mailbox.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MailboxStats {
-    /// Messages queued now.
-    pub len: usize,
-    /// Most messages queued at once.
-    pub high_water: usize,
-    /// Messages refused because it was full.
-    pub dropped: u64,
-    /// Messages handled.
-    pub handled: u64,
 }
