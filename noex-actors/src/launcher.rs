@@ -35,10 +35,29 @@ pub(crate) struct Launcher(Arc<Mutex<State>>);
 impl Launcher {
     /// A launcher whose task runs on that arbiter.
     pub(crate) fn on(arbiter: &ArbiterHandle) -> Self {
-        let launcher = Self::default();
-        // Dropped unused if the arbiter is gone: then it is closed.
-        arbiter.spawn(Running(launcher.clone()));
+        let (launcher, running) = Self::unplaced();
+        arbiter.spawn(running);
         launcher
+    }
+
+    /// A launcher and its task, for an arbiter that is yet to come. Where the task is dropped, as by an arbiter that is gone, the
+    /// launcher is closed.
+    pub(crate) fn unplaced() -> (Self, Running) {
+        let launcher = Self::default();
+        let running = Running(launcher.clone());
+        (launcher, running)
+    }
+
+    /// Nobody starts anything by it any more: its task ends, on whosever arbiter it is.
+    pub(crate) fn close(&self) {
+        let waker = {
+            let mut state = self.0.lock();
+            state.closed = true;
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Runs `job` there, soon; it is lost if the arbiter stopped.
@@ -68,7 +87,7 @@ impl fmt::Debug for Launcher {
 }
 
 /// The task of a launcher.
-struct Running(Launcher);
+pub(crate) struct Running(Launcher);
 
 impl Future for Running {
     type Output = ();
@@ -76,6 +95,9 @@ impl Future for Running {
         loop {
             let jobs = {
                 let mut state = self.0.0.lock();
+                if state.closed {
+                    return Poll::Ready(());
+                }
                 if state.jobs.is_empty() {
                     state.waker = Some(cx.waker().clone());
                     return Poll::Pending;
@@ -98,6 +120,23 @@ impl Drop for Running {
         };
         for job in jobs {
             job.lost();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn the_task_of_a_closed_launcher_ends_though_its_arbiter_lives_on() {
+        let launcher = Launcher::on(&actix_rt::Arbiter::current());
+        tokio::task::yield_now().await;
+        let state = Arc::downgrade(&launcher.0);
+        launcher.close();
+        drop(launcher);
+        while state.strong_count() > 0 {
+            tokio::task::yield_now().await;
         }
     }
 }

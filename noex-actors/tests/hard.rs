@@ -634,6 +634,16 @@ async fn dedicated_keeps_to_few_threads(node: Node) -> Res {
 }
 
 #[actix_rt::test]
+async fn a_dedicated_process_has_a_thread_of_its_own_and_leaves_it_to_the_next() -> Res {
+    dedicated_keeps_to_few_threads(Node::builder().arbiters(1).start().await?).await
+}
+
+#[tokio::test]
+async fn a_dedicated_process_has_a_thread_of_its_own_without_a_system_too() -> Res {
+    dedicated_keeps_to_few_threads(Node::builder().arbiters(1).start().await?).await
+}
+
+#[actix_rt::test]
 async fn a_cancelled_timer_lets_go_of_its_message() -> Res {
     struct Holder;
     #[behavior]
@@ -772,6 +782,23 @@ fn an_idle_timeout_of_nothing_comes_behind_what_is_queued() {
     });
 }
 
+#[test]
+fn a_thread_whose_system_ended_starts_processes_in_the_pool() {
+    let (tell, told) = std_mpsc::channel();
+    std::thread::spawn(move || {
+        actix_rt::System::new().block_on(async {});
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            let node = Node::start().await.expect("a node");
+            let (log, _seen) = mpsc::unbounded_channel();
+            let started = node.spawn::<Work>(log).await.map(drop);
+            node.stop().await;
+            let _ = tell.send(started);
+        });
+    });
+    assert_eq!(told.recv_timeout(LONG), Ok(Ok(())));
+}
+
 #[actix_rt::test]
 async fn stopping_a_process_that_goes_for_a_lost_connection_of_another_is_no_error() -> Res {
     let node = Node::start().await?;
@@ -866,6 +893,129 @@ async fn every_call_ends_whatever_happens_to_its_process() -> Res {
         soon(down).await;
     }
     assert_eq!(node.process_count(), 0);
+    node.stop().await;
+    Ok(())
+}
+
+/// Starts that are given up at every moment leave no process and no name.
+#[actix_rt::test]
+async fn a_start_given_up_at_any_moment_leaves_nothing() -> Res {
+    let node = Node::builder().arbiters(2).start().await?;
+    for round in 0..400_u32 {
+        let (log, _seen) = mpsc::unbounded_channel();
+        let options = SpawnOptions::new().placement(Placement::RoundRobin).name("fleeting");
+        let mut start = Box::pin(node.spawn::<Work>(log).options(options).into_future());
+        let begun = poll_once(start.as_mut(), Waker::noop());
+        (0..round).for_each(|_| std::hint::spin_loop());
+        if let Poll::Ready(started) = begun {
+            started?.kill();
+        } else {
+            drop(start);
+        }
+        soon(async {
+            while node.process_count() > 0 || node.is_registered("fleeting") {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    node.stop().await;
+    Ok(())
+}
+
+/// A node stops while others start processes on it: every start has an outcome, and nothing stays.
+#[actix_rt::test]
+async fn starts_during_a_stop_of_the_node_all_end() -> Res {
+    for round in 0..20_u32 {
+        let node = Node::builder().arbiters(2).start().await?;
+        let starters: Vec<_> = (0..2)
+            .map(|_| {
+                let node = node.clone();
+                std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+                    runtime.block_on(async {
+                        loop {
+                            let (log, _seen) = mpsc::unbounded_channel();
+                            match node.spawn::<Work>(log).await {
+                                Ok(work) => {
+                                    let _ = work.echo(1).await;
+                                }
+                                Err(StartError::NotRunning) => return,
+                                Err(other) => panic!("{other:?}"),
+                            }
+                        }
+                    });
+                })
+            })
+            .collect();
+        (0..round * 1000).for_each(|_| std::hint::spin_loop());
+        soon(node.stop()).await;
+        let joined = actix_rt::task::spawn_blocking(move || {
+            starters.into_iter().try_for_each(std::thread::JoinHandle::join).is_ok()
+        });
+        assert!(soon(joined).await?);
+        assert_eq!(node.process_count(), 0);
+    }
+    Ok(())
+}
+
+/// A parent that dies at any moment of the start of its linked child takes it along.
+#[actix_rt::test]
+async fn a_parent_that_dies_during_the_init_of_its_child_takes_it_along() -> Res {
+    struct Opener(mpsc::UnboundedSender<()>);
+    #[behavior]
+    impl Opener {
+        #[init]
+        fn new(tell: mpsc::UnboundedSender<()>) -> Result<Self, ExitReason> {
+            Ok(Opener(tell))
+        }
+        #[cast]
+        async fn open(&mut self, naps: u32, cx: &mut Context<Self>) {
+            let _ = self.0.send(());
+            let _ = cx.spawn_link::<Napping>(naps).placement(Placement::RoundRobin).await;
+            pending::<()>().await;
+        }
+    }
+    struct Napping;
+    #[behavior]
+    impl Napping {
+        #[init]
+        async fn new(naps: u32, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+            if naps % 2 == 0 {
+                cx.trap_exit();
+            }
+            for _ in 0..naps {
+                tokio::task::yield_now().await;
+            }
+            Ok(Napping)
+        }
+        #[info]
+        fn info(&mut self, info: Info) {
+            if let Info::Exit(Exit { reason, .. }) = info {
+                panic!("the parent's end is not for this process to decide about: {reason}");
+            }
+        }
+    }
+    let node = Node::builder().arbiters(2).start().await?;
+    for round in 0..300_u32 {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let options = SpawnOptions::new().placement(Placement::RoundRobin);
+        let opener = node.spawn::<Opener>(tell).options(options).await?;
+        opener.open(round % 20)?;
+        soon(told.recv()).await;
+        (0..round * 10).for_each(|_| std::hint::spin_loop());
+        match round % 3 {
+            0 => opener.kill(),
+            1 => node.exit(&opener, ExitReason::error("out")),
+            _ => node.exit(&opener, ExitReason::Shutdown),
+        }
+        soon(async {
+            while node.process_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
     node.stop().await;
     Ok(())
 }

@@ -106,6 +106,8 @@ struct Ties {
     names: Vec<String>,
     watchers: BTreeMap<u64, Watcher>,
     at_exit: Vec<AtExit>,
+    /// The same, of what a panic dropped that may yet be caught.
+    by_panic: Vec<AtExit>,
     links: Links,
 }
 
@@ -282,7 +284,7 @@ impl ProcessCore {
 
     /// The same for what a panic of the process itself drops: if it goes on, that was caught, and is told at its next wait.
     pub(crate) fn at_exit_by_panic(&self, f: AtExit) {
-        self.at_exit(f);
+        self.fate.lock().ties().by_panic.push(f);
         self.unwinding.store(true, Ordering::Relaxed);
     }
 
@@ -300,8 +302,8 @@ impl ProcessCore {
         if self.is_ending() {
             return;
         }
-        let at_exit = self.fate.lock().ties.as_mut().map(|ties| std::mem::take(&mut ties.at_exit));
-        at_exit.into_iter().flatten().for_each(|f| contained(|| f(None)));
+        let dropped = self.fate.lock().ties.as_mut().map(|ties| std::mem::take(&mut ties.by_panic));
+        dropped.into_iter().flatten().for_each(|f| contained(|| f(None)));
     }
 
     /// Its end of a link.
@@ -343,7 +345,8 @@ impl ProcessCore {
             }
             fate.ended = true;
             let ties = fate.ties.take().map_or_else(Ties::default, |ties| *ties);
-            let Ties { failure, watchers, at_exit, links, .. } = ties;
+            let Ties { failure, watchers, mut at_exit, by_panic, links, .. } = ties;
+            at_exit.extend(by_panic);
             let ending = Some(reason.clone());
             fate.ties = Some(Box::new(Ties { ending, failure, ..Ties::default() }));
             ((watchers, at_exit, links), fate.starter.take())
