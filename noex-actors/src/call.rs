@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use actix_rt::time::{Instant, Sleep, sleep_until};
+use actix_rt::time::{Sleep, sleep, sleep_until};
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
@@ -340,13 +340,16 @@ impl fmt::Debug for Monitor {
 #[derive(Debug)]
 pub struct Stop {
     monitor: Monitor,
+    /// On another node: only there a lost connection says nothing of the process.
+    remote: bool,
     timeout: Duration,
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stop {
     pub(crate) fn new(monitor: Monitor) -> Self {
-        Self { monitor, timeout: DEFAULT_TIMEOUT, alarm: None }
+        let remote = matches!(monitor.watched, Some((_, Watched::Remote(_))));
+        Self { monitor, remote, timeout: DEFAULT_TIMEOUT, alarm: None }
     }
 
     /// Waits this long instead of 5 s. After that the process may still be on its way out.
@@ -362,12 +365,14 @@ impl Future for Stop {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Poll::Ready(down) = Pin::new(&mut self.monitor).poll(cx) {
             return Poll::Ready(match down.reason {
-                ExitReason::NoConnection => Err(CallError::ConnectionLost(down.pid.node_id().clone())),
+                ExitReason::NoConnection if self.remote => {
+                    Err(CallError::ConnectionLost(down.pid.node_id().clone()))
+                }
                 _ => Ok(()),
             });
         }
         let timeout = self.timeout;
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + timeout)));
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(timeout)));
         if alarm.as_mut().poll(cx).is_ready() {
             let (pid, after) = (self.monitor.pid.clone(), self.timeout);
             return Poll::Ready(Err(CallError::Timeout { pid, after, delivery: Delivery::Unknown }));

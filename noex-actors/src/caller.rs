@@ -50,8 +50,20 @@ struct Remote<R> {
     deadline: Monotonic,
 }
 
-fn exited(reason: &ExitReason) -> CallFailure {
-    CallFailure::Exited(reason.clone(), Delivery::Unknown)
+/// What a call fails with whose caller was dropped: by an end, for that reason, or by a process that lives on.
+fn dropped(end: Option<&ExitReason>) -> CallFailure {
+    end.map_or(CallFailure::NoReply, |reason| CallFailure::Exited(reason.clone(), Delivery::Unknown))
+}
+
+/// Fails a call whose caller is dropped: now, or, if that is because the process ends, once it is known why.
+fn fail_dropped(core: &ProcessCore, fail: impl FnOnce(CallFailure) + Send + 'static) {
+    if core.is_panicking() {
+        core.at_exit_by_panic(Box::new(move |end| fail(dropped(end))));
+    } else if core.is_ending() {
+        core.at_exit(Box::new(move |end| fail(dropped(end))));
+    } else {
+        fail(dropped(None));
+    }
 }
 
 trait Answer<R>: Send {
@@ -182,24 +194,13 @@ impl<R: Send + 'static> Caller<R> {
 impl<R: Send + 'static> Drop for Caller<R> {
     #[inline]
     fn drop(&mut self) {
-        let ends = |core: &ProcessCore| core.is_ending() || core.is_panicking();
         match self.0.take() {
             Some(To::Local(Local { replies, id, .. })) => {
-                if ends(replies.core()) {
-                    let later = Arc::clone(&replies);
-                    replies
-                        .core()
-                        .at_exit(Box::new(move |reason| later.finish(id, Err(Box::new(exited(reason))))));
-                } else {
-                    replies.finish(id, Err(Box::new(CallFailure::NoReply)));
-                }
+                let core = Arc::clone(&replies);
+                fail_dropped(core.core(), move |failure| replies.finish(id, Err(Box::new(failure))));
             }
             Some(To::Remote(Remote { session, id, replies, .. })) => {
-                if ends(replies.core()) {
-                    replies.core().at_exit(Box::new(move |reason| session.fail(id, exited(reason))));
-                } else {
-                    session.fail(id, CallFailure::NoReply);
-                }
+                fail_dropped(replies.core(), move |failure| session.fail(id, failure));
             }
             Some(To::Mapped(_)) | None => {}
         }

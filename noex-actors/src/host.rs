@@ -25,7 +25,7 @@ use crate::{
     context::Turn,
     launcher::Job,
     mailbox::{Envelope, Inbox, Kind, Mailbox},
-    panics::panic_text,
+    panics::{contained, into_text},
     process::{Process, Urgent},
     thread_mark::ThreadMark,
     wrap::{Interruptible, Within},
@@ -51,7 +51,12 @@ impl<B: Behavior> Job for Start<B> {
         drop(Host { start: Some(self), thread }.start());
     }
     fn lost(self: Box<Self>) {
-        self.mailbox.core.node.give_up(&self.mailbox);
+        let Self { mailbox, args, link, .. } = *self;
+        contained(|| drop(args));
+        // Told once, as the error of the start.
+        drop(Starting { link, mailbox: Arc::clone(&mailbox) });
+        mailbox.core.set_failed(StartError::NotRunning);
+        end(&mailbox, ExitReason::Killed);
     }
 }
 
@@ -142,10 +147,13 @@ impl<B: Behavior, F: Future<Output = ExitReason>> Future for Life<B, F> {
             let polled = catch_unwind(AssertUnwindSafe(|| inner.poll(task)));
             core.set_busy(0);
             match polled {
-                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Pending) => {
+                    core.goes_on();
+                    return Poll::Pending;
+                }
                 Ok(Poll::Ready(reason)) => reason,
                 Err(panic) => {
-                    let reason = ExitReason::Panic(panic_text(panic.as_ref()).to_owned());
+                    let reason = ExitReason::Panic(into_text(panic));
                     // A panic in `terminate` does not change why the process went.
                     let reason = core.ending().unwrap_or(reason);
                     core.set_ending(reason.clone());
@@ -160,22 +168,15 @@ impl<B: Behavior, F: Future<Output = ExitReason>> Future for Life<B, F> {
     }
 }
 
-/// Runs what may panic and goes on.
-fn contained(f: impl FnOnce()) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
-        tracing::error!(panic = panic_text(panic.as_ref()), "a process panicked while it was dropped");
-    }
-}
-
 /// Decodes what came from another node; a `Deserialize` that panics is a message that cannot be decoded.
 pub(crate) fn decoded<T>(f: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     catch_unwind(AssertUnwindSafe(f))
-        .unwrap_or_else(|panic| Err(DecodeError::new(format!("panic: {}", panic_text(panic.as_ref())))))
+        .unwrap_or_else(|panic| Err(DecodeError::new(format!("panic: {}", into_text(panic)))))
 }
 
 fn end<B: Behavior>(mailbox: &Arc<Mailbox<B>>, reason: ExitReason) {
-    // The inbox closed the mailbox when it ended in good order; after a panic or a kill it is done here.
-    contained(|| mailbox.close(&reason, &mut std::collections::VecDeque::new()));
+    // The inbox closed the mailbox when it ended in good order; after a panic or a kill, or without a start, it is done here.
+    mailbox.close(&reason, &mut std::collections::VecDeque::new());
     let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(mailbox);
     mailbox.core.node.ended(&process, &reason);
 }
@@ -211,13 +212,13 @@ async fn leave<B: Behavior>(
             mailbox.core.set_ending(reason.clone());
             let last_words = AssertUnwindSafe(state.terminate(&reason, cx)).catch_unwind().await;
             if let Err(panic) = last_words {
-                let (pid, panic) = (&mailbox.core.pid, panic_text(panic.as_ref()));
+                let (pid, panic) = (&mailbox.core.pid, into_text(panic));
                 tracing::error!(%pid, behavior = mailbox.behavior(), panic, "terminate panicked");
             }
             reason
         }
         Err(panic) => {
-            let reason = ExitReason::Panic(panic_text(panic.as_ref()).to_owned());
+            let reason = ExitReason::Panic(into_text(panic));
             mailbox.core.set_ending(reason.clone());
             reason
         }
@@ -242,7 +243,7 @@ async fn begin<B: Behavior>(start: Box<Start<B>>, cx: &mut Context<B>) -> Result
         Ok(Ok(Ok(Err(reason)) | Err(reason))) => (reason.clone(), StartError::Init(reason)),
         Ok(Err(_elapsed)) => (ExitReason::Killed, StartError::InitTimeout(init_timeout)),
         Err(panic) => {
-            let reason = ExitReason::Panic(panic_text(panic.as_ref()).to_owned());
+            let reason = ExitReason::Panic(into_text(panic));
             (reason.clone(), StartError::Init(reason))
         }
     };
@@ -278,18 +279,23 @@ fn serve<B: Behavior>(
             let kind = match cx.turn() {
                 Turn::Stop => return cx.take_stop().unwrap_or(ExitReason::Normal),
                 Turn::Continue => {
+                    inbox.breathe(1).await;
                     let Some(next) = cx.take_next() else { continue };
                     state.handle_continue(next, cx).await;
                     continue;
                 }
                 Turn::Wait(None) => inbox.next().await,
-                Turn::Wait(Some(after)) => match Within::new(after, inbox.next()).await {
-                    Ok(kind) => kind,
-                    Err(_elapsed) => {
-                        state.handle_info(Info::Timeout, cx).await;
-                        continue;
+                Turn::Wait(Some(after)) => {
+                    // First: the turn of others is no time without a message.
+                    inbox.breathe(0).await;
+                    match Within::new(after, inbox.next()).await {
+                        Ok(kind) => kind,
+                        Err(_elapsed) => {
+                            state.handle_info(Info::Timeout, cx).await;
+                            continue;
+                        }
                     }
-                },
+                }
             };
             // A message is taken where it is handed on: kept in between, it would have a place in every idle process.
             match kind {

@@ -19,7 +19,7 @@ use crate::thread_mark::ThreadMark;
 /// What is run there.
 pub(crate) trait Job: Send {
     fn run(self: Box<Self>, thread: ThreadMark);
-    /// It will not be run: the arbiter stopped.
+    /// It will not be run: the arbiter stopped. Must not panic: others are told after it.
     fn lost(self: Box<Self>);
 }
 
@@ -37,17 +37,37 @@ pub(crate) struct Launcher(Arc<Mutex<State>>);
 impl Launcher {
     /// A launcher whose task runs on that arbiter.
     pub(crate) fn on(arbiter: &ArbiterHandle) -> Self {
-        let launcher = Self::default();
-        // Dropped unused if the arbiter is gone: then it is closed.
-        arbiter.spawn(Running(launcher.clone(), None));
+        let (launcher, running) = Self::unplaced();
+        arbiter.spawn(running);
         launcher
     }
 
-    /// Runs `job` there, soon. False if the arbiter stopped.
-    pub(crate) fn launch(&self, job: Box<dyn Job>) -> bool {
+    /// A launcher and its task, for an arbiter that is yet to come. Where the task is dropped, as by an arbiter that is gone, the
+    /// launcher is closed.
+    pub(crate) fn unplaced() -> (Self, Running) {
+        let launcher = Self::default();
+        let running = Running(launcher.clone(), None);
+        (launcher, running)
+    }
+
+    /// Nobody starts anything by it any more: its task ends, on whosever arbiter it is.
+    pub(crate) fn close(&self) {
+        let waker = {
+            let mut state = self.0.lock();
+            state.closed = true;
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Runs `job` there, soon; it is lost if the arbiter stopped.
+    pub(crate) fn launch(&self, job: Box<dyn Job>) {
         let mut state = self.0.lock();
         if state.closed {
-            return false;
+            drop(state);
+            return job.lost();
         }
         state.jobs.push(job);
         let waker = state.waker.take();
@@ -55,7 +75,6 @@ impl Launcher {
         if let Some(waker) = waker {
             waker.wake();
         }
-        true
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -70,7 +89,7 @@ impl fmt::Debug for Launcher {
 }
 
 /// The task of a launcher.
-struct Running(Launcher, Option<ThreadMark>);
+pub(crate) struct Running(Launcher, Option<ThreadMark>);
 
 impl Future for Running {
     type Output = ();
@@ -79,6 +98,9 @@ impl Future for Running {
         loop {
             let jobs = {
                 let mut state = self.0.0.lock();
+                if state.closed {
+                    return Poll::Ready(());
+                }
                 if state.jobs.is_empty() {
                     state.waker = Some(cx.waker().clone());
                     return Poll::Pending;
@@ -101,6 +123,23 @@ impl Drop for Running {
         };
         for job in jobs {
             job.lost();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn the_task_of_a_closed_launcher_ends_though_its_arbiter_lives_on() {
+        let launcher = Launcher::on(&actix_rt::Arbiter::current());
+        tokio::task::yield_now().await;
+        let state = Arc::downgrade(&launcher.0);
+        launcher.close();
+        drop(launcher);
+        while state.strong_count() > 0 {
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -82,7 +82,6 @@ mod pid;
 mod pool;
 #[doc(hidden)]
 pub mod process;
-mod process_mail;
 mod refs;
 pub mod registry;
 mod replies;

@@ -55,11 +55,14 @@ impl Names {
     }
 
     pub(crate) fn unregister(&self, name: &str) -> bool {
-        let removed = self.0.lock().remove(name);
-        removed.is_some_and(|process| {
+        // Both under the lock: whoever takes the name again meanwhile is not robbed of it.
+        let mut names = self.0.lock();
+        let removed = names.remove(name);
+        if let Some(process) = &removed {
             process.core().remove_name(name);
-            true
-        })
+        }
+        drop(names);
+        removed.is_some()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<dyn Process>> {

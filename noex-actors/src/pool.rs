@@ -4,7 +4,10 @@
 
 use std::{
     fmt, io,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{self, ThreadId},
 };
 
@@ -22,11 +25,19 @@ pub(crate) struct Pool {
     by_thread: RwLock<Vec<(ThreadId, Launcher)>>,
     next: AtomicUsize,
     loads: Vec<AtomicUsize>,
-    /// Arbiters that were started for one process each.
-    dedicated: Mutex<Vec<ArbiterHandle>>,
+    dedicated: Arc<Mutex<Dedicated>>,
     /// Whether the arbiters belong to somebody else: nothing is started, and nothing stopped.
     borrowed: bool,
     own_system: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+/// Arbiters that were started for one process each.
+#[derive(Default)]
+struct Dedicated {
+    all: Vec<ArbiterHandle>,
+    /// The ways to those whose process ended.
+    idle: Vec<Launcher>,
+    stopped: bool,
 }
 
 impl fmt::Debug for Pool {
@@ -51,8 +62,13 @@ impl Pool {
             thread::Builder::new().name("noex-system".to_owned()).spawn(move || {
                 let system = System::new();
                 system.block_on(async move {
-                    let _ = report.send(make());
+                    let (control, arbiters) = make();
+                    let _ = report.send((control.clone(), arbiters.clone()));
                     let _ = stopped.await;
+                    // Also if nobody took them: an arbiter does not end by itself.
+                    for arbiter in arbiters.iter().chain([&control]) {
+                        arbiter.stop();
+                    }
                 });
             })?;
             let (control, arbiters) = started
@@ -67,7 +83,7 @@ impl Pool {
             launchers: arbiters.iter().map(Launcher::on).collect(),
             by_thread: RwLock::default(),
             arbiters,
-            dedicated: Mutex::new(Vec::new()),
+            dedicated: Arc::default(),
             borrowed: false,
             own_system: Mutex::new(own_system),
         })
@@ -83,7 +99,7 @@ impl Pool {
             arbiters: vec![Arbiter::current()],
             next: AtomicUsize::new(0),
             loads: vec![AtomicUsize::new(0)],
-            dedicated: Mutex::new(Vec::new()),
+            dedicated: Arc::default(),
             borrowed: true,
             own_system: Mutex::new(None),
         }
@@ -124,6 +140,10 @@ impl Pool {
         let mut launchers = self.by_thread.write();
         launchers.retain(|(_, launcher)| !launcher.is_closed());
         let launcher = Launcher::on(&arbiter);
+        // The arbiter of a System that ended stays behind on its thread: that is none.
+        if launcher.is_closed() {
+            return None;
+        }
         launchers.push((thread, launcher.clone()));
         Some(launcher)
     }
@@ -145,24 +165,56 @@ impl Pool {
         self.pinned(least)
     }
 
-    pub(crate) fn dedicated(&self) -> Launcher {
-        // A new arbiter needs a System on its thread: ask one that has it.
-        let arbiter = System::try_current().filter(|_| !self.borrowed).map(|_| Arbiter::new().handle());
-        match arbiter {
-            Some(arbiter) => {
-                let launcher = Launcher::on(&arbiter);
-                self.dedicated.lock().push(arbiter);
-                launcher
-            }
-            None => self.least_loaded(),
+    /// An arbiter for one process, until it is [given back](Self::give_back): a new one, or that of one that ended. None where
+    /// nothing is started.
+    pub(crate) fn dedicated(&self) -> Option<Launcher> {
+        if self.borrowed {
+            return None;
         }
+        {
+            let mut dedicated = self.dedicated.lock();
+            while let Some(launcher) = dedicated.idle.pop() {
+                if !launcher.is_closed() {
+                    return Some(launcher);
+                }
+            }
+        }
+        let (launcher, running) = Launcher::unplaced();
+        let dedicated = Arc::clone(&self.dedicated);
+        // A new arbiter needs a System on the thread that starts it: this one has it, whoever asks.
+        self.control.spawn_fn(move || {
+            let arbiter = Arbiter::new().handle();
+            let mut dedicated = dedicated.lock();
+            if dedicated.stopped {
+                drop(dedicated);
+                arbiter.stop();
+                return;
+            }
+            dedicated.all.push(arbiter.clone());
+            drop(dedicated);
+            arbiter.spawn(running);
+        });
+        Some(launcher)
+    }
+
+    /// The process of a dedicated arbiter ended.
+    pub(crate) fn give_back(&self, launcher: Launcher) {
+        self.dedicated.lock().idle.push(launcher);
     }
 
     pub(crate) fn stop(&self) {
+        // Their tasks are on arbiters that live on.
+        let others = std::mem::take(&mut *self.by_thread.write());
+        others.iter().for_each(|(_, launcher)| launcher.close());
         if self.borrowed {
-            return;
+            return self.launchers.iter().for_each(Launcher::close);
         }
-        for arbiter in self.arbiters.iter().chain(self.dedicated.lock().iter()) {
+        let dedicated = {
+            let mut dedicated = self.dedicated.lock();
+            dedicated.stopped = true;
+            std::mem::take(&mut dedicated.all)
+        };
+        for arbiter in self.arbiters.iter().chain(&dedicated) {
             arbiter.stop();
         }
         self.control.stop();

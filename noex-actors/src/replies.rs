@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Queued ──start──► Running ──finish──► Done ──poll──► forgotten
-//!     └────abandon, or its deadline────────┘
+//!     └─abandon, deadline, end of process──┘
 //! ```
 //! A slab with generations, under the lock of the mailbox, allocated at the first call: a call costs no allocation of its own, and a reply that comes late
 //! finds nothing. Deadlines are kept by one alarm per process, set for the earliest that is known; a stale alarm only looks
@@ -15,7 +15,7 @@ use std::task::{Poll, Waker};
 
 use slab::Slab;
 
-use crate::{Delivery, Monotonic, failure::CallFailure};
+use crate::{Delivery, ExitReason, Monotonic, failure::CallFailure};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -39,6 +39,8 @@ pub(crate) struct Inserted {
     pub(crate) id: CallId,
     /// The alarm must be set for its deadline: it is the earliest now.
     pub(crate) rearm: bool,
+    /// When it was set before that.
+    pub(crate) replaced: Option<Monotonic>,
 }
 
 /// The table. It lives under the lock of its mailbox: what may run code of a user (wakers, results) is handed out, to be
@@ -61,7 +63,7 @@ struct Entry<R> {
 }
 
 /// Room for that many calls is kept when none is left.
-const KEPT: u32 = 1024;
+const KEPT: usize = 1024;
 
 impl<R> Default for Replies<R> {
     fn default() -> Self {
@@ -83,7 +85,7 @@ impl<R> Replies<R> {
     fn remove(&mut self, id: CallId) -> Option<Entry<R>> {
         self.get(id)?;
         let entry = self.entries.try_remove(usize::try_from(id.key).ok()?);
-        if id.key > KEPT && self.entries.is_empty() {
+        if self.entries.is_empty() && self.entries.capacity() > KEPT {
             self.entries = Slab::new();
         }
         entry
@@ -98,10 +100,8 @@ impl<R> Replies<R> {
         let waker = Some(waker);
         self.entries.insert(Entry { generation, phase: Phase::Queued, deadline, waker, result: None });
         let rearm = self.alarm.is_none_or(|alarm| deadline < alarm);
-        if rearm {
-            self.alarm = Some(deadline);
-        }
-        Some(Inserted { id: CallId { key, generation }, rearm })
+        let replaced = if rearm { self.alarm.replace(deadline) } else { None };
+        Some(Inserted { id: CallId { key, generation }, rearm, replaced })
     }
 
     /// The process takes the call up; false if nobody waits any more.
@@ -131,19 +131,21 @@ impl<R> Replies<R> {
         self.get(id).is_some_and(|entry| entry.phase != Phase::Done)
     }
 
-    /// The result, once it is there; the entry is forgotten with it.
+    /// The result, once it is there; the entry is forgotten with it. Gives the waker that is not needed any more.
     #[inline]
-    pub(crate) fn poll(&mut self, id: CallId, waker: &Waker) -> Poll<Outcome<R>> {
-        let Some(entry) = self.get(id) else { return Poll::Ready(Err(Box::new(CallFailure::NoReply))) };
+    pub(crate) fn poll(&mut self, id: CallId, waker: &Waker) -> (Poll<Outcome<R>>, Option<Waker>) {
+        let Some(entry) = self.get(id) else {
+            return (Poll::Ready(Err(Box::new(CallFailure::NoReply))), None);
+        };
         if let Some(result) = entry.result.take() {
             // Its waker was taken by whoever finished it.
             self.remove(id);
-            return Poll::Ready(result);
+            return (Poll::Ready(result), None);
         }
         if entry.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
-            entry.waker = Some(waker.clone());
+            return (Poll::Pending, entry.waker.replace(waker.clone()));
         }
-        Poll::Pending
+        (Poll::Pending, None)
     }
 
     /// The caller gives up; tells how far the call had come.
@@ -175,6 +177,23 @@ impl<R> Replies<R> {
         self.alarm = next;
         (wake, next)
     }
+
+    /// The process ended: so does every call that still waits, queued or not. Who is to be woken, and when the alarm is set,
+    /// which nobody needs any more.
+    pub(crate) fn end(&mut self, reason: &ExitReason) -> (Vec<Waker>, Option<Monotonic>) {
+        let mut wake = Vec::new();
+        for (_, entry) in &mut self.entries {
+            let delivery = match entry.phase {
+                Phase::Queued => Delivery::Never,
+                Phase::Running => Delivery::Unknown,
+                Phase::Done => continue,
+            };
+            entry.phase = Phase::Done;
+            entry.result = Some(Err(Box::new(CallFailure::Exited(reason.clone(), delivery))));
+            wake.extend(entry.waker.take());
+        }
+        (wake, self.alarm.take())
+    }
 }
 
 #[cfg(test)]
@@ -188,7 +207,7 @@ mod tests {
     }
 
     fn poll(replies: &mut Replies<u32>, id: CallId) -> Poll<Outcome<u32>> {
-        replies.poll(id, Waker::noop())
+        replies.poll(id, Waker::noop()).0
     }
 
     #[test]
@@ -220,6 +239,34 @@ mod tests {
         assert!(replies.is_waiting(second));
         replies.finish(second, Ok(2));
         assert_eq!(poll(&mut replies, second), Poll::Ready(Ok(2)));
+    }
+
+    #[test]
+    fn the_room_of_many_calls_is_given_back_in_whatever_order_they_end() {
+        for backwards in [false, true] {
+            let mut replies = Replies::default();
+            let mut ids: Vec<_> = (0..5000).map(|_| insert(&mut replies, SOON).id).collect();
+            if backwards {
+                ids.reverse();
+            }
+            ids.into_iter().for_each(|id| drop(replies.abandon(id)));
+            assert!(replies.entries.capacity() <= KEPT);
+        }
+    }
+
+    #[test]
+    fn an_end_fails_what_still_waits_and_nothing_else() {
+        let mut replies = Replies::default();
+        let (queued, running, done) =
+            (insert(&mut replies, SOON).id, insert(&mut replies, SOON).id, insert(&mut replies, SOON).id);
+        assert!(replies.start(running) && replies.start(done));
+        replies.finish(done, Ok(1));
+        let (woken, alarm) = replies.end(&ExitReason::Killed);
+        assert_eq!((woken.len(), alarm), (2, Some(SOON)));
+        let exited = |delivery| Poll::Ready(Err(Box::new(CallFailure::Exited(ExitReason::Killed, delivery))));
+        assert_eq!(poll(&mut replies, queued), exited(Delivery::Never));
+        assert_eq!(poll(&mut replies, running), exited(Delivery::Unknown));
+        assert_eq!(poll(&mut replies, done), Poll::Ready(Ok(1)));
     }
 
     #[test]

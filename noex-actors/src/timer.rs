@@ -33,9 +33,10 @@ impl TimerRef {
         let timer = Self::new();
         let pending = timer.clone();
         on.spawn(async move {
-            time::sleep(after).await;
-            if pending.fired() {
-                fire();
+            let task = after_as(&pending, after, fire);
+            // Cancelled on its way here: nobody else stops it.
+            if !pending.is_pending() {
+                task.abort();
             }
         });
         timer
@@ -75,6 +76,11 @@ impl fmt::Debug for TimerRef {
 /// Runs `fire` once, on this arbiter.
 pub(crate) fn after(after: Duration, fire: impl FnOnce() + 'static) -> (TimerRef, JoinHandle<()>) {
     let timer = TimerRef::new();
+    let task = after_as(&timer, after, fire);
+    (timer, task)
+}
+
+fn after_as(timer: &TimerRef, after: Duration, fire: impl FnOnce() + 'static) -> JoinHandle<()> {
     let pending = timer.clone();
     let task = actix_rt::spawn(async move {
         time::sleep(after).await;
@@ -83,7 +89,7 @@ pub(crate) fn after(after: Duration, fire: impl FnOnce() + 'static) -> (TimerRef
         }
     });
     let _ = timer.task.set(task.abort_handle());
-    (timer, task)
+    task
 }
 
 /// Runs `fire` every so often until it returns false.
@@ -91,7 +97,11 @@ pub(crate) fn every(every: Duration, fire: impl Fn() -> bool + 'static) -> (Time
     let timer = TimerRef::new();
     let pending = timer.clone();
     let task = actix_rt::spawn(async move {
-        let mut ticks = time::interval_at(time::Instant::now() + every, every.max(Duration::from_millis(1)));
+        // So far that it does not come.
+        let Some(first) = time::Instant::now().checked_add(every) else {
+            return std::future::pending().await;
+        };
+        let mut ticks = time::interval_at(first, every.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;

@@ -37,7 +37,10 @@ impl<F: Future> Future for Interruptible<'_, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if this.core.urgent() == Urgent::Exit {
-            return Poll::Ready(Err(this.core.ending().unwrap_or(ExitReason::Killed)));
+            let reason = this.core.ending().unwrap_or(ExitReason::Killed);
+            // Before its future goes: whoever waits for what goes with it learns why.
+            this.core.set_ending(reason.clone());
+            return Poll::Ready(Err(reason));
         }
         this.inner.poll(cx).map(Ok)
     }

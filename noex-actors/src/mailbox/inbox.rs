@@ -7,8 +7,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use parking_lot::MutexGuard;
+
 use super::{Envelope, Mailbox, MailboxPolicy};
-use crate::{Behavior, Caller, ExitReason, glance::Glance};
+use crate::{Behavior, Caller, ExitReason, glance::Glance, process::Urgent};
 
 /// The consuming end.
 pub(crate) struct Inbox<B: Behavior> {
@@ -55,12 +57,23 @@ impl<B: Behavior> Inbox<B> {
         Self { mailbox, local: VecDeque::new(), taken: 0, burst: 0, started: None, glance: Glance::default() }
     }
 
+    /// Pending where the arbiter's other tasks have their turn, or where the process must end and its host must see that.
     #[inline]
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Kind> {
-        if self.burst >= BURST {
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let must_end =
+            self.mailbox.alert.load(Ordering::Relaxed) && self.mailbox.core.urgent() != Urgent::Nothing;
+        if self.burst >= BURST || must_end {
             self.burst = 0;
             self.glance.forget();
             cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    #[inline]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Kind> {
+        if self.poll_turn(cx).is_pending() {
             return Poll::Pending;
         }
         if self.local.is_empty() && !self.fetch(cx) {
@@ -74,7 +87,7 @@ impl<B: Behavior> Inbox<B> {
             self.mailbox.wire_bytes.fetch_sub(bytes, Ordering::AcqRel);
         }
         self.mailbox.handled.store(self.taken, Ordering::Release);
-        if self.mailbox.waited_for.load(Ordering::Relaxed) {
+        if self.mailbox.alert.load(Ordering::Relaxed) {
             self.mailbox.made_room();
         }
         Poll::Ready(kind)
@@ -86,7 +99,7 @@ impl<B: Behavior> Inbox<B> {
         let mut queue = self.mailbox.queue.lock();
         if queue.line.as_ref().is_some_and(|line| !line.is_empty()) {
             let woken = self.mailbox.roomy(&mut queue);
-            woken.into_iter().for_each(Waker::wake);
+            MutexGuard::unlocked(&mut queue, || woken.into_iter().for_each(Waker::wake));
         }
         if queue.items.is_empty() {
             if queue.task.as_ref().is_none_or(|task| !task.will_wake(cx.waker())) {
@@ -118,6 +131,12 @@ impl<B: Behavior> Inbox<B> {
             self.started = Some(queue.replies.as_mut().is_some_and(|replies| replies.start(id)));
         }
         true
+    }
+
+    /// Leaves the others their turn if it has come. What the process does next counts as `done` messages.
+    pub(crate) async fn breathe(&mut self, done: u32) {
+        std::future::poll_fn(|cx| self.poll_turn(cx)).await;
+        self.burst += done;
     }
 
     /// The next message: which kind it is. It is at the front until it is taken. A flooded process yields to its arbiter when

@@ -5,7 +5,8 @@
 
 use std::{collections::BTreeMap, task::Waker};
 
-/// Those who wait. Nothing is allocated where nobody does.
+/// Those who wait. Nothing is allocated where nobody does. It lives under the lock of its mailbox: wakers, which may run code
+/// of a user, are handed out, to be woken or dropped without the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     waiting: BTreeMap<u64, Waker>,
@@ -17,14 +18,11 @@ pub(crate) struct Line {
 pub(crate) struct Ticket(Option<u64>);
 
 impl Line {
-    /// Waits on: a ticket keeps its place, a new one goes to the end.
-    pub(crate) fn wait(&mut self, ticket: &mut Ticket, waker: &Waker) {
+    /// Waits on: a ticket keeps its place, a new one goes to the end. Gives the waker that it had before.
+    pub(crate) fn wait(&mut self, ticket: &mut Ticket, waker: Waker) -> Option<Waker> {
         let number = *ticket.0.get_or_insert(self.next);
         self.next = self.next.max(number + 1);
-        self.waiting
-            .entry(number)
-            .and_modify(|known| known.clone_from(waker))
-            .or_insert_with(|| waker.clone());
+        self.waiting.insert(number, waker)
     }
 
     /// Whoever waits longest, to be woken.
@@ -32,9 +30,11 @@ impl Line {
         self.waiting.pop_first().map(|(_, waker)| waker)
     }
 
-    /// True if the ticket was still waiting: then nobody was woken for it.
-    pub(crate) fn give_up(&mut self, ticket: &mut Ticket) -> bool {
-        ticket.0.take().is_none_or(|number| self.waiting.remove(&number).is_some())
+    /// True if the ticket was still waiting, or never did: then nobody was woken for it. With the waker that it had.
+    pub(crate) fn give_up(&mut self, ticket: &mut Ticket) -> (bool, Option<Waker>) {
+        let Some(number) = ticket.0.take() else { return (true, None) };
+        let waker = self.waiting.remove(&number);
+        (waker.is_some(), waker)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -53,16 +53,16 @@ mod tests {
     #[test]
     fn turns_are_taken_in_order_and_kept_while_waiting() {
         let (mut line, mut one, mut two) = (Line::default(), Ticket::default(), Ticket::default());
-        line.wait(&mut one, Waker::noop());
-        line.wait(&mut two, Waker::noop());
-        line.wait(&mut one, Waker::noop());
+        let noop = || Waker::noop().clone();
+        assert!(line.wait(&mut one, noop()).is_none() && line.wait(&mut two, noop()).is_none());
+        assert!(line.wait(&mut one, noop()).is_some(), "its place has one waker");
         assert!(line.first().is_some());
-        assert!(!line.give_up(&mut one), "the first was woken");
-        assert!(line.give_up(&mut two) && line.is_empty() && line.first().is_none());
+        assert!(!line.give_up(&mut one).0, "the first was woken");
+        assert!(line.give_up(&mut two).0 && line.is_empty() && line.first().is_none());
     }
 
     #[test]
     fn whoever_never_waited_gives_up_nothing() {
-        assert!(Line::default().give_up(&mut Ticket::default()));
+        assert!(Line::default().give_up(&mut Ticket::default()).0);
     }
 }

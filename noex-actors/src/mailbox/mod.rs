@@ -34,7 +34,7 @@ pub(crate) use self::{
 };
 use crate::{
     Behavior, Caller, Delivery, ExitReason, Info, Overload, behaviors::RemoteCodec, failure::CallFailure,
-    process::ProcessCore, replies::Replies,
+    panics::contained, process::ProcessCore, replies::Replies,
 };
 
 pub(crate) enum Envelope<B: Behavior> {
@@ -101,8 +101,9 @@ pub(crate) struct Mailbox<B: Behavior> {
     pub(crate) policy: MailboxPolicy,
     /// Whether local messages are encoded and decoded as well, for tests.
     encodes: bool,
-    /// Somebody waits for room.
-    waited_for: AtomicBool,
+    /// The process must look up at its next message: somebody waits for room, or it must end. One flag for both: it costs
+    /// every message a look.
+    alert: AtomicBool,
     capacity: u32,
     queue: Mutex<Queue<B>>,
     /// Messages taken out and done with. Written by the consumer only.
@@ -150,7 +151,7 @@ impl<B: Behavior> Mailbox<B> {
             core,
             codec,
             policy,
-            waited_for: AtomicBool::new(false),
+            alert: AtomicBool::new(false),
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
             queue: Mutex::new(queue),
             handled: AtomicU64::new(0),
@@ -173,6 +174,11 @@ impl<B: Behavior> Mailbox<B> {
         if !queue.open {
             drop(queue);
             return Err((Refusal::Closed, envelope));
+        }
+        // First of all: nothing is pushed out for what finds no room itself.
+        let bytes = envelope.wire_bytes();
+        if bytes > 0 && self.wire_bytes.load(Ordering::Acquire) + bytes > MAX_WIRE_BYTES {
+            return self.refuse(queue, envelope);
         }
         let mut len = queue.pushed - self.handled.load(Ordering::Acquire);
         let mut pushed_out = None;
@@ -198,11 +204,7 @@ impl<B: Behavior> Mailbox<B> {
                 }
             }
         }
-        let bytes = envelope.wire_bytes();
         if bytes > 0 {
-            if self.wire_bytes.load(Ordering::Acquire) + bytes > MAX_WIRE_BYTES {
-                return self.refuse(queue, envelope);
-            }
             self.wire_bytes.fetch_add(bytes, Ordering::AcqRel);
         }
         queue.pushed += 1;
@@ -253,11 +255,14 @@ impl<B: Behavior> Mailbox<B> {
             drop(queue.task.take());
             (std::mem::take(&mut queue.items), queue.line.take())
         };
-        waiting.into_iter().flat_map(|mut line| line.take()).for_each(Waker::wake);
+        // One by one: a second panic while the first unwinds would end the program.
+        waiting.into_iter().flat_map(|mut line| line.take()).for_each(|waker| contained(|| waker.wake()));
         for envelope in local.drain(..).chain(rest.drain(..)) {
             if let Envelope::Call(call, from) = envelope {
-                from.refuse(CallFailure::Exited(reason.clone(), Delivery::Never));
-                drop(call);
+                contained(|| from.refuse(CallFailure::Exited(reason.clone(), Delivery::Never)));
+                contained(|| drop(call));
+            } else {
+                contained(|| drop(envelope));
             }
         }
     }
@@ -284,5 +289,29 @@ pub(crate) fn short_name<T>() -> &'static str {
 impl<B: Behavior> fmt::Debug for Mailbox<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mailbox").field("core", &self.core).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::IntoFuture, pin::pin, task::Context};
+
+    use super::*;
+    use crate::testkit::{self, Recorder, RecorderCast};
+
+    #[test]
+    fn nothing_is_pushed_out_for_what_is_too_long_itself() {
+        testkit::run(1, |sim| async move {
+            let node = sim.node().await;
+            let options = crate::SpawnOptions::new().mailbox(MailboxPolicy::DropOldest, 1);
+            let recorder = node.spawn::<Recorder>(()).options(options).await.unwrap();
+            let mut call = pin!(recorder.echo("a".to_owned()).into_future());
+            assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            let mailbox = recorder.local_mailbox().unwrap();
+            let pushed =
+                mailbox.push(Envelope::RemoteCast(RecorderCast::Keep { text: "b".into() }, u32::MAX));
+            assert!(matches!(pushed, Err((Refusal::Full, _))));
+            assert_eq!(call.await.unwrap(), "a");
+        });
     }
 }

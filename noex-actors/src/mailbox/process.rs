@@ -12,6 +12,7 @@ use crate::{
     NodeDownReason, NodeId, Overload, Pid,
     caller::Answers,
     failure::CallFailure,
+    panics::contained,
     process::{MailboxStats, Process, ProcessCore, RemoteCall},
     replies::{CallId, Outcome, Phase},
 };
@@ -30,7 +31,11 @@ impl<B: Behavior> Process for Mailbox<B> {
     }
 
     fn wake(&self) {
-        let task = self.queue.lock().task.clone();
+        let task = {
+            let queue = self.queue.lock();
+            self.alert.store(true, Ordering::Release);
+            queue.task.clone()
+        };
         if let Some(task) = task {
             task.wake();
         }
@@ -99,8 +104,19 @@ impl<B: Behavior> Process for Mailbox<B> {
             Some(replies) => replies.expire(now),
             None => return None,
         };
-        wake.into_iter().for_each(Waker::wake);
+        wake.into_iter().for_each(|waker| contained(|| waker.wake()));
         next
+    }
+
+    fn fail_calls(&self, reason: &ExitReason) {
+        let (wake, alarm) = match &mut self.queue.lock().replies {
+            Some(replies) => replies.end(reason),
+            None => return,
+        };
+        if let Some(alarm) = alarm {
+            self.core.node.deadlines().clear(alarm, self.core.pid.number());
+        }
+        wake.into_iter().for_each(|waker| contained(|| waker.wake()));
     }
 
     fn mailbox(&self) -> MailboxStats {
@@ -158,6 +174,11 @@ impl<B: Behavior> Mailbox<B> {
         let replies: Arc<dyn Answers<B::Reply>> = Arc::<Self>::clone(self);
         let waker = waker.clone();
         let mut queue = self.queue.lock();
+        if !queue.open {
+            // No alarm for nothing.
+            drop(queue);
+            return Err((Refusal::Closed, call));
+        }
         let Some(inserted) = queue.replies.get_or_insert_default().insert(deadline, waker) else {
             return Err((Refusal::Full, call));
         };
@@ -166,7 +187,7 @@ impl<B: Behavior> Mailbox<B> {
         let pushed = self.push_locked(queue, Envelope::Call(call, from));
         if inserted.rearm {
             let process: Arc<dyn Process> = Arc::<Self>::clone(self);
-            self.core.node.deadlines().set(deadline, Arc::downgrade(&process));
+            self.core.node.deadlines().set(deadline, inserted.replaced, &process);
         }
         match pushed {
             Err((refusal, Envelope::Call(call, from))) => {
@@ -181,10 +202,11 @@ impl<B: Behavior> Mailbox<B> {
     /// The reply of a call, once it is there.
     #[inline]
     pub(crate) fn poll_call(&self, id: CallId, waker: &Waker) -> Poll<Outcome<B::Reply>> {
-        match &mut self.queue.lock().replies {
+        let (polled, _replaced) = match &mut self.queue.lock().replies {
             Some(replies) => replies.poll(id, waker),
-            None => Poll::Ready(Err(Box::new(CallFailure::NoReply))),
-        }
+            None => (Poll::Ready(Err(Box::new(CallFailure::NoReply))), None),
+        };
+        polled
     }
 
     /// The caller went away.

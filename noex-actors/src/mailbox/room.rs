@@ -6,38 +6,40 @@ use std::{
 };
 
 use super::{Mailbox, Queue, line::Ticket};
-use crate::Behavior;
+use crate::{Behavior, process::Urgent};
 
 impl<B: Behavior> Mailbox<B> {
     /// Waits until there is room, or the process is gone.
     pub(crate) fn poll_room(&self, ticket: &mut Ticket, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
         let mut queue = self.queue.lock();
-        if !queue.open || queue.pushed - self.handled.load(Ordering::Acquire) < u64::from(self.capacity) {
-            if let Some(line) = &mut queue.line {
-                line.give_up(ticket);
-            }
-            return Poll::Ready(());
-        }
-        queue.line.get_or_insert_default().wait(ticket, cx.waker());
-        // The consumer may miss this for the messages that it took out already; it looks again, under the lock, before
-        // it takes out more.
-        self.waited_for.store(true, Ordering::Release);
-        Poll::Pending
+        let ready =
+            !queue.open || queue.pushed - self.handled.load(Ordering::Acquire) < u64::from(self.capacity);
+        let leftover = if ready {
+            queue.line.as_mut().and_then(|line| line.give_up(ticket).1)
+        } else {
+            // The consumer may miss this for the messages that it took out already; it looks again, under the lock, before
+            // it takes out more.
+            self.alert.store(true, Ordering::Release);
+            queue.line.get_or_insert_default().wait(ticket, waker)
+        };
+        drop(queue);
+        drop(leftover);
+        if ready { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Found room, with its turn or without.
     pub(crate) fn use_room(&self, ticket: &mut Ticket) {
-        if let Some(line) = &mut self.queue.lock().line {
-            line.give_up(ticket);
-        }
+        let _leftover = self.queue.lock().line.as_mut().map(|line| line.give_up(ticket));
     }
 
     /// Does not wait any more; a turn that was given and is not used goes to the next.
     pub(crate) fn leave_room(&self, ticket: &mut Ticket) {
-        let next = {
+        let (next, _leftover) = {
             let mut queue = self.queue.lock();
             let Some(line) = &mut queue.line else { return };
-            if line.give_up(ticket) { None } else { line.first() }
+            let (waited, leftover) = line.give_up(ticket);
+            (if waited { None } else { line.first() }, leftover)
         };
         if let Some(next) = next {
             next.wake();
@@ -61,8 +63,9 @@ impl<B: Behavior> Mailbox<B> {
         {
             woken.push(waker);
         }
-        if line.is_empty() {
-            self.waited_for.store(false, Ordering::Release);
+        // Under the lock, under which it is set by whoever interrupts the process.
+        if line.is_empty() && self.core.urgent() == Urgent::Nothing {
+            self.alert.store(false, Ordering::Release);
         }
         woken
     }

@@ -260,28 +260,19 @@ impl Node {
         let core = ProcessCore::new(pid.clone(), self.clone(), (options.token, options.trap), parent);
         let mailbox = Arc::new(Mailbox::<B>::new(core, codec, options.policy, options.capacity));
         let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&mailbox);
-        if let Some(name) = name {
-            self.0.names.register(&name, &process).map_err(StartError::Name)?;
-        }
         {
+            // The name under the lock of the table: whoever finds the process by it finds it in the table, too.
             let mut processes = self.0.processes.write();
             if self.is_stopping() {
-                drop(processes);
-                mailbox.core.set_stopped();
-                self.0.names.ended(&mailbox.core);
                 return Err(StartError::NotRunning);
+            }
+            if let Some(name) = name {
+                self.0.names.register(&name, &process).map_err(StartError::Name)?;
             }
             processes.insert(number, process);
         }
         self.0.events.emit_with(|| ProcessEvent::Started { pid, behavior: mailbox.behavior() });
         Ok(mailbox)
-    }
-
-    /// A process that could not be placed anywhere.
-    pub(crate) fn give_up<B: Behavior>(&self, mailbox: &Arc<Mailbox<B>>) {
-        let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(mailbox);
-        mailbox.core.set_failed(StartError::NotRunning);
-        self.ended(&process, &ExitReason::Killed);
     }
 
     /// Nothing of the process is left: take it out of the tables and tell its end.
@@ -293,6 +284,7 @@ impl Node {
         tracing::debug!(pid = %core.pid, behavior = process.behavior(), %reason, "process ended");
         // Before the watchers: whoever waited for the end finds it told, also when the node stops at once.
         self.0.events.emit_with(|| ProcessEvent::Exited { pid: core.pid.clone(), reason: reason.clone() });
+        process.fail_calls(reason);
         core.finish(reason);
     }
 }

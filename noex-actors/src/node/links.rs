@@ -71,13 +71,15 @@ impl Node {
             (None, Some(end)) => return self.refuse_link(&end, other, one),
             (None, None) => return,
         };
-        match near.core().add_link(other) {
-            Linked::New => {}
-            Linked::Known => return,
+        let known = match near.core().add_link(other) {
+            Linked::New => false,
+            // At this end: an unlink that came between may have left the other one without it.
+            Linked::Known => true,
             Linked::Gone => return self.signal(&far, Signal::Link, one, &ExitReason::NoProc),
-        }
+        };
         if far.core().add_link(one) == Linked::Gone {
-            return self.break_link(one, other, &ExitReason::NoProc);
+            let ended = if known { far.core().ending() } else { None };
+            return self.break_link(one, other, &ended.unwrap_or(ExitReason::NoProc));
         }
         // It may have ended between the two, and found nobody to tell at the far end.
         if !near.core().is_alive() {
@@ -154,5 +156,29 @@ impl Node {
             }
             Effect::Kill => process.kill(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        machine::links::Linked,
+        testkit::{self, Recorder},
+    };
+
+    #[test]
+    fn a_link_of_which_a_race_left_one_end_is_made_whole_again() {
+        testkit::run(1, |sim| async move {
+            let node = sim.node().await;
+            let (one, other) =
+                (node.spawn::<Recorder>(()).await.unwrap(), node.spawn::<Recorder>(()).await.unwrap());
+            // As link and unlink on two threads can leave it: added here, taken away at both ends, added there.
+            let half = node.process_of(one.pid()).unwrap();
+            assert_eq!(half.core().add_link(other.pid()), Linked::New);
+            node.link(&one, &other);
+            for process in [&one, &other] {
+                assert_eq!(node.process(process.pid()).unwrap().links, 1);
+            }
+        });
     }
 }

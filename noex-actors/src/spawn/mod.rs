@@ -16,7 +16,11 @@ pub use self::{
     remote::{SpawnAny, SpawnOn},
 };
 use crate::{
-    Behavior, Node, Pid, Ref, StartError, host::Start, launcher::Launcher, mailbox::Mailbox, process::Process,
+    Behavior, Node, Pid, Ref, StartError,
+    host::Start,
+    launcher::Launcher,
+    mailbox::Mailbox,
+    process::{Process, ProcessCore},
 };
 
 /// On which arbiter a process lives.
@@ -33,7 +37,8 @@ pub enum Placement {
     LeastLoaded,
     /// This arbiter of the pool, modulo their number.
     Pinned(usize),
-    /// A new arbiter for this process alone: for what blocks.
+    /// An arbiter for this process alone: for what blocks. A new one, or that of another such process that ended; what that one
+    /// started on its own arbiter and left behind is there still.
     Dedicated,
 }
 
@@ -102,14 +107,21 @@ impl<B: Behavior> fmt::Debug for Spawn<'_, B> {
     }
 }
 
-fn place(node: &Node, placement: Placement) -> Launcher {
+fn place(node: &Node, placement: Placement, core: &ProcessCore) -> Launcher {
     let pool = node.pool();
     match placement {
         Placement::Parent => pool.here().unwrap_or_else(|| pool.round_robin()),
         Placement::RoundRobin => pool.round_robin(),
         Placement::LeastLoaded => pool.least_loaded(),
         Placement::Pinned(at) => pool.pinned(at),
-        Placement::Dedicated => pool.dedicated(),
+        Placement::Dedicated => match pool.dedicated() {
+            Some(launcher) => {
+                let (node, own) = (node.clone(), launcher.clone());
+                core.at_exit(Box::new(move |_end| node.pool().give_back(own)));
+                launcher
+            }
+            None => pool.least_loaded(),
+        },
     }
 }
 
@@ -132,16 +144,14 @@ struct Asked<B: Behavior> {
 impl<B: Behavior> Starting<B> {
     fn begin(&mut self, asked: Asked<B>) -> Result<(), StartError> {
         let Asked { node, args, options, parent, link } = asked;
-        let launcher = place(&node, options.placement);
-        let init_timeout = options.init_timeout;
+        let (placement, init_timeout) = (options.placement, options.init_timeout);
         let mailbox = node.admit::<B>(options, parent)?;
+        let launcher = place(&node, placement, &mailbox.core);
         if let Some(parent) = &link {
             node.link(&mailbox.core.pid, &**parent);
         }
         let start = Start { mailbox: Arc::clone(&mailbox), args, init_timeout, link };
-        if !launcher.launch(Box::new(start)) {
-            node.give_up(&mailbox);
-        }
+        launcher.launch(Box::new(start));
         self.process = Some(mailbox);
         Ok(())
     }

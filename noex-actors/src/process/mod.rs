@@ -4,27 +4,25 @@
 //! 2. every watcher and every `at_exit` closure runs exactly once, at the end, or at once if the end has been; 3. what a
 //! process does not use (names, watchers, links) is not allocated.
 
+mod any;
+
 use std::{
-    any::Any,
     collections::BTreeMap,
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     task::{Poll, Waker},
 };
 
 use parking_lot::Mutex;
 
-pub use crate::process_mail::{MailboxStats, RemoteCall};
+pub use self::any::{MailboxStats, Process, RemoteCall};
 use crate::{
-    Down, Exit, ExitReason, FencingToken, Monotonic, Node, NodeDownReason, NodeId, Pid, StartError,
-    failure::CallFailure,
+    Down, ExitReason, FencingToken, Monotonic, Node, Pid, StartError,
     machine::{
         links::{Linked, Links},
         signals::Trap,
     },
+    panics::contained,
     route::Watcher,
     thread_mark::ThreadMark,
 };
@@ -49,7 +47,8 @@ crate::__vocabulary!(ProcessStatus {
     Stopped = "stopped",
 });
 
-type AtExit = Box<dyn FnOnce(&ExitReason) + Send>;
+/// Told why the process ended, or nothing: it lives on after a panic that it caught itself.
+type AtExit = Box<dyn FnOnce(Option<&ExitReason>) + Send>;
 
 /// What every process has, whatever its behavior.
 #[doc(hidden)]
@@ -66,6 +65,8 @@ pub struct ProcessCore {
     /// What must interrupt it: see [`Urgent`].
     urgent: AtomicU8,
     traps: AtomicBool,
+    /// A panic of its own is under way, by which something waits for its end that must not if it goes on.
+    unwinding: AtomicBool,
     fate: Mutex<Fate>,
 }
 
@@ -98,6 +99,8 @@ struct Ties {
     names: Vec<String>,
     watchers: BTreeMap<u64, Watcher>,
     at_exit: Vec<AtExit>,
+    /// The same, of what a panic dropped that may yet be caught.
+    by_panic: Vec<AtExit>,
     links: Links,
 }
 
@@ -131,6 +134,7 @@ impl ProcessCore {
             status: AtomicU8::new(0),
             urgent: AtomicU8::new(0),
             traps: AtomicBool::new(trap == Trap::On),
+            unwinding: AtomicBool::new(false),
             fate: Mutex::new(Fate { began: false, ended: false, starter: None, ties: None }),
         }
     }
@@ -169,7 +173,11 @@ impl ProcessCore {
             return Poll::Ready(Ok(()));
         }
         if !fate.ended {
-            fate.starter = Some(waker.clone());
+            let known = fate.starter.as_ref().is_some_and(|known| known.will_wake(waker));
+            let replaced = if known { None } else { fate.starter.replace(waker.clone()) };
+            // Without the lock: what goes with a waker may look at this process.
+            drop(fate);
+            drop(replaced);
             return Poll::Pending;
         }
         let ties = fate.ties();
@@ -264,7 +272,31 @@ impl ProcessCore {
         }
         let reason = fate.ties().ending.clone().unwrap_or(ExitReason::Killed);
         drop(fate);
-        f(&reason);
+        f(Some(&reason));
+    }
+
+    /// The same for what a panic of the process itself drops: if it goes on, that was caught, and is told at its next wait.
+    pub(crate) fn at_exit_by_panic(&self, f: AtExit) {
+        self.fate.lock().ties().by_panic.push(f);
+        self.unwinding.store(true, Ordering::Relaxed);
+    }
+
+    /// It waits, so it goes on.
+    #[inline]
+    pub(crate) fn goes_on(&self) {
+        if self.unwinding.load(Ordering::Relaxed) {
+            self.survived();
+        }
+    }
+
+    #[cold]
+    fn survived(&self) {
+        self.unwinding.store(false, Ordering::Relaxed);
+        if self.is_ending() {
+            return;
+        }
+        let dropped = self.fate.lock().ties.as_mut().map(|ties| std::mem::take(&mut ties.by_panic));
+        dropped.into_iter().flatten().for_each(|f| contained(|| f(None)));
     }
 
     /// Its end of a link.
@@ -306,69 +338,26 @@ impl ProcessCore {
             }
             fate.ended = true;
             let ties = fate.ties.take().map_or_else(Ties::default, |ties| *ties);
-            let Ties { failure, watchers, at_exit, links, .. } = ties;
+            let Ties { failure, watchers, mut at_exit, by_panic, links, .. } = ties;
+            at_exit.extend(by_panic);
             let ending = Some(reason.clone());
             fate.ties = Some(Box::new(Ties { ending, failure, ..Ties::default() }));
             ((watchers, at_exit, links), fate.starter.take())
         };
         let (watchers, at_exit, mut links) = ties;
+        // None of those who are told must keep the others from it.
         if let Some(starter) = starter {
-            starter.wake();
+            contained(|| starter.wake());
         }
         for f in at_exit {
-            f(reason);
+            contained(|| f(Some(reason)));
         }
         // Links first: whoever sees a `Down` finds what the end takes along on its way.
         for other in links.take() {
             self.node.break_link(&other, &self.pid, reason);
         }
         for (id, watcher) in watchers {
-            watcher.tell(Down::new(id, self.pid.clone(), reason.clone()));
+            contained(|| watcher.tell(Down::new(id, self.pid.clone(), reason.clone())));
         }
     }
-}
-
-/// A process of any behavior.
-#[doc(hidden)]
-pub trait Process: Send + Sync + fmt::Debug + 'static {
-    /// What every process has.
-    fn core(&self) -> &ProcessCore;
-    /// Whether it can be reached from other nodes: its behavior is registered.
-    fn is_remote(&self) -> bool;
-    /// Whether it has not ended.
-    fn is_alive(&self) -> bool {
-        self.core().is_alive()
-    }
-    /// Asks it to stop, behind what is queued.
-    fn stop(&self, reason: ExitReason);
-    /// Name of its behavior on the wire, or of its type.
-    fn behavior(&self) -> &'static str;
-    /// Makes it look at what interrupts it.
-    fn wake(&self);
-    /// Ends it at its next wait; nothing of it runs after that.
-    fn kill(&self) {
-        self.core().note_kill();
-        self.wake();
-    }
-    /// News of a process that it watches. Never refused.
-    fn down(&self, down: Down);
-    /// An exit signal that it traps. Never refused.
-    fn exit(&self, exit: Exit);
-    /// A node came up, or went down for that reason. Never refused.
-    fn node_event(&self, node: &NodeId, down: Option<NodeDownReason>);
-    /// It lost a global name. Never refused.
-    fn name_lost(&self, name: &str, winner: &Pid);
-    /// A call from another node.
-    fn remote_call(self: Arc<Self>, call: RemoteCall<'_>);
-    /// A cast from another node.
-    ///
-    /// # Errors
-    /// Why it was not queued.
-    fn remote_cast(&self, behavior: u32, body: &[u8]) -> Result<(), CallFailure>;
-    /// Ends the calls whose deadline has come; tells when to look next.
-    fn expire(&self, now: Monotonic) -> Option<Monotonic>;
-    /// Messages queued now, most ever, handled so far.
-    fn mailbox(&self) -> MailboxStats;
-    /// The mailbox, for who knows its type.
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }

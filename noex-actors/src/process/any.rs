@@ -1,0 +1,85 @@
+//! A process of any behavior: what its node, its connections and other processes do with it.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use super::ProcessCore;
+use crate::{
+    Down, Exit, ExitReason, Monotonic, NodeDownReason, NodeId, Pid, failure::CallFailure, route::Session,
+};
+
+/// A process of any behavior.
+#[doc(hidden)]
+pub trait Process: Send + Sync + fmt::Debug + 'static {
+    /// What every process has.
+    fn core(&self) -> &ProcessCore;
+    /// Whether it can be reached from other nodes: its behavior is registered.
+    fn is_remote(&self) -> bool;
+    /// Whether it has not ended.
+    fn is_alive(&self) -> bool {
+        self.core().is_alive()
+    }
+    /// Asks it to stop, behind what is queued.
+    fn stop(&self, reason: ExitReason);
+    /// Name of its behavior on the wire, or of its type.
+    fn behavior(&self) -> &'static str;
+    /// Makes it look at what interrupts it.
+    fn wake(&self);
+    /// Ends it at its next wait; nothing of it runs after that.
+    fn kill(&self) {
+        self.core().note_kill();
+        self.wake();
+    }
+    /// News of a process that it watches. Never refused.
+    fn down(&self, down: Down);
+    /// An exit signal that it traps. Never refused.
+    fn exit(&self, exit: Exit);
+    /// A node came up, or went down for that reason. Never refused.
+    fn node_event(&self, node: &NodeId, down: Option<NodeDownReason>);
+    /// It lost a global name. Never refused.
+    fn name_lost(&self, name: &str, winner: &Pid);
+    /// A call from another node.
+    fn remote_call(self: Arc<Self>, call: RemoteCall<'_>);
+    /// A cast from another node.
+    ///
+    /// # Errors
+    /// Why it was not queued.
+    fn remote_cast(&self, behavior: u32, body: &[u8]) -> Result<(), CallFailure>;
+    /// Ends the calls whose deadline has come; tells when to look next.
+    fn expire(&self, now: Monotonic) -> Option<Monotonic>;
+    /// It ended: fails the calls that still wait, wherever their `Caller`s are.
+    fn fail_calls(&self, reason: &ExitReason);
+    /// Messages queued now, most ever, handled so far.
+    fn mailbox(&self) -> MailboxStats;
+    /// The mailbox, for who knows its type.
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// A call from another node.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct RemoteCall<'a> {
+    /// Who wants the reply.
+    pub session: Arc<dyn Session>,
+    /// Number of the call in that session.
+    pub id: u64,
+    /// Number of the behavior that the caller expects.
+    pub behavior: u32,
+    /// Until when the caller waits.
+    pub deadline: Monotonic,
+    /// The encoded message.
+    pub body: &'a [u8],
+}
+
+/// Figures of a mailbox.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MailboxStats {
+    /// Messages queued now.
+    pub len: usize,
+    /// Most messages queued at once.
+    pub high_water: usize,
+    /// Messages refused because it was full.
+    pub dropped: u64,
+    /// Messages handled.
+    pub handled: u64,
+}
