@@ -25,13 +25,15 @@ impl Reload {
         let Some((path, mut hangups)) = self.0 else { return };
         while hangups.recv().await.is_some() {
             let path = path.clone();
-            match spawn_blocking(move || Secrets::from_file(path)).await {
-                Ok(Ok(secrets)) => cluster.secrets().replace(secrets),
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "CLUSTER_SECRET_FILE is not taken: the secrets stay as they are")
-                }
+            let read: Result<Secrets, BoxError> = match spawn_blocking(move || Secrets::from_file(path)).await
+            {
+                Ok(read) => read.map_err(Into::into),
+                Err(panicked) => Err(panicked.into()),
+            };
+            match read {
+                Ok(secrets) => cluster.secrets().replace(secrets),
                 Err(error) => {
-                    tracing::error!(%error, "CLUSTER_SECRET_FILE was not read: the secrets stay as they are")
+                    tracing::error!(%error, "CLUSTER_SECRET_FILE is not taken: the secrets stay as they are");
                 }
             }
         }

@@ -150,3 +150,24 @@ fn a_file_that_is_wrong_or_gone_on_sighup_changes_nothing() {
     b.sees(1);
     assert!(a.exited().is_none());
 }
+
+#[test]
+fn a_secret_that_can_be_guessed_is_warned_of_once() {
+    let lab = Lab::new();
+    let (setup, file) = filed(&lab, "a", &["weak:guess me"]);
+    let a = setup.start();
+    let warnings = |a: &Node| a.out.text().matches("shorter than 16 bytes").count();
+    wait::until(SOON, "it is warned of", || if warnings(&a) == 1 { Ok(()) } else { Err(a.out.text()) });
+    for (n, secrets) in [&["weak:guess me", NEW][..], &[NEW, "weak:guess me"]].into_iter().enumerate() {
+        rewrite(&a, &file, secrets);
+        wait::until(SOON, "it is taken", || {
+            match a.out.text().matches("the secrets were replaced").count() {
+                seen if seen > n => Ok(()),
+                seen => Err(seen.to_string()),
+            }
+        });
+    }
+    assert_eq!(warnings(&a), 1, "{}", a.out.text());
+    assert!(!a.out.text().contains("guess me"));
+    fs::remove_file(file).unwrap();
+}

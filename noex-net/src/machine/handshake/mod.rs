@@ -51,7 +51,7 @@ pub enum RefusedReason {
     WrongSecret,
     /// One end has a secret and the other has none.
     NoSecret,
-    /// Both have secrets, but no key id in common.
+    /// Both have secrets, but no key in common; or the common one was retired in the middle of the handshake.
     NoCommonKey,
     /// Another node answered than was dialled, or one that bears this node's own id.
     WrongIdentity,
