@@ -6,6 +6,8 @@
 //! curl -X POST '127.0.0.1:8081/noex/api/call/counter-7/add?n=2'
 //! ```
 //!
+//! `CLUSTER_SECRET_FILE` names a file of secrets, which is read again on SIGHUP: docs/key-rotation.md.
+//!
 //! Exit codes: 0 after a graceful stop; 2 for a bad configuration or a port in use, with one line on standard error; 1
 //! for anything else, a second signal among it.
 
@@ -13,6 +15,8 @@
 mod counter;
 #[path = "support/http.rs"]
 mod http;
+#[path = "support/reload.rs"]
+mod reload;
 #[path = "support/settings.rs"]
 mod settings;
 #[path = "support/workers.rs"]
@@ -33,6 +37,7 @@ use noex::{
 use crate::{
     counter::{Counter, WitnessDir},
     http::Server,
+    reload::Reload,
     settings::Settings,
 };
 
@@ -44,6 +49,8 @@ fn main() -> ExitCode {
 }
 
 async fn node() -> Result<(), BoxError> {
+    // Before the file is read the first time: a change in between is not missed.
+    let reload = Reload::from_env()?;
     let settings = Settings::from_env()?;
     let logging = logging::init(settings.log_format);
     logging.end_on_noex_panic();
@@ -63,6 +70,7 @@ async fn node() -> Result<(), BoxError> {
     };
     logging.set_node(&cluster);
     endpoints.started(&cluster);
+    actix_web::rt::spawn(reload.run(cluster.clone()));
     tracing::info!(port = cluster.local_node_id().port(), health = settings.health_port, "node started");
     DistributedSupervisor::on_lifecycle_event(&cluster, |event| {
         let supervisor = event.supervisor_id();

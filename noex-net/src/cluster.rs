@@ -11,6 +11,7 @@ use noex_actors::{CallError, Events, Monotonic, Node, NodeDownReason, NodeId, Su
 
 use crate::{
     ClusterBuilder, ClusterStartError, ClusterStatus, GlobalRegistry, Instance, NodeInfo, NodeStatus,
+    SecretRing,
     actor::messages::{Fact, StopListening},
     config::ClusterConfig,
     event::ClusterEvent,
@@ -30,6 +31,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub struct Cluster {
     pub(crate) net: Arc<Net>,
     global: GlobalRegistry,
+    secrets: SecretRing,
 }
 
 /// This node left its cluster.
@@ -52,7 +54,11 @@ impl fmt::Debug for Cluster {
 
 impl Cluster {
     pub(crate) fn new(net: Arc<Net>) -> Self {
-        Self { global: GlobalRegistry::new(Arc::clone(&net)), net }
+        Self {
+            global: GlobalRegistry::new(Arc::clone(&net)),
+            secrets: SecretRing::new(Arc::clone(&net)),
+            net,
+        }
     }
 
     /// Binds and runs. Seeds are dialled in the background, for ever: whether they answer is not waited for.
@@ -145,10 +151,16 @@ impl Cluster {
         }
     }
 
-    /// The configuration, as it was given.
+    /// The configuration, as it was given; its secrets are those of the start.
     #[must_use]
     pub fn config(&self) -> &ClusterConfig {
         &self.net.config
+    }
+
+    /// The secrets of now. They can be changed while the node runs.
+    #[must_use]
+    pub fn secrets(&self) -> &SecretRing {
+        &self.secrets
     }
 
     /// Where this node stands.

@@ -27,7 +27,9 @@ use crate::{
     },
     advertise,
     config::{ClusterConfig, InvalidClusterConfig, Seed},
+    machine::keys::Keys,
     net::{Net, NetRouter},
+    secret_ring::warn_of_weak_secrets,
 };
 
 /// Any error.
@@ -168,14 +170,7 @@ impl ClusterBuilder {
         connect_node(&net);
         start_actors(&net, socket).await?;
         net.set_status(ClusterStatus::Running);
-        if net.config.secrets().is_empty() {
-            tracing::warn!(
-                node = %id,
-                "no cluster secret is set: everybody who reaches this port is let in, as far as insecure_peers allows"
-            );
-        } else if net.config.secrets().has_short() {
-            tracing::warn!("the cluster secret is shorter than 16 bytes: it can be guessed");
-        }
+        warn_of_weak_secrets(&Keys::default(), net.config.secrets().keys());
         net.tell(Fact::Seeds(net.config.seeds().to_vec()));
         if let Some(provider) = provider {
             net.node.next_arbiter().spawn(ask_for_seeds(Arc::downgrade(&net), provider));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ClusterConfig`], [`Seed`], [`Secrets`] | configuration: builder, serde, environment; one validation |
 //! | [`Cluster`], [`ClusterBuilder`] | the handle: start, stop, who is connected, events, figures |
+//! | [`SecretRing`] | the secrets of a running node, and how they are changed |
 //! | [`GlobalRegistry`] | names of the whole cluster |
 //! | `machine/` | decisions: handshake, sessions, membership, failure detection, names |
 //! | `wire/` | bytes: batches, frames, tags, control messages |
@@ -29,6 +30,7 @@ mod node_info;
 mod peer;
 mod remote;
 mod secret;
+mod secret_ring;
 mod stats;
 mod wire;
 
@@ -39,10 +41,11 @@ pub use config::{
 };
 pub use event::{ClusterEvent, DialError};
 pub use global::{GlobalEvent, GlobalRegistry, GlobalRegistryStats, OnConflict};
-pub use machine::{handshake::RefusedReason, membership::NodeStatus};
+pub use machine::{handshake::RefusedReason, keys::SecretError, membership::NodeStatus};
 pub use node_info::{ClusterStatus, NodeInfo};
 pub use remote::Instance;
-pub use secret::Secrets;
+pub use secret::{InvalidSecrets, Secrets};
+pub use secret_ring::SecretRing;
 pub use stats::{
     ClusterStats, PeerStats, RemoteCallStats, RemoteLinkStats, RemoteMonitorStats, RemoteSpawnStats,
 };

@@ -24,7 +24,7 @@ use crate::{
     event::ClusterEvent,
     global::Names,
     link::Link,
-    machine::{membership::Member, sessions::ConnId},
+    machine::{keys::Keys, membership::Member, sessions::ConnId},
     node_info::{ClusterStatus, NodeInfo},
     peer::Peer,
     remote,
@@ -42,6 +42,8 @@ pub(crate) struct Net {
     pub(crate) counters: Counters,
     pub(crate) events: Hub<ClusterEvent>,
     pub(crate) names: Names,
+    /// The secrets of now; the configuration has those of the start.
+    pub(crate) keys: RwLock<Keys>,
     /// Authenticated connections.
     pub(crate) links: Mutex<BTreeMap<ConnId, Arc<Link>>>,
     /// Sessions that are up.
@@ -64,6 +66,7 @@ impl Net {
             counters: Counters::default(),
             events: Hub::new(node.next_arbiter()),
             names: Names::new(&node),
+            keys: RwLock::new(config.secrets().keys().clone()),
             links: Mutex::new(BTreeMap::new()),
             up: RwLock::new(BTreeMap::new()),
             peers: RwLock::new(BTreeMap::new()),

@@ -159,6 +159,8 @@ pub struct PeerStats {
     pub node_id: NodeId,
     /// Its life.
     pub incarnation: Incarnation,
+    /// Id of the secret that it was authenticated with; `None` without one.
+    pub key_id: Option<String>,
     /// Calls and casts sent.
     pub messages_sent: u64,
     /// Frames received, of all kinds.

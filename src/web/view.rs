@@ -1,7 +1,7 @@
 //! `/noex/api/cluster`: what this node knows of the cluster, as JSON.
 //!
 //! Nodes are as this node sees them. Supervisors are asked; one that does not answer in time is shown as it answered
-//! last, and says so. Children on this node come from its process table and from no supervisor.
+//! last, and says so. Of secrets there are the ids: those of this node, and which of them each session has. Children on this node come from its process table and from no supervisor.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,19 +24,21 @@ pub(super) async fn cluster(_: Allowed, endpoints: Data<Endpoints>) -> HttpRespo
         "node": cluster.local_node_id(),
         "status": cluster.status(),
         "incarnation": cluster.incarnation(),
-        "nodes": cluster.nodes().iter().map(node).collect::<Vec<_>>(),
+        "keys": cluster.secrets().ids(),
+        "nodes": cluster.nodes().iter().map(|info| node(cluster, info)).collect::<Vec<_>>(),
         "supervisors": supervisors(cluster).await,
         "localChildren": local_children(cluster),
     }))
 }
 
-fn node(info: &NodeInfo) -> Value {
+fn node(cluster: &Cluster, info: &NodeInfo) -> Value {
     json!({
         "id": info.id,
         "status": info.status,
         "processCount": info.process_count,
         "lastHeartbeatAt": info.last_heartbeat_at.map(unix_millis),
         "uptimeMs": millis(info.uptime),
+        "keyId": cluster.peer_stats(&info.id).and_then(|session| session.key_id),
     })
 }
 

@@ -63,12 +63,39 @@ fn a_bad_value_ends_with_2_and_names_variable_value_and_rule() {
 }
 
 #[test]
-fn what_holds_secrets_is_refused_without_printing_them() {
+fn bad_secrets_end_with_2_and_are_named_by_variable_and_rule_without_being_shown() {
     let lab = Lab::new();
-    for (var, value) in [("CLUSTER_SECRETS", "id:hush-hush"), ("CLUSTER_SECRET_FILE", "/tmp/hush-hush")] {
-        let line = refused(&lab.node("a").var(var, value));
+    let setup = lab.node("a").without("CLUSTER_SECRET");
+    let file = |name: &str, text: &str| {
+        let path = lab.dir.join(format!("{name}-hush"));
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    for (var, value, rule) in [
+        ("CLUSTER_SECRETS", "hush".to_owned(), "must hold id:secret, and entry 1 does not"),
+        ("CLUSTER_SECRETS", "a:hush,b".to_owned(), "must hold id:secret, and entry 2 does not"),
+        ("CLUSTER_SECRETS", ":hush".to_owned(), "an id has 1 to 64"),
+        ("CLUSTER_SECRETS", "hush hush:x".to_owned(), "an id has 1 to 64"),
+        ("CLUSTER_SECRETS", "a:hush,b:".to_owned(), "a secret must not be empty (entry 2)"),
+        ("CLUSTER_SECRETS", "a:hush,a:hush".to_owned(), "\"a\" already (entry 2)"),
+        ("CLUSTER_SECRETS", "a: hush".to_owned(), "white space"),
+        ("CLUSTER_SECRET_FILE", "/no/such/hush".to_owned(), "must name a file that can be read"),
+        ("CLUSTER_SECRET_FILE", file("empty", "\n# hush\n"), "at least one id:secret"),
+        ("CLUSTER_SECRET_FILE", file("bad", "# hush\na:hush\nhush\n"), "line 3"),
+    ] {
+        let line = refused(&setup.clone().var(var, value));
         assert!(line.starts_with(&format!("{var} is \"***\": ")), "{line}");
-        assert!(!line.contains("hush"), "{line}");
+        assert!(line.contains(rule) && !line.contains("hush"), "{line} should say {rule:?}");
+    }
+    let good = file("good", "a:hush");
+    for (first, second) in [
+        (("CLUSTER_SECRET", "hush"), ("CLUSTER_SECRETS", "a:hush")),
+        (("CLUSTER_SECRET", "hush"), ("CLUSTER_SECRET_FILE", &*good)),
+        (("CLUSTER_SECRETS", "a:hush"), ("CLUSTER_SECRET_FILE", &*good)),
+    ] {
+        let line = refused(&setup.clone().var(first.0, first.1).var(second.0, second.1));
+        let rule = format!("{} is \"***\": must not be set together with {}", second.0, first.0);
+        assert_eq!(line, rule);
     }
 }
 

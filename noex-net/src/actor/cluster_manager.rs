@@ -177,7 +177,9 @@ impl ClusterManager {
                 }
             }
             membership::Output::NodeUp { node, incarnation } => {
-                tracing::info!(peer = %node, incarnation = incarnation.0, "node up");
+                let key = self.net.link(&node).and_then(|link| link.key.clone());
+                let key = key.as_ref().map(|key| key.id());
+                tracing::info!(peer = %node, incarnation = incarnation.0, key, "node up");
                 self.net.counters.node_ups.one();
                 if let Some(info) = self.net.node_info(&node) {
                     let id = info.id.clone();

@@ -1,7 +1,7 @@
 //! Settings from the environment.
 //!
 //! An unset variable is its default; an empty one is an error, except that no seeds and no secret may be written
-//! as an empty text.
+//! as an empty text. Secrets come from one of three variables, and are never shown.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -13,8 +13,11 @@ use crate::secret::Secrets;
 
 impl ClusterConfig {
     /// Reads the environment of the process: `NODE_NAME`, `HOST`, `ADVERTISE_HOST`, `CLUSTER_PORT`,
-    /// `CLUSTER_SEEDS`, `CLUSTER_SECRET`, `CLUSTER_INSECURE_PEERS`, `HEARTBEAT_INTERVAL_MS`,
-    /// `HEARTBEAT_MISS_THRESHOLD`, `RECONNECT_BASE_DELAY_MS`, `RECONNECT_MAX_DELAY_MS`.
+    /// `CLUSTER_SEEDS`, `CLUSTER_SECRET`, `CLUSTER_SECRETS`, `CLUSTER_SECRET_FILE`, `CLUSTER_INSECURE_PEERS`,
+    /// `HEARTBEAT_INTERVAL_MS`, `HEARTBEAT_MISS_THRESHOLD`, `RECONNECT_BASE_DELAY_MS`, `RECONNECT_MAX_DELAY_MS`.
+    ///
+    /// At most one of the three for secrets may be set: one secret, taken literally; `id:secret,…` as of
+    /// [`Secrets::from_list`]; the path of a file as of [`Secrets::from_file`], which is read here, once.
     ///
     /// # Errors
     /// [`InvalidClusterConfig`] with the variable in `field`.
@@ -43,7 +46,7 @@ fn read(vars: Vars<'_>) -> Result<ClusterConfig, InvalidClusterConfig> {
     let mut raw = RawClusterConfig {
         node_name: vars("NODE_NAME")?.unwrap_or_else(|| format!("worker-{}", std::process::id())),
         advertise_host: vars("ADVERTISE_HOST")?,
-        secrets: Secrets::from(vars("CLUSTER_SECRET")?),
+        secrets: secrets(vars)?,
         ..RawClusterConfig::default()
     };
     if let Some(host) = vars("HOST")? {
@@ -55,12 +58,6 @@ fn read(vars: Vars<'_>) -> Result<ClusterConfig, InvalidClusterConfig> {
     if let Some(list) = vars("CLUSTER_SEEDS")? {
         raw.seeds =
             list.split(',').map(str::trim).filter(|seed| !seed.is_empty()).map(str::to_owned).collect();
-    }
-    for ring in ["CLUSTER_SECRETS", "CLUSTER_SECRET_FILE"] {
-        if vars(ring)?.is_some_and(|value| !value.is_empty()) {
-            let rule = "several secrets are not available yet; use CLUSTER_SECRET with one secret";
-            return Err(InvalidClusterConfig::new(ring, "***", rule));
-        }
     }
     if let Some(text) = vars("CLUSTER_INSECURE_PEERS")? {
         let rule = "must be loopback or any";
@@ -80,6 +77,26 @@ fn read(vars: Vars<'_>) -> Result<ClusterConfig, InvalidClusterConfig> {
         raw.heartbeat_miss_threshold = u32::try_from(threshold).unwrap_or_default();
     }
     raw.check(Spelling::Env)
+}
+
+/// From the one variable that is set. The path of a file is not shown either: it might be a secret in the wrong place.
+fn secrets(vars: Vars<'_>) -> Result<Secrets, InvalidClusterConfig> {
+    let mut found: Option<(&str, String)> = None;
+    for variable in ["CLUSTER_SECRET", "CLUSTER_SECRETS", "CLUSTER_SECRET_FILE"] {
+        let Some(text) = vars(variable)?.filter(|text| !text.is_empty()) else { continue };
+        if let Some((first, _)) = found {
+            let rule = format!("must not be set together with {first}");
+            return Err(InvalidClusterConfig::new(variable, "***", rule));
+        }
+        found = Some((variable, text));
+    }
+    let Some((variable, text)) = found else { return Ok(Secrets::none()) };
+    let secrets = match variable {
+        "CLUSTER_SECRET" => Ok(Secrets::from(text)),
+        "CLUSTER_SECRETS" => Secrets::from_list(&text),
+        _ => Secrets::from_file(text),
+    };
+    secrets.map_err(|error| InvalidClusterConfig::new(variable, "***", error.to_string()))
 }
 
 /// A decimal number in a range; only digits, so that `1e3`, `+5` and ` 5` are no surprise later.

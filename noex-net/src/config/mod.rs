@@ -21,7 +21,8 @@ use self::raw::{RawClusterConfig, Spelling};
 pub use self::seed::{InvalidSeed, Seed};
 use crate::secret::Secrets;
 
-/// Settings of one cluster node, checked. None of them changes while the node runs.
+/// Settings of one cluster node, checked. None of them changes while the node runs; secrets can be changed by its
+/// [`SecretRing`](crate::SecretRing).
 ///
 /// Made by [`ClusterConfig::builder`], [`from_env`](ClusterConfig::from_env) or serde (camelCase, unknown fields
 /// refused). Serialised without its secrets.
@@ -122,7 +123,7 @@ impl ClusterConfig {
         &self.seeds
     }
 
-    /// The shared secrets; none by default.
+    /// The shared secrets of the start; none by default.
     #[must_use]
     pub fn secrets(&self) -> &Secrets {
         &self.raw.secrets
@@ -278,7 +279,7 @@ impl ClusterConfigBuilder {
         self
     }
 
-    /// Sets the shared secret; an empty one is none.
+    /// Sets the shared secret, or a ring of several; an empty one is none.
     pub fn secret(mut self, secret: impl Into<Secrets>) -> Self {
         self.0.secrets = secret.into();
         self

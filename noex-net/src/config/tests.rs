@@ -188,11 +188,41 @@ fn a_bad_variable_is_named_with_its_value_and_rule() {
 }
 
 #[test]
-fn the_key_ring_is_refused_until_it_exists() {
-    for variable in ["CLUSTER_SECRETS", "CLUSTER_SECRET_FILE"] {
-        let error = from(&[(variable, SECRET)]).unwrap_err();
+fn the_three_variables_for_secrets_read_as_one_would_make_them() {
+    let ring = Secrets::several([("new", "the new one"), ("old", SECRET)]).unwrap();
+    let config = from(&[("CLUSTER_SECRETS", &format!("new:the new one,old:{SECRET}"))]).unwrap();
+    assert_eq!(config.secrets(), &ring);
+    let path = std::env::temp_dir().join(format!("noex-net-secrets.{}", std::process::id()));
+    std::fs::write(&path, format!("# ours\nnew:the new one\nold:{SECRET}\n")).unwrap();
+    let file = path.to_str().unwrap();
+    let config = from(&[("CLUSTER_SECRET_FILE", file), ("CLUSTER_SECRET", "")]).unwrap();
+    assert_eq!(config.secrets(), &ring);
+    let config = ClusterConfig::builder("a").secret(ring.clone()).build().unwrap();
+    assert_eq!(config.secrets(), &ring);
+
+    let set = [("CLUSTER_SECRET", SECRET), ("CLUSTER_SECRETS", "a:x"), ("CLUSTER_SECRET_FILE", file)];
+    for (first, second) in [(0, 1), (0, 2), (1, 2)] {
+        let error = from(&[set[first], set[second]]).unwrap_err();
+        let rule = format!("must not be set together with {}", set[first].0);
+        assert_eq!((error.field.as_str(), error.value.as_str(), error.rule), (set[second].0, "***", rule));
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(from(&[("CLUSTER_SECRET_FILE", file)]).is_err(), "it is gone");
+}
+
+#[test]
+fn wrong_secrets_are_named_by_their_variable_and_never_shown() {
+    for (variable, value, rule) in [
+        ("CLUSTER_SECRETS", SECRET.to_owned(), "must hold id:secret, and entry 1 does not"),
+        ("CLUSTER_SECRETS", format!("a:{SECRET},a:{SECRET}"), "\"a\" already (entry 2)"),
+        ("CLUSTER_SECRETS", format!("{SECRET}:x"), "an id has 1 to 64"),
+        ("CLUSTER_SECRETS", format!("a:{SECRET},b:"), "a secret must not be empty (entry 2)"),
+        ("CLUSTER_SECRET_FILE", format!("/no/such/{SECRET}"), "must name a file that can be read"),
+    ] {
+        let error = from(&[(variable, &value)]).unwrap_err();
         assert_eq!((error.field.as_str(), error.value.as_str()), (variable, "***"));
-        assert!(error.rule.contains("CLUSTER_SECRET "));
+        assert!(error.rule.contains(rule) && !error.to_string().contains(SECRET), "{error}");
+        assert!(!format!("{error:?}").contains(SECRET));
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) use self::{
 };
 use crate::{
     io::outbox::{Outbox, Refusal},
-    machine::{detector::Reading, handshake::Established, sessions::ConnId},
+    machine::{detector::Reading, handshake::Established, keys::KeyMark, sessions::ConnId},
     net::Net,
     stats::{Counter, PeerStats},
     wire::{
@@ -58,6 +58,8 @@ pub(crate) struct Link {
     pub(crate) conn: ConnId,
     pub(crate) peer: NodeId,
     pub(crate) incarnation: Incarnation,
+    /// The shared key that it was authenticated with; `None` without a secret.
+    pub(crate) key: Option<KeyMark>,
     pub(crate) net: Arc<Net>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) calls: Calls,
@@ -93,6 +95,7 @@ impl Link {
             conn,
             peer: established.peer.clone(),
             incarnation: established.incarnation,
+            key: established.key.clone(),
             net,
             outbox: Arc::new(outbox),
             calls: Calls::default(),
@@ -259,6 +262,7 @@ impl Link {
         PeerStats {
             node_id: self.peer.clone(),
             incarnation: self.incarnation,
+            key_id: self.key.as_ref().map(|key| key.id().to_owned()),
             messages_sent: self.outbox.messages(),
             messages_received: self.messages_received.get(),
             bytes_sent: self.outbox.written(),

@@ -2,6 +2,7 @@
 //!
 //! | Machine | Decides |
 //! |---|---|
+//! | [`keys`] | what a ring of secrets may hold, and which of them signs |
 //! | [`handshake`] | whether the other end of a fresh connection belongs to this cluster |
 //! | [`sessions`] | which connection to a peer is the session with it |
 //! | [`membership`] | which nodes are known, in which status, and who is told of whom |
@@ -16,6 +17,7 @@ pub(crate) mod backoff;
 pub(crate) mod detector;
 pub(crate) mod dialer;
 pub(crate) mod handshake;
+pub(crate) mod keys;
 pub(crate) mod membership;
 pub(crate) mod names;
 pub(crate) mod sessions;

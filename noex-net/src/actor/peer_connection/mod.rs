@@ -107,9 +107,9 @@ impl Actor for PeerConnection {
                 let accept = accept(net, *socket);
                 ctx.spawn(accept.into_actor(self).map(move |outcome, this, ctx| {
                     let _ = listener.try_send(Admitted(this.conn));
-                    match outcome {
-                        Ok(ready) => this.authenticated(ready, None, ctx),
-                        Err(failed) => this.refused(remote, failed, ctx),
+                    let authenticated = outcome.and_then(|ready| this.authenticated(ready, None, ctx));
+                    if let Err(failed) = authenticated {
+                        this.refused(remote, failed, ctx);
                     }
                 }));
             }
@@ -124,10 +124,11 @@ impl PeerConnection {
         outcome: Result<Ready, (Option<SocketAddr>, Failed)>,
         ctx: &mut Context<Self>,
     ) {
-        let (addr, failed) = match outcome {
-            Ok(ready) => return self.authenticated(ready, Some(target), ctx),
-            Err(failed) => failed,
-        };
+        let authenticated = outcome.and_then(|ready| {
+            let addr = ready.socket.peer_addr().ok();
+            self.authenticated(ready, Some(&target), ctx).map_err(|failed| (addr, failed))
+        });
+        let Err((addr, failed)) = authenticated else { return };
         let (outcome, error) = match failed {
             Failed::SelfConnection => (DialOutcome::SelfAnswered, None),
             Failed::Dial(error) => (DialOutcome::Failed, Some(error)),
@@ -167,14 +168,32 @@ impl PeerConnection {
         ctx.stop();
     }
 
-    fn authenticated(&mut self, ready: Ready, target: Option<Target>, ctx: &mut Context<Self>) {
+    /// Makes a link of it, unless its key was retired while the handshake went on.
+    fn authenticated(
+        &mut self,
+        ready: Ready,
+        target: Option<&Target>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), Failed> {
         let Ready { socket, established } = ready;
         let receive = established.receive_key.as_ref().map(|key| Tagger::new(key));
         let (read_half, write_half) = socket.into_split();
         let link = Link::new(self.conn, &established, Arc::new(write_half), Arc::clone(&self.net));
+        {
+            // INVARIANT: who retires a key and then looks at the links finds this one there, or it is not made; and what
+            // is found there is known to the manager.
+            let mut links = self.net.links.lock();
+            if !self.net.keys.read().admits(link.key.as_ref()) {
+                let reason =
+                    if link.key.is_some() { RefusedReason::NoCommonKey } else { RefusedReason::NoSecret };
+                let detail = "the secrets changed in the middle of the handshake".to_owned();
+                return Err(Failed::Refused(reason, detail));
+            }
+            links.insert(self.conn, Arc::clone(&link));
+            let (link, target) = (Arc::clone(&link), target.cloned());
+            self.net.tell(Fact::Authenticated { link, connection: ctx.address(), target });
+        }
         self.link = Some(Arc::clone(&link));
-        self.net.links.lock().insert(self.conn, Arc::clone(&link));
-        self.net.tell(Fact::Authenticated { link: Arc::clone(&link), connection: ctx.address(), target });
         // Tasks of their own: a context polls all its futures at every wake of one.
         self.tasks = vec![tokio::spawn(flush(Arc::clone(&link)))];
         // Timers are the control arbiter's: an arbiter without timers of its own asks for the time less often.
@@ -186,6 +205,7 @@ impl PeerConnection {
             over.1 = read(link, read_half, receive).await;
         });
         self.tasks.push(reading);
+        Ok(())
     }
 
     /// Ends the link, then says so.

@@ -10,6 +10,7 @@ use crate::{
     io::handshake::{read_frame, write_frame},
     machine::{
         handshake::{self, Acceptor, Established, Expected, Initiator, Local, RefusedReason},
+        keys::Keys,
         membership::Target,
     },
     net::Net,
@@ -32,13 +33,8 @@ pub(super) struct Ready {
     pub(super) established: Box<Established>,
 }
 
-fn local(net: &Net) -> Local {
-    Local {
-        id: net.node.id().clone(),
-        incarnation: net.node.incarnation(),
-        capabilities: 0,
-        keys: net.config.secrets().keys().clone(),
-    }
+fn local(net: &Net, keys: Keys) -> Local {
+    Local { id: net.node.id().clone(), incarnation: net.node.incarnation(), capabilities: 0, keys }
 }
 
 fn nonce() -> Result<[u8; 32], Failed> {
@@ -88,9 +84,11 @@ async fn initiate(
     expected: Expected,
     nonce: [u8; 32],
 ) -> Result<Box<Established>, Failed> {
-    check_insecure(net, socket)?;
+    // One look at the ring for all of it: a change in the middle must not make a mixture.
+    let keys = net.keys.read().clone();
+    check_insecure(net, &keys, socket)?;
     let mut out = VecDeque::new();
-    let mut machine = Initiator::new(local(net), expected, nonce, &mut out);
+    let mut machine = Initiator::new(local(net, keys), expected, nonce, &mut out);
     loop {
         if let Some(established) = perform(socket, &mut out).await? {
             return Ok(established);
@@ -104,9 +102,10 @@ pub(super) async fn accept(net: Arc<Net>, mut socket: TcpStream) -> Result<Ready
     let _ = socket.set_nodelay(true);
     let nonce = nonce()?;
     let handshake = async {
-        check_insecure(&net, &socket)?;
+        let keys = net.keys.read().clone();
+        check_insecure(&net, &keys, &socket)?;
         let mut out = VecDeque::new();
-        let mut machine = Acceptor::new(local(&net), nonce);
+        let mut machine = Acceptor::new(local(&net, keys), nonce);
         loop {
             let frame = next_frame(&mut socket).await?;
             machine.handle(&frame, &mut out);
@@ -123,8 +122,8 @@ pub(super) async fn accept(net: Arc<Net>, mut socket: TcpStream) -> Result<Ready
 }
 
 /// Without a secret, only peers of this machine are let in, unless the configuration allows others.
-fn check_insecure(net: &Net, socket: &TcpStream) -> Result<(), Failed> {
-    if !net.config.secrets().is_empty() || net.config.insecure_peers() == InsecurePeers::Any {
+fn check_insecure(net: &Net, keys: &Keys, socket: &TcpStream) -> Result<(), Failed> {
+    if !keys.is_empty() || net.config.insecure_peers() == InsecurePeers::Any {
         return Ok(());
     }
     let same_machine = match (socket.peer_addr(), socket.local_addr()) {

@@ -120,7 +120,7 @@ impl Acceptor {
             capabilities: hello.capabilities & self.local.capabilities,
             send_key: key.map(|key| transcript.session_key(key, Role::Acceptor)),
             receive_key: key.map(|key| transcript.session_key(key, Role::Initiator)),
-            key_id,
+            key: key_id.and_then(|id| self.local.keys.mark(&id)),
         })))
     }
 }

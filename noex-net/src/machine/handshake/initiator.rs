@@ -7,8 +7,7 @@ use super::{
     transcript::{Role, Transcript},
 };
 use crate::wire::handshake::{
-    Challenge, Hello, Life, MAGIC, MAX_LIST, Message, Nonce, Proof, ProofBytes, TAG_HMAC, TAG_NONE, VERSION,
-    Word,
+    Challenge, Hello, Life, MAGIC, Message, Nonce, Proof, ProofBytes, TAG_HMAC, TAG_NONE, VERSION, Word,
 };
 
 /// The initiator's half of one handshake.
@@ -30,7 +29,7 @@ impl Initiator {
             id: local.id.clone(),
             incarnation: Life(local.incarnation),
             nonce: Nonce(nonce),
-            key_ids: local.keys.ids().take(MAX_LIST).map(Word::new).collect(),
+            key_ids: local.keys.ids().map(Word::new).collect(),
             capabilities: local.capabilities,
             tags: vec![Word::new(tag)],
         })
@@ -86,7 +85,7 @@ impl Initiator {
             capabilities,
             send_key: key.map(|key| transcript.session_key(key, Role::Initiator)),
             receive_key: key.map(|key| transcript.session_key(key, Role::Acceptor)),
-            key_id,
+            key: key_id.and_then(|id| self.local.keys.mark(&id)),
         };
         Ok((Some(proof), Output::Done(Box::new(established))))
     }

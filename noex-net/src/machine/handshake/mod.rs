@@ -28,10 +28,8 @@ use noex_actors::{Incarnation, NodeId};
 use zeroize::Zeroizing;
 
 pub(crate) use self::{acceptor::Acceptor, initiator::Initiator};
-use crate::{
-    secret::Keys,
-    wire::handshake::{Message, MessageError, Refused, Word},
-};
+use super::keys::{KeyMark, Keys};
+use crate::wire::handshake::{Message, MessageError, Refused, Word};
 
 /// Why a connection was refused, before it became a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,7 +51,7 @@ pub enum RefusedReason {
     WrongSecret,
     /// One end has a secret and the other has none.
     NoSecret,
-    /// Both have secrets, but no key id in common.
+    /// Both have secrets, but no key in common; or the common one was retired in the middle of the handshake.
     NoCommonKey,
     /// Another node answered than was dialled, or one that bears this node's own id.
     WrongIdentity,
@@ -128,8 +126,8 @@ pub(crate) struct Established {
     pub(crate) send_key: Option<SessionKey>,
     /// Key of the tags that this end checks.
     pub(crate) receive_key: Option<SessionKey>,
-    /// Id of the shared key that was used.
-    pub(crate) key_id: Option<String>,
+    /// The shared key that was used.
+    pub(crate) key: Option<KeyMark>,
 }
 
 impl fmt::Debug for Established {
@@ -138,7 +136,7 @@ impl fmt::Debug for Established {
             .field("peer", &self.peer)
             .field("incarnation", &self.incarnation)
             .field("capabilities", &self.capabilities)
-            .field("key_id", &self.key_id)
+            .field("key", &self.key)
             .finish_non_exhaustive()
     }
 }

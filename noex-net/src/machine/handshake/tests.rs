@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    secret::{Key, Keys, Secrets},
+    machine::keys::{Key, Keys},
+    secret::Secrets,
     wire::handshake::{Hello, MAX_FRAME, Nonce, Proof, ProofBytes},
 };
 
@@ -19,7 +20,7 @@ fn local(id: &str, secret: &str) -> Local {
 
 fn ring(id: &str, keys: &[(&str, &str)]) -> Local {
     let keys = Keys::new(keys.iter().map(|(id, key)| ((*id).to_owned(), Key::new(*key))));
-    Local { keys, ..local(id, "") }
+    Local { keys: keys.unwrap(), ..local(id, "") }
 }
 
 /// Changes the frames on their way: the message (0 hello, 1 challenge, 2 proof) and its bytes.
@@ -82,6 +83,10 @@ fn established(outputs: &[Output]) -> Option<&Established> {
     }
 }
 
+fn key_id(established: &Established) -> Option<&str> {
+    established.key.as_ref().map(KeyMark::id)
+}
+
 #[test]
 fn two_nodes_with_the_same_secret_get_the_same_keys_crosswise() {
     let a = Local { capabilities: 0b110, ..local("a@127.0.0.1:1", SECRET) };
@@ -91,7 +96,7 @@ fn two_nodes_with_the_same_secret_get_the_same_keys_crosswise() {
     assert_eq!((at_a.incarnation, at_a.capabilities, at_b.capabilities), (Incarnation(7), 0b10, 0b10));
     assert!(at_a.send_key.is_some() && at_a.send_key != at_a.receive_key);
     assert_eq!((&at_a.send_key, &at_a.receive_key), (&at_b.receive_key, &at_b.send_key));
-    assert_eq!(at_a.key_id.as_deref(), Some("default"));
+    assert_eq!(key_id(at_a), Some("default"));
     assert_eq!(ends.frames.len(), 3);
 }
 
@@ -101,7 +106,7 @@ fn two_nodes_without_a_secret_meet_without_keys() {
     for end in [&ends.initiator, &ends.acceptor] {
         let established = established(end).unwrap();
         assert_eq!(
-            (&established.send_key, &established.receive_key, &established.key_id),
+            (&established.send_key, &established.receive_key, &established.key),
             (&None, &None, &None)
         );
     }
@@ -158,8 +163,111 @@ fn the_acceptor_signs_with_its_own_key_if_the_initiator_has_it() {
         (&new_and_old[..], &old_and_new[..1], "old"),
     ] {
         let ends = run(ring("a@h:1", initiator), ring("b@h:2", acceptor), Expected::Anyone);
-        assert_eq!(established(&ends.acceptor).unwrap().key_id.as_deref(), Some(expected));
-        assert_eq!(established(&ends.initiator).unwrap().key_id.as_deref(), Some(expected));
+        assert_eq!(key_id(established(&ends.acceptor).unwrap()), Some(expected));
+        assert_eq!(key_id(established(&ends.initiator).unwrap()), Some(expected));
+    }
+}
+
+/// Every ring over three keys: none, one, two or three of them, in every order.
+fn every_ring() -> Vec<Vec<&'static str>> {
+    let (mut rings, mut longer) = (vec![vec![]], vec![vec![]]);
+    for _ in 0..3 {
+        longer = longer
+            .iter()
+            .flat_map(|ring: &Vec<&str>| {
+                let left = ["x", "y", "z"].into_iter().filter(|id| !ring.contains(id));
+                left.map(|id| [ring.clone(), vec![id]].concat()).collect::<Vec<_>>()
+            })
+            .collect();
+        rings.extend(longer.clone());
+    }
+    rings
+}
+
+#[test]
+fn any_two_rings_meet_on_the_key_of_the_rule_or_are_refused_at_both_ends() {
+    let rings = every_ring();
+    assert_eq!(rings.len(), 1 + 3 + 6 + 6);
+    let with_bytes = |ids: &[&'static str]| ids.iter().map(|id| (*id, *id)).collect::<Vec<_>>();
+    for (offered, own) in rings.iter().flat_map(|a| rings.iter().map(move |b| (a, b))) {
+        let ends =
+            run(ring("a@h:1", &with_bytes(offered)), ring("b@h:2", &with_bytes(own)), Expected::Anyone);
+        let common = offered.iter().find(|id| own.contains(id));
+        let expected = match own.first() {
+            None if offered.is_empty() => Ok(None),
+            None => Err(RefusedReason::NoSecret),
+            Some(_) if offered.is_empty() => Err(RefusedReason::NoSecret),
+            Some(signing) if offered.contains(signing) => Ok(Some(*signing)),
+            Some(_) => common.map(|id| Some(*id)).ok_or(RefusedReason::NoCommonKey),
+        };
+        for end in [&ends.initiator, &ends.acceptor] {
+            let seen = match refused(end) {
+                Some(reason) => Err(reason),
+                None => Ok(key_id(established(end).unwrap())),
+            };
+            assert_eq!(seen, expected, "{offered:?} dials {own:?}");
+        }
+        if let (Some(a), Some(b)) = (established(&ends.initiator), established(&ends.acceptor)) {
+            assert!(a.send_key == b.receive_key && a.receive_key == b.send_key);
+            assert_eq!(a.send_key.is_some(), expected != Ok(None), "with a key there are tags");
+        }
+    }
+}
+
+#[test]
+fn an_id_with_other_bytes_is_a_wrong_secret_whatever_else_is_common() {
+    let (mine, theirs) = ([("x", "mine"), ("y", "ours")], [("x", "theirs"), ("y", "ours")]);
+    let ends = run(ring("a@h:1", &mine), ring("b@h:2", &theirs), Expected::Anyone);
+    let reason = Some(RefusedReason::WrongSecret);
+    assert_eq!((refused(&ends.initiator), refused(&ends.acceptor)), (reason, reason));
+    // Only the key that is chosen counts.
+    let theirs = [theirs[1], theirs[0]];
+    let ends = run(ring("a@h:1", &mine), ring("b@h:2", &theirs), Expected::Anyone);
+    assert_eq!(key_id(established(&ends.initiator).unwrap()), Some("y"));
+}
+
+#[test]
+fn nobody_on_the_way_can_make_two_nodes_use_another_of_their_keys() {
+    let keys = [("new", "a new secret"), ("old", "the old secret")];
+    let meet = |change: fn(Message) -> Message| {
+        let (a, b) = (ring("a@h:1", &keys), ring("b@h:2", &keys));
+        run_with(a, b, Expected::Anyone, [1, 2], &mut |_, frame| {
+            Message::decode(&frame).map_or(frame, |message| change(message).encode())
+        })
+    };
+    assert_eq!(key_id(established(&meet(|message| message).acceptor).unwrap()), Some("new"));
+    let stripped = meet(|message| match message {
+        Message::Hello(hello) => Message::Hello(Hello { key_ids: vec![Word::new("old")], ..hello }),
+        other => other,
+    });
+    let renamed = meet(|message| match message {
+        Message::Challenge(mut challenge) => {
+            challenge.key_id = Some(Word::new("old"));
+            Message::Challenge(challenge)
+        }
+        other => other,
+    });
+    for ends in [stripped, renamed] {
+        assert_eq!(refused(&ends.initiator), Some(RefusedReason::WrongSecret));
+        assert!(established(&ends.acceptor).is_none());
+    }
+}
+
+#[test]
+fn a_challenge_under_a_key_that_was_not_offered_is_refused() {
+    for (key_id, reason) in [
+        (Some("other"), RefusedReason::NoCommonKey),
+        (None, RefusedReason::NoSecret), // a node with a key never goes without
+    ] {
+        let (a, b) = (ring("a@h:1", &[("x", SECRET)]), ring("b@h:2", &[("x", SECRET)]));
+        let ends = run_with(a, b, Expected::Anyone, [1, 2], &mut |_, frame| match Message::decode(&frame) {
+            Ok(Message::Challenge(mut challenge)) => {
+                challenge.key_id = key_id.map(Word::new);
+                Message::Challenge(challenge).encode()
+            }
+            _ => frame,
+        });
+        assert_eq!((refused(&ends.initiator), refused(&ends.acceptor)), (Some(reason), Some(reason)));
     }
 }
 

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::SessionKey;
-use crate::secret::Key;
+use crate::machine::keys::Key;
 
 const TRANSCRIPT: &[u8] = b"noex/1 transcript";
 

@@ -19,6 +19,8 @@ pub(crate) enum CloseReason {
     NoWelcome,
     /// Nothing came for interval × threshold.
     HeartbeatTimeout,
+    /// The key that it was authenticated with is not to be used any more.
+    KeyRetired,
 }
 
 noex_actors::__vocabulary!(CloseReason {
@@ -27,6 +29,7 @@ noex_actors::__vocabulary!(CloseReason {
     Replaced = "replaced",
     NoWelcome = "no_welcome",
     HeartbeatTimeout = "heartbeat_timeout",
+    KeyRetired = "key_retired",
 });
 
 /// Facts.
@@ -44,6 +47,8 @@ pub(crate) enum Input {
     GoodbyeReceived { conn: ConnId },
     /// The failure detector gave the connection up.
     TimedOut { conn: ConnId },
+    /// The key of the connection was retired, and its sessions are to end with it.
+    KeyRetired { conn: ConnId },
     /// The connection has ended and its reader is drained. `told` is the reason that the peer gave, if any.
     Closed { conn: ConnId, told: Option<CloseReason> },
     /// The time of [`Sessions::deadline`](super::Sessions::deadline) has come.

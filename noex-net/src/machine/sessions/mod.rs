@@ -155,6 +155,7 @@ impl Sessions {
                 self.note(conn, NodeDownReason::HeartbeatTimeout);
                 self.close(conn, CloseReason::HeartbeatTimeout, out);
             }
+            Input::KeyRetired { conn } => self.close(conn, CloseReason::KeyRetired, out),
             Input::Closed { conn, told } => self.closed(conn, told, now, out),
             Input::DeadlineReached => self.deadline_reached(now, out),
         }

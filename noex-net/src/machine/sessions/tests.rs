@@ -262,3 +262,30 @@ fn a_welcome_to_the_arbiter_is_nothing() {
     Bench::pinged(&bench.authenticated(2, 7));
     assert_eq!(bench.welcomed(2), []);
 }
+
+#[test]
+fn a_retired_key_ends_its_connections_wherever_they_stand_and_no_others() {
+    for local in [SMALL, LARGE] {
+        let mut bench = Bench::with_session(local, 7);
+        bench.authenticated(2, 7);
+        let retired = |n| Input::KeyRetired { conn: conn(n) };
+        assert_eq!(bench.give(retired(2)), [close(2, CloseReason::KeyRetired)], "one that waits");
+        assert_eq!(bench.give(retired(2)), [], "once");
+        assert_eq!(bench.give(retired(9)), [], "one that is gone");
+        assert_eq!(bench.sessions.session(&id(PEER)), Some(conn(1)), "the session has another key");
+        assert_eq!(bench.closed(2), []);
+        assert_eq!(bench.give(retired(1)), [close(1, CloseReason::KeyRetired)]);
+        assert_eq!(bench.authenticated(3, 7), [], "not before the old one is drained");
+        let down = down(1, 7, NodeDownReason::ConnectionClosed);
+        let outputs = bench.closed(1);
+        assert_eq!(outputs.first(), Some(&down));
+        assert_eq!(outputs.contains(&welcome(3)), local == SMALL, "the new one takes its place");
+    }
+}
+
+#[test]
+fn every_reason_to_close_reads_as_it_is_written() {
+    for reason in CloseReason::ALL {
+        assert_eq!(reason.to_string().parse(), Ok(*reason));
+    }
+}
