@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -15,9 +16,8 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
 /// The same of one that was caught. What it carried is dropped, which may panic as well.
 pub(crate) fn into_text(panic: Box<dyn Any + Send>) -> String {
     let text = panic_text(panic.as_ref()).to_owned();
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        std::mem::forget(again);
-    }
+    // What that panics with is not dropped: there would be no end of it.
+    let _again = catch_unwind(AssertUnwindSafe(|| drop(panic))).map_err(ManuallyDrop::new);
     text
 }
 

@@ -45,6 +45,7 @@ impl<B: Behavior> Ref<B> {
         Self::from_way(Way::Broken(Arc::new(Broken { pid, why })))
     }
 
+    #[cfg(feature = "testkit")]
     pub(crate) fn local_mailbox(&self) -> Option<Arc<Mailbox<B>>> {
         match &self.raw().0 {
             Way::Local(mailbox) => Some(Arc::clone(mailbox)),
