@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     ExitReason,
+    panics::contained,
     process::{ProcessCore, Urgent},
 };
 
@@ -21,13 +22,21 @@ pin_project! {
     pub(crate) struct Interruptible<'a, F> {
         core: &'a ProcessCore,
         #[pin]
-        inner: F,
+        inner: Option<F>,
+    }
+
+    impl<F> PinnedDrop for Interruptible<'_, F> {
+        /// What is given up may panic, and so may the state that goes after it: together they would end the program.
+        fn drop(this: Pin<&mut Self>) {
+            let mut inner = this.project().inner;
+            contained(|| inner.set(None));
+        }
     }
 }
 
 impl<'a, F> Interruptible<'a, F> {
     pub(crate) fn new(core: &'a ProcessCore, inner: F) -> Self {
-        Self { core, inner }
+        Self { core, inner: Some(inner) }
     }
 }
 
@@ -42,7 +51,10 @@ impl<F: Future> Future for Interruptible<'_, F> {
             this.core.set_ending(reason.clone());
             return Poll::Ready(Err(reason));
         }
-        this.inner.poll(cx).map(Ok)
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll(cx).map(Ok),
+            None => Poll::Pending,
+        }
     }
 }
 

@@ -1022,3 +1022,92 @@ async fn a_parent_that_dies_during_the_init_of_its_child_takes_it_along() -> Res
     node.stop().await;
     Ok(())
 }
+
+/// Holds something that explodes when it is dropped: in its state, and in its handler.
+struct Mined(Bomb);
+
+#[behavior]
+impl Mined {
+    #[init]
+    fn new() -> Result<Self, ExitReason> {
+        Ok(Mined(Bomb(true)))
+    }
+    #[cast]
+    async fn hang(&mut self, running: oneshot::Sender<()>) {
+        let _held = Bomb(self.0.0);
+        let _ = running.send(());
+        pending::<()>().await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_handler_and_a_state_that_both_panic_when_they_are_dropped_end_their_process_alone() -> Res {
+    let node = Node::start().await?;
+    for reason in [ExitReason::Killed, ExitReason::Shutdown] {
+        let mined = node.spawn::<Mined>(()).placement(Placement::RoundRobin).await?;
+        let (tell, running) = oneshot::channel();
+        mined.hang(tell)?;
+        soon(running).await?;
+        let down = mined.monitor();
+        node.exit(&mined, reason.clone());
+        assert_eq!(soon(down).await.reason, reason);
+    }
+    node.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_message_that_is_pushed_out_and_panics_is_not_the_senders_panic() -> Res {
+    let node = Node::start().await?;
+    let options = SpawnOptions::new().mailbox(MailboxPolicy::DropOldest, 1);
+    let (work, mut seen) = work_with(&node, options).await?;
+    let open = closed(&work).await?;
+    work.carry(Bomb(true))?;
+    work.note(1)?;
+    open.send(()).map_err(|()| "it waits")?;
+    assert_eq!(soon(seen.recv()).await, Some(1));
+    node.stop().await;
+    Ok(())
+}
+
+/// Gives the start of a linked child up when its `init` is over, before it hears of that.
+struct Fickle;
+
+#[behavior]
+impl Fickle {
+    #[init]
+    fn new() -> Result<Self, ExitReason> {
+        Ok(Fickle)
+    }
+    #[call]
+    async fn begin_and_give_up(&mut self, cx: &mut Context<Self>) -> Pid {
+        let (log, _seen) = mpsc::unbounded_channel();
+        let node = cx.node().clone();
+        let options = SpawnOptions::new().placement(Placement::RoundRobin).name("given up");
+        let mut start = Box::pin(cx.spawn_link::<Work>(log).options(options).into_future());
+        assert!(poll_once(start.as_mut(), Waker::noop()).is_pending());
+        let child = node.whereis::<Work>("given up").expect("it has its name");
+        soon(child.echo(1)).await.expect("it runs");
+        child.pid().clone()
+    }
+    #[call]
+    fn lives(&self) -> bool {
+        true
+    }
+}
+
+#[actix_rt::test]
+async fn a_start_of_a_linked_child_that_is_given_up_does_not_kill_who_gives_it_up() -> Res {
+    let node = Node::start().await?;
+    let fickle = node.spawn::<Fickle>(()).await?;
+    let child = soon(fickle.begin_and_give_up()).await?;
+    soon(async {
+        while node.process(&child).is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(soon(fickle.lives()).await?);
+    node.stop().await;
+    Ok(())
+}

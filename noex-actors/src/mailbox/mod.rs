@@ -215,9 +215,8 @@ impl<B: Behavior> Mailbox<B> {
         if let Some(task) = task {
             task.wake();
         }
-        if let Some(Envelope::Call(call, from)) = pushed_out {
-            from.refuse(CallFailure::Overloaded(Overload::Mailbox));
-            drop(call);
+        if let Some(pushed_out) = pushed_out {
+            give_back(pushed_out, CallFailure::Overloaded(Overload::Mailbox));
         }
         Ok(())
     }
@@ -258,12 +257,7 @@ impl<B: Behavior> Mailbox<B> {
         // One by one: a second panic while the first unwinds would end the program.
         waiting.into_iter().flat_map(|mut line| line.take()).for_each(|waker| contained(|| waker.wake()));
         for envelope in local.drain(..).chain(rest.drain(..)) {
-            if let Envelope::Call(call, from) = envelope {
-                contained(|| from.refuse(CallFailure::Exited(reason.clone(), Delivery::Never)));
-                contained(|| drop(call));
-            } else {
-                contained(|| drop(envelope));
-            }
+            give_back(envelope, CallFailure::Exited(reason.clone(), Delivery::Never));
         }
     }
 }
@@ -276,6 +270,17 @@ impl<B: Behavior> Queue<B> {
         // As if it had never come: what the consumer counts does not know of it.
         self.pushed -= 1;
         Some(envelope)
+    }
+}
+
+/// Drops a message that will not be handled, and fails its call. It is not that of whoever does this: a panic of it stays here.
+#[cold]
+fn give_back<B: Behavior>(envelope: Envelope<B>, why: CallFailure) {
+    if let Envelope::Call(call, from) = envelope {
+        contained(|| from.refuse(why));
+        contained(|| drop(call));
+    } else {
+        contained(|| drop(envelope));
     }
 }
 

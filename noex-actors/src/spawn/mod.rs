@@ -89,7 +89,7 @@ impl<'a, B: Behavior> Spawn<'a, B> {
     pub(crate) fn into_future_owned(self) -> Starting<B> {
         let Self { node, args, options, parent, link } = self;
         let asked = Asked { node: node.clone(), args, options, parent, link };
-        Starting { asked: Some(asked), process: None }
+        Starting { asked: Some(asked), process: None, link: None }
     }
 }
 
@@ -131,6 +131,7 @@ fn place(node: &Node, placement: Placement, core: &ProcessCore) -> Launcher {
 pub struct Starting<B: Behavior> {
     asked: Option<Asked<B>>,
     process: Option<Arc<Mailbox<B>>>,
+    link: Option<Pid>,
 }
 
 struct Asked<B: Behavior> {
@@ -150,6 +151,7 @@ impl<B: Behavior> Starting<B> {
         if let Some(parent) = &link {
             node.link(&mailbox.core.pid, &**parent);
         }
+        self.link.clone_from(&link);
         let start = Start { mailbox: Arc::clone(&mailbox), args, init_timeout, link };
         launcher.launch(Box::new(start));
         self.process = Some(mailbox);
@@ -176,6 +178,10 @@ impl<B: Behavior> Future for Starting<B> {
 impl<B: Behavior> Drop for Starting<B> {
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {
+            // Whoever gives the start up does not die of it, whether `init` was over already or not.
+            if let Some(parent) = &self.link {
+                process.core.node.unlink(&process.core.pid, parent);
+            }
             process.kill();
         }
     }
