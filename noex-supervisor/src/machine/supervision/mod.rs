@@ -20,6 +20,7 @@
 //!
 //! Source: OTP `supervisor`; the design's rules on failover, generations, leaving and intensity.
 
+mod adoption;
 pub(crate) mod child;
 mod children;
 mod ends;
@@ -87,6 +88,8 @@ pub(crate) struct Supervision {
     draining: BTreeSet<NodeId>,
     /// Whether another supervisor may have the name.
     superseded: bool,
+    /// The first child whose end waits for the strategy to be applied, until it is known who has the name.
+    owed: Option<u64>,
     /// How many times a node came.
     arrivals: u64,
     next_slot: Monotonic,
@@ -119,6 +122,7 @@ impl Supervision {
             generations: Generations::begin(None, settings.unix_seconds),
             draining: BTreeSet::new(),
             superseded: false,
+            owed: None,
             arrivals: 0,
             next_slot: Monotonic::ZERO,
             all_told: false,
