@@ -12,7 +12,7 @@
 //!
 //! Source: the design's rules "Generation" and "One name, one supervisor".
 
-use noex_actors::{Generation, Monotonic};
+use noex_actors::Monotonic;
 
 use super::{
     Answer, Found, Output, Outputs, Phase, Supervision,

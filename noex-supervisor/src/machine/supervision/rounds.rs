@@ -18,7 +18,7 @@ use std::ops::RangeFrom;
 use noex_actors::{ExitReason, Generation, Monotonic};
 
 use super::{
-    Outputs, Supervision,
+    Outputs, Phase, Supervision,
     child::{State, Then, Why},
 };
 use crate::{
@@ -165,8 +165,8 @@ impl Supervision {
         let Some(child) = self.children.at_mut(key) else { return };
         child.may_live = Generation(child.generation.0 + 1);
         match child.why {
-            // Its first start was cut short: the start-up does it again.
-            Why::Initial => {
+            // Its first start was cut short, or it is to start behind one that has not: the start-up does it.
+            Why::Initial if self.phase == Phase::StartingUp => {
                 child.state = State::Fresh;
                 if let Some(plan) = &mut self.plan {
                     plan.leave(key);
@@ -177,7 +177,8 @@ impl Supervision {
             {
                 self.remove(id, Some(reason), out);
             }
-            Why::Added
+            Why::Initial
+            | Why::Added
             | Why::Exit
             | Why::Sibling
             | Why::NodeLoss { .. }

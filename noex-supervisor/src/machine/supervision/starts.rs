@@ -245,14 +245,20 @@ impl Supervision {
             error,
         }));
         match child.why {
-            Why::Initial => {
+            // One that waited for its node after the others had started is like any other by then.
+            Why::Initial if self.phase == Phase::StartingUp => {
                 let ending =
                     Ending::StartFailed { child: id.to_owned(), generation, failure: failure.clone() };
                 self.forget_unstarted(id, failure, out);
                 return self.begin_end(ending);
             }
             Why::Added => return self.forget_unstarted(id, failure, out),
-            Why::Exit | Why::Sibling | Why::NodeLoss { .. } | Why::Leaving { .. } | Why::Manual => {}
+            Why::Initial
+            | Why::Exit
+            | Why::Sibling
+            | Why::NodeLoss { .. }
+            | Why::Leaving { .. }
+            | Why::Manual => {}
         }
         for request in child.start_waiters.drain(..) {
             let answer = Answer::Failed { generation, failure: failure.clone() };
