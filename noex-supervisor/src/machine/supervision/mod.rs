@@ -187,6 +187,11 @@ impl Supervision {
         self.children.starting() > 0
     }
 
+    /// Whether a start is in flight, or siblings are being stopped and started.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.is_starting() || self.plan.is_some()
+    }
+
     /// How many children wait for a node.
     pub(crate) fn pending_count(&self) -> usize {
         self.children.pending_count()
