@@ -4,13 +4,9 @@
 
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
-    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    io::Read,
+    process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -169,43 +165,38 @@ pub(crate) async fn stop_all(nodes: &[&Cluster]) {
     }
 }
 
-/// A way to a port that can fall silent: bytes go in, and nothing comes out any more.
-pub(crate) struct Proxy {
-    pub(crate) port: u16,
-    silent: Arc<AtomicBool>,
-}
+/// Where a node in a program of its own finds the others.
+const SEED: &str = "NOEX_TEST_SEED";
 
-impl Proxy {
-    pub(crate) fn to(port: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let proxy = Self { port: listener.local_addr().unwrap().port(), silent: Arc::default() };
-        let silent = Arc::clone(&proxy.silent);
-        thread::spawn(move || {
-            for near in listener.incoming() {
-                let (Ok(near), Ok(far)) = (near, TcpStream::connect((Ipv4Addr::LOCALHOST, port))) else {
-                    continue;
-                };
-                let (near_back, far_back) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-                let (there, back) = (Arc::clone(&silent), Arc::clone(&silent));
-                thread::spawn(move || copy(near, far, &there));
-                thread::spawn(move || copy(far_back, near_back, &back));
-            }
-        });
-        proxy
+/// The node `b` in a program of its own, which can be killed.
+pub(crate) struct Victim(Child);
+
+impl Victim {
+    /// Runs the test of this name, which calls [`be_a_victim`], in another process.
+    pub(crate) fn start(test: &str, seed: &Cluster) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", test, "--ignored", "--nocapture"]).env(SEED, seed.local_node_id().as_str());
+        Self(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
-    pub(crate) fn silence(&self) {
-        self.silent.store(true, Ordering::Release);
+    /// SIGKILL, and its end.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, silent: &AtomicBool) {
-    let mut buffer = [0; 16 << 10];
-    while let Ok(n @ 1..) = from.read(&mut buffer) {
-        if !silent.load(Ordering::Acquire) && to.write_all(&buffer[..n]).is_err() {
-            break;
-        }
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
-    let _ = from.shutdown(Shutdown::Both);
-    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// The other end of [`Victim::start`]: lives until it is killed, or whoever started it is gone.
+pub(crate) async fn be_a_victim() {
+    let Ok(seed) = std::env::var(SEED) else { return };
+    let _node = join("b", Some(&seed), &Log::default()).await;
+    let end = actix_rt::task::spawn_blocking(|| std::io::stdin().read(&mut [0]));
+    let _ = end.await;
 }

@@ -32,6 +32,8 @@ mod starts;
 mod stops;
 
 #[cfg(test)]
+mod across;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod otp;
