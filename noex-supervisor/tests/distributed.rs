@@ -390,9 +390,16 @@ async fn too_many_restarts_end_it_and_leave_nobody() {
 
 #[actix_rt::test]
 async fn of_supervisors_started_at_once_under_one_name_one_remains_and_each_child_runs_once() {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+        one_of_three_remains(strategy).await;
+    }
+}
+
+async fn one_of_three_remains(strategy: Strategy) {
     let [a, b, c] = nodes(["a", "b", "c"]).await;
     let builder = DistributedSupervisor::builder()
         .name("workers")
+        .strategy(strategy)
         .node_selector(NodeSelector::RoundRobin)
         .children(counters(6));
     let started = futures_util::future::join_all([&a, &b, &c].map(|node| builder.clone().start(node))).await;
