@@ -31,3 +31,4 @@ mod failover;
 mod leaving;
 mod membership;
 mod security;
+mod strategies;
