@@ -27,6 +27,7 @@ pub(crate) struct Settings {
 pub(crate) struct Workers {
     pub(crate) count: u32,
     pub(crate) min_nodes: usize,
+    pub(crate) strategy: Strategy,
     pub(crate) selector: NodeSelector,
     pub(crate) intensity: RestartIntensity,
 }
@@ -41,13 +42,13 @@ impl Settings {
             }
             None => LogFormat::default(),
         };
-        only("STRATEGY", "one_for_one", Strategy::ALL.iter().map(|strategy| strategy.as_str()))?;
         only("PARTITION_POLICY", "failover", ["failover", "majority"].into_iter())?;
         let count = env::parse_in("WORKERS", 0, 0..=MAX_WORKERS)?;
         let default = RestartIntensity::default();
         let workers = Workers {
             count,
             min_nodes: usize::from(env::parse_in("MIN_NODES", 1, 1..=u16::MAX)?),
+            strategy: strategy()?,
             selector: selector()?,
             intensity: RestartIntensity {
                 max_restarts: env::parse_in("MAX_RESTARTS", default.max_restarts, 0..=1_000_000)?,
@@ -82,6 +83,15 @@ fn only(
         }
         Some(text) => Err(env::invalid(var, &text, &format!("must be one of {}", words.join(", ")))),
     }
+}
+
+/// Of children that have names of their own.
+fn strategy() -> Result<Strategy, InvalidClusterConfig> {
+    let of_named = |strategy: &&Strategy| **strategy != Strategy::SimpleOneForOne;
+    let words: Vec<&str> = Strategy::ALL.iter().filter(of_named).map(|strategy| strategy.as_str()).collect();
+    let Some(text) = env::text("STRATEGY")? else { return Ok(Strategy::default()) };
+    let known = words.contains(&text.as_str()).then(|| text.parse().ok()).flatten();
+    known.ok_or_else(|| env::invalid("STRATEGY", &text, &format!("must be one of {}", words.join(", "))))
 }
 
 fn selector() -> Result<NodeSelector, InvalidClusterConfig> {

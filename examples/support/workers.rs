@@ -65,6 +65,7 @@ async fn start(cluster: &Cluster, workers: &Workers) -> Result<DistributedSuperv
         (1..=workers.count).map(|n| DistributedChildSpec::new::<Counter>(format!("counter-{n}"), ()));
     DistributedSupervisor::builder()
         .name(NAME)
+        .strategy(workers.strategy)
         .node_selector(workers.selector.clone())
         .restart_intensity(workers.intensity.max_restarts, workers.intensity.within)
         .children(children)

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     actor::local::{Args, Shared, SupervisorProcess},
-    child_spec::{ChildSpec, ChildTemplate, check_ids},
+    child_spec::{ChildSpec, ChildTemplate, check_ids, check_template},
     error::{SpecError, StartSupervisorError},
     event::SupervisorEvent,
     machine::supervision::{Scope, Settings},
@@ -98,16 +98,8 @@ impl SupervisorBuilder {
     }
 
     fn check(&self) -> Result<(), SpecError> {
-        let of_template = self.strategy == Strategy::SimpleOneForOne;
-        let invalid = |reason| Err(SpecError::InvalidSimpleOneForOne { reason });
-        match &self.template {
-            None if of_template => Err(SpecError::MissingChildTemplate),
-            Some(_) if !of_template => invalid("a child template is for simple_one_for_one"),
-            Some(_) if !self.children.is_empty() => {
-                invalid("simple_one_for_one has no children but those made from its template")
-            }
-            Some(_) | None => check_ids(self.children.iter().map(|child| child.id.as_str())),
-        }
+        check_template(self.strategy, self.template.is_some(), self.children.is_empty())?;
+        check_ids(self.children.iter().map(|child| child.id.as_str()))
     }
 
     /// Starts the supervisor and its children, in order; returns when all were started.

@@ -12,7 +12,7 @@ use crate::{
     builder::SupervisorBuilder,
     error::{SpecError, StartSupervisorError},
     machine::supervision::Rule,
-    options::{Restart, Shutdown},
+    options::{Restart, Shutdown, Strategy},
 };
 
 type Start =
@@ -265,6 +265,25 @@ pub(crate) fn check_ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> Result<()
     }
     Ok(())
 }
+
+/// There is a template if, and only if, the strategy makes children from one, and then there are no others.
+pub(crate) fn check_template(strategy: Strategy, template: bool, no_children: bool) -> Result<(), SpecError> {
+    let reason = match (strategy == Strategy::SimpleOneForOne, template) {
+        (true, false) => return Err(SpecError::MissingChildTemplate),
+        (false, true) => "a child template is for simple_one_for_one",
+        (true, true) if !no_children => "simple_one_for_one has no children but those made from its template",
+        (true, true) | (false, false) => return Ok(()),
+    };
+    Err(SpecError::InvalidSimpleOneForOne { reason })
+}
+
+/// What `start_child` of a supervisor with a template is told.
+pub(crate) const FROM_TEMPLATE: &str =
+    "children of simple_one_for_one are made from its template: use start_instance";
+
+/// What `start_instance` of a supervisor without one is told.
+pub(crate) const NO_TEMPLATE: &str =
+    "only children of simple_one_for_one are made from a template: use start_child";
 
 /// An error with its causes, on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {

@@ -1,7 +1,5 @@
 //! Errors of supervisors: one enum per operation.
 
-use std::fmt;
-
 use noex_actors::{CallError, EncodeError, NameError, SpawnError, WrongBehavior};
 
 use crate::{distributed::DistributedSupervisor, info::ChildState};
@@ -117,26 +115,7 @@ pub enum StartSupervisorError {
         #[source]
         source: ChildError,
     },
-    /// This version has no such thing.
-    #[error("{0} is not supported yet")]
-    Unsupported(Unsupported),
     /// The node is stopping or stopped.
     #[error("this node is not running")]
     NotRunning,
-}
-
-/// What this version does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Unsupported {
-    /// A strategy other than `one_for_one`.
-    Strategy(crate::Strategy),
-}
-
-impl fmt::Display for Unsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Strategy(strategy) => write!(f, "strategy {strategy}"),
-        }
-    }
 }

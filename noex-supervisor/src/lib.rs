@@ -3,7 +3,7 @@
 //! | Room | What it does |
 //! |---|---|
 //! | [`Supervisor`], [`ChildSpec`], [`ChildTemplate`] | keeps processes of one node alive; supervisors nest |
-//! | [`DistributedSupervisor`], [`DistributedChildSpec`], [`NodeSelector`] | keeps processes alive across a cluster, each exactly once |
+//! | [`DistributedSupervisor`], [`DistributedChildSpec`], [`DistributedChildTemplate`], [`NodeSelector`] | keeps processes alive across a cluster, each exactly once |
 //! | [`Strategy`], [`AutoShutdown`] | whom the end of a child concerns, and whose end the supervisor does not survive |
 //! | [`Restart`], [`Shutdown`], [`RestartIntensity`], [`Backoff`] | when and how |
 //! | [`SupervisorEvent`], [`DistributedSupervisorEvent`], [`ChildInfo`] | what happened, and what is |
@@ -132,11 +132,11 @@ mod supervisor;
 pub use builder::SupervisorBuilder;
 pub use child_spec::{ChildSpec, ChildTemplate};
 pub use distributed::{
-    DistributedChildSpec, DistributedSupervisor, DistributedSupervisorBuilder, DistributedSupervisorEvent,
-    DistributedSupervisorStats, NodeSelector, OrphanPolicy, PartitionPolicy, SelectNode, SupervisorTotals,
-    SupervisorView,
+    DistributedChildSpec, DistributedChildTemplate, DistributedSupervisor, DistributedSupervisorBuilder,
+    DistributedSupervisorEvent, DistributedSupervisorStats, NodeSelector, OrphanPolicy, PartitionPolicy,
+    SelectNode, SupervisorTotals, SupervisorView,
 };
-pub use error::{ChildError, SpecError, StartSupervisorError, Unsupported};
+pub use error::{ChildError, SpecError, StartSupervisorError};
 pub use event::SupervisorEvent;
 pub use info::{ChildInfo, ChildState, SupervisorExit, SupervisorStats};
 pub use options::{AutoShutdown, Backoff, Restart, RestartIntensity, Shutdown, Strategy};

@@ -19,8 +19,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Temporary children that are stopped because of a sibling are removed. A start that fails in a round is as if that child
 /// had ended: who it concerns is stopped again, and after a backoff all are started.
 ///
-/// A distributed supervisor has only `OneForOne` today; with another strategy it is refused with
-/// [`StartSupervisorError::Unsupported`](crate::StartSupervisorError::Unsupported).
+/// Under a distributed supervisor all of this goes across nodes: siblings are stopped wherever they are, and started where
+/// the selector says. The loss of a node is the end of all that ran there, at once. A move away from a leaving node is no
+/// end, and concerns no siblings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Strategy {
     /// Only that child.

@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, time::Duration};
 use noex_actors::{Context, ExitReason, NodeId, behavior};
 use noex_net::{Cluster, ClusterConfig};
 use noex_supervisor::{
-    ChildError, ChildState, DistributedChildSpec as Child, DistributedSupervisor,
-    DistributedSupervisorEvent as Event, NodeSelector, Restart, SpecError, StartSupervisorError, Strategy,
-    SupervisorExit,
+    ChildError, ChildState, DistributedChildSpec as Child, DistributedChildTemplate as Template,
+    DistributedSupervisor, DistributedSupervisorEvent as Event, NodeSelector, Restart, SpecError,
+    StartSupervisorError, Strategy, SupervisorExit,
 };
 
 struct Counter {
@@ -319,10 +319,18 @@ async fn what_is_wrong_is_refused_before_anything_starts() {
         async move { builder.start(&a).await.unwrap_err() }
     };
     let builder = DistributedSupervisor::builder;
-    assert!(matches!(
-        start(builder().strategy(Strategy::OneForAll)).await,
-        StartSupervisorError::Unsupported(_)
-    ));
+    let simple = || builder().strategy(Strategy::SimpleOneForOne);
+    let template = || Template::new::<Counter>();
+    assert!(matches!(start(simple()).await, StartSupervisorError::Spec(SpecError::MissingChildTemplate)));
+    for wrong in
+        [simple().child_template(template()).children(counters(1)), builder().child_template(template())]
+    {
+        let refused = start(wrong).await;
+        assert!(
+            matches!(refused, StartSupervisorError::Spec(SpecError::InvalidSimpleOneForOne { .. })),
+            "{refused:?}"
+        );
+    }
     let unknown = start(builder().children(counters(2)).child(Child::named("x", "unknown"))).await;
     assert!(
         matches!(&unknown, StartSupervisorError::Child { id, source: ChildError::NoAvailableNode { .. } } if id == "x"),
@@ -382,9 +390,16 @@ async fn too_many_restarts_end_it_and_leave_nobody() {
 
 #[actix_rt::test]
 async fn of_supervisors_started_at_once_under_one_name_one_remains_and_each_child_runs_once() {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+        one_of_three_remains(strategy).await;
+    }
+}
+
+async fn one_of_three_remains(strategy: Strategy) {
     let [a, b, c] = nodes(["a", "b", "c"]).await;
     let builder = DistributedSupervisor::builder()
         .name("workers")
+        .strategy(strategy)
         .node_selector(NodeSelector::RoundRobin)
         .children(counters(6));
     let started = futures_util::future::join_all([&a, &b, &c].map(|node| builder.clone().start(node))).await;

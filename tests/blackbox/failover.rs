@@ -12,12 +12,12 @@ use crate::{
     witness::{Alive, exactly_once, generations},
 };
 
-const N: usize = 12;
+pub(crate) const N: usize = 12;
 /// From the detection of a loss until every child runs again.
-const MIGRATED: Duration = Duration::from_secs(2);
+pub(crate) const MIGRATED: Duration = Duration::from_secs(2);
 
 /// Generations of what lives on these nodes.
-fn on(alive: &Alive, nodes: &[&Node]) -> BTreeMap<String, u64> {
+pub(crate) fn on(alive: &Alive, nodes: &[&Node]) -> BTreeMap<String, u64> {
     nodes.iter().flat_map(|node| generations(alive, node.pid())).collect()
 }
 
@@ -172,7 +172,7 @@ fn the_next_supervisor_of_the_name_adopts_what_the_lost_one_left() {
 
 /// Nothing starts and nothing ends for a while.
 #[track_caller]
-fn stays(lab: &Lab, alive: &Alive, time: Duration) {
+pub(crate) fn stays(lab: &Lab, alive: &Alive, time: Duration) {
     wait::throughout(time, "the same instances live", || {
         let now = lab.alive();
         if now == *alive { Ok(()) } else { Err(format!("{now:?} instead of {alive:?}")) }

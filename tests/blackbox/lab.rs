@@ -114,7 +114,13 @@ impl Lab {
     /// Three nodes in one cluster; the first supervises n children, placed over all of them in turn.
     #[track_caller]
     pub(crate) fn three(&self, n: usize) -> [Node; 3] {
-        let a = self.node("a").var("WORKERS", n).var("MIN_NODES", 3).start();
+        self.three_of(self.node("a"), n)
+    }
+
+    /// The same, with this one as the first.
+    #[track_caller]
+    pub(crate) fn three_of(&self, a: Setup, n: usize) -> [Node; 3] {
+        let a = a.var("WORKERS", n).var("MIN_NODES", 3).start();
         let b = self.node("b").seed(&a.id).start();
         let c = self.node("c").seed(&a.id).start();
         for node in [&a, &b, &c] {

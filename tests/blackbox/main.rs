@@ -32,3 +32,4 @@ mod keys;
 mod leaving;
 mod membership;
 mod security;
+mod strategies;

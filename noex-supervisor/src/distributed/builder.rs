@@ -12,11 +12,12 @@ use super::{
     event::DistributedSupervisorEvent,
     handle::DistributedSupervisor,
     spec::{DistributedChildSpec, NodeSelector, PartitionPolicy},
+    template::DistributedChildTemplate,
 };
 use crate::{
     actor::distributed::{Args, DistributedProcess, Identity},
-    child_spec::{check_id, check_ids},
-    error::{StartSupervisorError, Unsupported},
+    child_spec::{check_id, check_ids, check_template},
+    error::{SpecError, StartSupervisorError},
     machine::supervision::{Scope, Settings},
     options::{AutoShutdown, Backoff, RestartIntensity, Strategy},
     supervisor::next_id,
@@ -49,6 +50,8 @@ pub struct DistributedSupervisorBuilder {
     strategy: Strategy,
     selector: NodeSelector,
     children: Vec<DistributedChildSpec>,
+    template: Option<DistributedChildTemplate>,
+    auto_shutdown: AutoShutdown,
     intensity: RestartIntensity,
     backoff: Backoff,
     restart_rate: u32,
@@ -62,6 +65,8 @@ impl Default for DistributedSupervisorBuilder {
             strategy: Strategy::default(),
             selector: NodeSelector::default(),
             children: Vec::new(),
+            template: None,
+            auto_shutdown: AutoShutdown::default(),
             intensity: RestartIntensity::default(),
             backoff: Backoff::default(),
             restart_rate: 100,
@@ -78,7 +83,7 @@ impl DistributedSupervisorBuilder {
         self
     }
 
-    /// Whom the end of a child concerns. Only [`Strategy::OneForOne`], the default, is supported yet.
+    /// Whom the end of a child, or the loss of its node, concerns. Default: [`Strategy::OneForOne`].
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
         self
@@ -99,6 +104,18 @@ impl DistributedSupervisorBuilder {
     /// Several more children, in this order.
     pub fn children(mut self, children: impl IntoIterator<Item = DistributedChildSpec>) -> Self {
         self.children.extend(children);
+        self
+    }
+
+    /// What [`Strategy::SimpleOneForOne`] makes its children from; other strategies refuse it.
+    pub fn child_template(mut self, template: DistributedChildTemplate) -> Self {
+        self.template = Some(template);
+        self
+    }
+
+    /// Whether it ends when significant children are gone. Default: [`AutoShutdown::Never`].
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.auto_shutdown = auto_shutdown;
         self
     }
 
@@ -134,6 +151,15 @@ impl DistributedSupervisorBuilder {
         self
     }
 
+    fn check(&self) -> Result<(), SpecError> {
+        if let Some(name) = &self.name {
+            check_id(name)?;
+        }
+        check_template(self.strategy, self.template.is_some(), self.children.is_empty())?;
+        check_ids(self.children.iter().map(|child| child.id.as_str()))?;
+        self.children.iter().try_for_each(DistributedChildSpec::check)
+    }
+
     /// Starts the supervisor on this node and its children, in order; returns when all were started, adopted or wait for
     /// their node. Nodes that are not connected by then get children later, through failover only.
     ///
@@ -144,16 +170,7 @@ impl DistributedSupervisorBuilder {
     /// # Cancel safety
     /// Dropped before it ends, the supervisor may still come.
     pub async fn start(self, cluster: &Cluster) -> Result<DistributedSupervisor, StartSupervisorError> {
-        if self.strategy != Strategy::OneForOne {
-            return Err(StartSupervisorError::Unsupported(Unsupported::Strategy(self.strategy)));
-        }
-        if let Some(name) = &self.name {
-            check_id(name)?;
-        }
-        check_ids(self.children.iter().map(|child| child.id.as_str()))?;
-        for child in &self.children {
-            child.check()?;
-        }
+        self.check()?;
         if cluster.status() != ClusterStatus::Running {
             return Err(StartSupervisorError::NotRunning);
         }
@@ -200,7 +217,7 @@ impl DistributedSupervisorBuilder {
     ) -> Args {
         let settings = Settings {
             strategy: self.strategy,
-            auto_shutdown: AutoShutdown::Never,
+            auto_shutdown: self.auto_shutdown,
             intensity: self.intensity,
             backoff: self.backoff,
             pace: Duration::from_secs(1) / self.restart_rate,
@@ -215,7 +232,8 @@ impl DistributedSupervisorBuilder {
             settings,
             started,
         };
-        Args { identity, children: self.children, listeners: Listeners(self.listeners), ready }
+        let (children, template) = (self.children, self.template);
+        Args { identity, children, template, listeners: Listeners(self.listeners), ready }
     }
 }
 

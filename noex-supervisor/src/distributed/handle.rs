@@ -134,12 +134,30 @@ impl DistributedSupervisor {
     ///
     /// # Errors
     /// [`ChildError`]; the child is not kept. A custom selector can only be given on the supervisor's node.
+    /// [`SpecError::InvalidSimpleOneForOne`](crate::SpecError) when its children come from a template.
     ///
     /// # Cancel safety
     /// Dropped before it ends, the child may still come.
     pub async fn start_child(&self, spec: DistributedChildSpec) -> Result<AnyRef, ChildError> {
         spec.check()?;
         self.instance(Call::StartChild(Box::new(spec)), PATIENCE).await
+    }
+
+    /// Adds a child made from the template and starts it. Its id is `child_1`, `child_2` and so on; the arguments are kept
+    /// for its restarts. For [`Strategy::SimpleOneForOne`](crate::Strategy::SimpleOneForOne).
+    ///
+    /// No number comes twice from one supervisor, and none of its predecessor under its name whose child still lived.
+    ///
+    /// # Errors
+    /// [`ChildError`]; the child is not kept. [`SpecError::InvalidSimpleOneForOne`](crate::SpecError) when there is no
+    /// template, [`ChildError::WrongBehavior`] when it is of another behavior.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, the child may still come.
+    pub async fn start_instance<B: RemoteBehavior>(&self, args: B::Args) -> Result<Ref<B>, ChildError> {
+        let spec = DistributedChildSpec::new::<B>(B::NAME, args);
+        spec.check_args()?;
+        Ok(self.instance(Call::StartInstance(Box::new(spec)), PATIENCE).await?.typed()?)
     }
 
     /// Stops a child wherever it is and removes it. OTP: `terminate_child` and `delete_child`.

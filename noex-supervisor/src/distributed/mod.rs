@@ -6,6 +6,7 @@ mod event;
 mod handle;
 mod spec;
 mod stats;
+mod template;
 mod value;
 pub(crate) mod views;
 
@@ -16,5 +17,6 @@ pub use self::{
     handle::DistributedSupervisor,
     spec::{DistributedChildSpec, NodeSelector, OrphanPolicy, PartitionPolicy, SelectNode},
     stats::DistributedSupervisorStats,
+    template::DistributedChildTemplate,
     views::SupervisorView,
 };

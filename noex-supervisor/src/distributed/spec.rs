@@ -153,6 +153,9 @@ pub struct DistributedChildSpec {
     pub(crate) shutdown: Shutdown,
     pub(crate) selector: Option<NodeSelector>,
     pub(crate) name: Option<String>,
+    /// Whether its instance has a global name at all.
+    pub(crate) named: bool,
+    significant: bool,
     capacity: usize,
     init_timeout: Duration,
 }
@@ -175,6 +178,8 @@ impl DistributedChildSpec {
             shutdown: Shutdown::default(),
             selector: None,
             name: None,
+            named: true,
+            significant: false,
             capacity: options.get_mailbox_capacity(),
             init_timeout: options.get_init_timeout(),
         }
@@ -195,6 +200,12 @@ impl DistributedChildSpec {
     /// How it is stopped. Default: asked, and killed after 5 s.
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = shutdown;
+        self
+    }
+
+    /// Its removal may end the supervisor, as [`AutoShutdown`](crate::AutoShutdown) says.
+    pub fn significant(mut self) -> Self {
+        self.significant = true;
         self
     }
 
@@ -231,6 +242,10 @@ impl DistributedChildSpec {
 
     pub(crate) fn check(&self) -> Result<(), SpecError> {
         check_id(&self.id)?;
+        self.check_args()
+    }
+
+    pub(crate) fn check_args(&self) -> Result<(), SpecError> {
         match &self.args {
             Ok(_) => Ok(()),
             Err(source) => Err(SpecError::Args { id: self.id.clone(), source: source.clone() }),
@@ -244,8 +259,13 @@ impl DistributedChildSpec {
             restart: self.restart,
             shutdown: self.shutdown,
             pinned: matches!(selector, NodeSelector::Node(_)),
-            significant: false,
+            significant: self.significant,
         }
+    }
+
+    /// The child with this id that has the behavior, the settings and no name like this one, and the arguments of `from`.
+    pub(crate) fn instance(&self, id: String, from: Self) -> Self {
+        Self { id, args: from.args, name: None, named: false, ..self.clone() }
     }
 
     pub(crate) fn payload(&self) -> Payload {
@@ -270,6 +290,8 @@ struct Wire {
     name: Option<String>,
     capacity: usize,
     init_timeout: Duration,
+    #[serde(default)]
+    significant: bool,
 }
 
 impl Serialize for DistributedChildSpec {
@@ -288,6 +310,7 @@ impl Serialize for DistributedChildSpec {
             name: spec.name,
             capacity: spec.capacity,
             init_timeout: spec.init_timeout,
+            significant: spec.significant,
         };
         wire.serialize(serializer)
     }
@@ -306,6 +329,8 @@ impl<'de> Deserialize<'de> for DistributedChildSpec {
             name: wire.name,
             capacity: wire.capacity,
             init_timeout: wire.init_timeout,
+            named: true,
+            significant: wire.significant,
         })
     }
 }

@@ -16,6 +16,9 @@ use crate::options::RestartIntensity;
 pub(crate) struct Intensity {
     limit: RestartIntensity,
     times: VecDeque<Monotonic>,
+    /// How many were ever noted.
+    #[cfg(test)]
+    pub(crate) total: u64,
 }
 
 /// Whether a restart may happen.
@@ -27,11 +30,20 @@ pub(crate) enum Allowance {
 
 impl Intensity {
     pub(crate) fn new(limit: RestartIntensity) -> Self {
-        Self { limit, times: VecDeque::new() }
+        Self {
+            limit,
+            times: VecDeque::new(),
+            #[cfg(test)]
+            total: 0,
+        }
     }
 
     /// Notes a restart at `now` and says whether it is one too many.
     pub(crate) fn count(&mut self, now: Monotonic) -> Allowance {
+        #[cfg(test)]
+        {
+            self.total += 1;
+        }
         while self.times.front().is_some_and(|&at| now.since(at) > self.limit.within) {
             self.times.pop_front();
         }

@@ -114,8 +114,12 @@ impl Plan {
         self.to_stop.contains(&child)
     }
 
+    pub(crate) fn is_to_start(&self, child: u64) -> bool {
+        self.to_start.contains(&child)
+    }
+
     pub(crate) fn contains(&self, child: u64) -> bool {
-        self.is_to_stop(child) || self.to_start.contains(&child)
+        self.is_to_stop(child) || self.is_to_start(child)
     }
 
     pub(crate) fn next(&self) -> Step {

@@ -48,6 +48,7 @@ impl DistributedProcess {
                 if let Some(ready) = self.ready.take() {
                     let _ = ready.send(Ok(()));
                 }
+                self.add_the_early(cx);
             }
             Output::End(ending) => self.end(ending, cx),
         }
@@ -188,6 +189,9 @@ async fn spawn(
     let supervisor = token.supervisor.clone();
     let options = spec.spawn_options().fencing_token(token);
     let start = |options| cluster.spawn_named(node, &spec.behavior, spec.payload()).options(options);
+    if !spec.named {
+        return start(options).register(Registration::None).await;
+    }
     let outcome = start(options.clone().name(name)).register(Registration::Global).await;
     match outcome {
         Err(SpawnError::Start(StartError::Name(NameError::Taken { name, holder })))

@@ -115,19 +115,25 @@ impl DistributedProcess {
         });
     }
 
-    /// Leaves to the winner what it has, stops the rest. Not knowing what it has, leaves all.
+    /// Leaves to the winner what it has, stops the rest. Not knowing what it has, leaves all. Children of a template are
+    /// nobody else's: what is called the same there is another child.
     pub(super) fn yield_to(&mut self, winner: AnyRef, children: Option<Vec<String>>, cx: &mut Context<Self>) {
         self.heir = Some(winner);
         let all = || self.machine.supervision().children().map(|child| child.rule.id.clone()).collect();
-        let keep: BTreeSet<String> = children.map_or_else(all, |children| children.into_iter().collect());
+        let keep: BTreeSet<String> = match children {
+            _ if self.nursery.has_template() => BTreeSet::new(),
+            Some(children) => children.into_iter().collect(),
+            None => all(),
+        };
         self.supervise(Input::HandedOver { keep, reason: ExitReason::error(NAME_LOST) }, cx);
     }
 
     /// Stops the tree, or, when its node leaves the cluster, moves what runs here and leaves the rest running for the
-    /// next supervisor of this name.
+    /// next supervisor of this name. Nobody could take over children of a template: they are stopped.
     pub(super) async fn last_words(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
         self.instances.begin_last();
-        if cx.node().is_stopping() && !self.stop_tree && self.exit.is_none() {
+        let tree = self.stop_tree || self.nursery.has_template();
+        if cx.node().is_stopping() && !tree && self.exit.is_none() {
             self.hand_over(reason, cx).await;
         }
         self.supervise(Input::StopRequested { reason: reason.clone() }, cx);
@@ -144,7 +150,7 @@ impl DistributedProcess {
         let is_here = |child: &Child| child.pid().is_some_and(|pid| *pid.node_id() == own);
         loop {
             let supervision = self.machine.supervision();
-            let busy = supervision.is_starting() || supervision.children().any(is_here);
+            let busy = supervision.is_busy() || supervision.children().any(is_here);
             let left = deadline.since(cx.node().now());
             if !busy || left.is_zero() || self.exit.is_some() {
                 break;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use noex_actors::{
     AnyRef, CallError, Delivery, EncodeError, ExitReason, NameError, NodeId, Overload, Pid, SpawnError,
-    StartError,
+    StartError, WrongBehavior,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    child_spec::{FROM_TEMPLATE, NO_TEMPLATE},
     distributed::{DistributedChildSpec, DistributedSupervisorStats, SupervisorView},
     error::{ChildError, SpecError},
     info::{ChildState, SupervisorExit},
@@ -27,6 +28,8 @@ pub(crate) enum Call {
     Stats,
     /// Answered at the end.
     Wait,
+    /// Behavior and arguments are the caller's, the rest is the template's.
+    StartInstance(Box<DistributedChildSpec>),
 }
 
 /// Their answers.
@@ -90,7 +93,7 @@ pub(crate) enum ChildFailure {
     InvalidId(String),
     Args(String, String),
     MissingTemplate,
-    /// Of a strategy that this version does not have for distributed supervisors.
+    /// Of a strategy that the other version does not have.
     InvalidTemplate,
     NotFound(String),
     NoAvailableNode(String, String),
@@ -98,6 +101,12 @@ pub(crate) enum ChildFailure {
     Spawn(String, SpawnFailure),
     /// The supervisor ends.
     Ended,
+    /// `start_child` of a supervisor with a template.
+    FromTemplate,
+    /// `start_instance` of one without.
+    NoTemplate,
+    /// What was expected, and what the template has.
+    WrongBehavior(String, String),
 }
 
 /// [`SpawnError`], as it travels.
@@ -188,6 +197,9 @@ impl ChildFailure {
             Self::InvalidTemplate => {
                 SpecError::InvalidSimpleOneForOne { reason: "the supervisor does not accept it" }.into()
             }
+            Self::FromTemplate => SpecError::InvalidSimpleOneForOne { reason: FROM_TEMPLATE }.into(),
+            Self::NoTemplate => SpecError::InvalidSimpleOneForOne { reason: NO_TEMPLATE }.into(),
+            Self::WrongBehavior(expected, found) => WrongBehavior::new(&expected, &found).into(),
             Self::NotFound(id) => ChildError::NotFound(id),
             Self::NoAvailableNode(child_id, selector) => ChildError::NoAvailableNode { child_id, selector },
             Self::NotRunning(child_id, state) => ChildError::NotRunning { child_id, state },

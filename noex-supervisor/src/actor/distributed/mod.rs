@@ -6,6 +6,7 @@
 mod effects;
 mod ending;
 pub(crate) mod messages;
+mod nursery;
 mod requests;
 
 use std::{
@@ -20,12 +21,15 @@ use noex_actors::{
 use noex_net::{Cluster, ClusterEvent, DialError, OnConflict};
 use tokio::sync::{mpsc, oneshot};
 
-use self::messages::{Call, Cast, ChildFailure, Reply};
+use self::{
+    messages::{Call, Cast, ChildFailure, Reply},
+    nursery::Nursery,
+};
 use super::{alarm::Alarm, end_of, entropy, instances::Instances, starter::Starter};
 use crate::{
     distributed::{
-        DistributedChildSpec, DistributedSupervisorEvent, DistributedSupervisorStats, NodeSelector,
-        builder::Listeners, desk::Desk, views::PREFIX,
+        DistributedChildSpec, DistributedChildTemplate, DistributedSupervisorEvent,
+        DistributedSupervisorStats, NodeSelector, builder::Listeners, desk::Desk, views::PREFIX,
     },
     error::StartSupervisorError,
     info::SupervisorExit,
@@ -55,6 +59,8 @@ pub(crate) struct Identity {
 pub(crate) struct Args {
     pub(crate) identity: Identity,
     pub(crate) children: Vec<DistributedChildSpec>,
+    /// What its children are made from, if that is its strategy.
+    pub(crate) template: Option<DistributedChildTemplate>,
     pub(crate) listeners: Listeners,
     /// Told when all were started, or why not.
     pub(crate) ready: oneshot::Sender<Result<(), StartSupervisorError>>,
@@ -130,6 +136,7 @@ pub(crate) struct DistributedProcess {
     machine: Coordinator,
     placement: Placement,
     specs: BTreeMap<String, DistributedChildSpec>,
+    nursery: Nursery,
     instances: Instances,
     requests: BTreeMap<u64, Request>,
     next_request: u64,
@@ -171,7 +178,7 @@ impl Behavior for DistributedProcess {
             Cluster::of(cx.node()).ok_or_else(|| ExitReason::error("this node is not clustered"))?;
         let desk = Desk::of(cx.node());
         let args = desk.collect(ticket);
-        let Args { identity, children, listeners, ready } =
+        let Args { identity, children, template, listeners, ready } =
             args.ok_or_else(|| ExitReason::error("a supervisor is started with its builder"))?;
         let registered = format!("{PREFIX}{}", identity.id);
         if let Err(error) = cluster.global().register_with(&registered, cx.pid(), OnConflict::NotifyLoser) {
@@ -193,6 +200,7 @@ impl Behavior for DistributedProcess {
             desk,
             machine: Coordinator::new(supervision, failover),
             placement: Placement::default(),
+            nursery: Nursery::new(template),
             specs: children.into_iter().map(|spec| (spec.id.clone(), spec)).collect(),
             instances: Instances::default(),
             requests: BTreeMap::new(),
@@ -291,6 +299,7 @@ impl DistributedProcess {
                 );
             }
             Fact::Told { node, query, found } => {
+                self.nursery.note(found.iter().flatten());
                 self.judge(failover::Input::Answered { node, query, found }, cx);
             }
             Fact::Cluster(event) => self.cluster_event(event, cx),

@@ -16,6 +16,7 @@ impl DistributedProcess {
     pub(super) fn serve(&mut self, call: Call, from: Caller<Reply>, cx: &mut Context<Self>) {
         match call {
             Call::StartChild(spec) => self.add(*spec, from, cx),
+            Call::StartInstance(spec) => self.add_instance(*spec, from, cx),
             Call::TerminateChild(child) => {
                 let request = self.request(Request::Terminate { caller: from, child: child.clone() });
                 self.supervise(Input::TerminateRequested { request, child }, cx);
@@ -35,6 +36,9 @@ impl DistributedProcess {
     }
 
     fn add(&mut self, spec: DistributedChildSpec, caller: Caller<Reply>, cx: &mut Context<Self>) {
+        if self.nursery.has_template() {
+            return caller.reply(Reply::Instance(Err(ChildFailure::FromTemplate)));
+        }
         let child = spec.id.clone();
         if let Err(error) = spec.check() {
             return caller.reply(Reply::Instance(Err(error.into())));
@@ -42,7 +46,16 @@ impl DistributedProcess {
         if self.machine.supervision().child(&child).is_some() {
             return caller.reply(Reply::Instance(Err(SpecError::DuplicateChild(child).into())));
         }
-        let rule = spec.rule(&self.identity.selector);
+        self.begin_child(spec, caller, cx);
+    }
+
+    pub(super) fn begin_child(
+        &mut self,
+        spec: DistributedChildSpec,
+        caller: Caller<Reply>,
+        cx: &mut Context<Self>,
+    ) {
+        let (child, rule) = (spec.id.clone(), spec.rule(&self.identity.selector));
         self.specs.insert(child.clone(), spec);
         let request = self.request(Request::Start { caller, child });
         self.supervise(Input::AddRequested { request, rule }, cx);

@@ -6,7 +6,7 @@ use noex_actors::{
 
 use super::{Reply, Request, SupervisorProcess};
 use crate::{
-    child_spec::{ChildSpec, Recipe},
+    child_spec::{ChildSpec, FROM_TEMPLATE, NO_TEMPLATE, Recipe},
     error::{ChildError, SpecError},
     info::{ChildInfo, ChildState, SupervisorStats},
     machine::supervision::{Answer, Child, Failure, Input},
@@ -16,8 +16,8 @@ use crate::{
 impl SupervisorProcess {
     pub(super) fn add(&mut self, spec: ChildSpec, caller: Caller<Reply>, cx: &mut Context<Self>) {
         if self.template.is_some() {
-            let reason = "children of simple_one_for_one are made from its template: use start_instance";
-            return caller.reply(Reply::Instance(Err(SpecError::InvalidSimpleOneForOne { reason }.into())));
+            let error = SpecError::InvalidSimpleOneForOne { reason: FROM_TEMPLATE };
+            return caller.reply(Reply::Instance(Err(error.into())));
         }
         if let Err(error) = spec.check() {
             return caller.reply(Reply::Instance(Err(error.into())));
@@ -30,8 +30,8 @@ impl SupervisorProcess {
 
     pub(super) fn add_instance(&mut self, spec: ChildSpec, caller: Caller<Reply>, cx: &mut Context<Self>) {
         let Some(template) = &self.template else {
-            let reason = "only children of simple_one_for_one are made from a template: use start_child";
-            return caller.reply(Reply::Instance(Err(SpecError::InvalidSimpleOneForOne { reason }.into())));
+            let error = SpecError::InvalidSimpleOneForOne { reason: NO_TEMPLATE };
+            return caller.reply(Reply::Instance(Err(error.into())));
         };
         match template.instance(format!("child_{}", self.made + 1), spec) {
             Ok(spec) => {

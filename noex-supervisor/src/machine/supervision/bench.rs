@@ -41,6 +41,20 @@ pub(super) fn crash() -> ExitReason {
     ExitReason::Panic("boom".into())
 }
 
+impl Supervision {
+    /// How many entries the intensity ever had.
+    pub(crate) fn counted(&self) -> u64 {
+        self.intensity.total
+    }
+
+    /// Whether the end of this instance by itself, now, is a cause of a round.
+    pub(crate) fn is_cause(&self, id: &str, pid: &Pid) -> bool {
+        let runs = |child: &Child| child.state == State::Running { pid: pid.clone() };
+        let leaves = self.draining.contains(pid.node_id());
+        self.is_in_charge() && self.child(id).is_some_and(runs) && !self.is_to_stop(id) && !leaves
+    }
+}
+
 /// A supervisor under test, with everything that it asked for and nobody looked at yet.
 pub(super) struct Bench {
     pub(super) machine: Supervision,

@@ -20,6 +20,7 @@
 //!
 //! Source: OTP `supervisor`; the design's rules on failover, generations, leaving and intensity.
 
+mod adoption;
 pub(crate) mod child;
 mod children;
 mod ends;
@@ -30,6 +31,8 @@ mod rounds;
 mod starts;
 mod stops;
 
+#[cfg(test)]
+mod across;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
@@ -87,6 +90,8 @@ pub(crate) struct Supervision {
     draining: BTreeSet<NodeId>,
     /// Whether another supervisor may have the name.
     superseded: bool,
+    /// The first child whose end waits for the strategy to be applied, until it is known who has the name.
+    owed: Option<u64>,
     /// How many times a node came.
     arrivals: u64,
     next_slot: Monotonic,
@@ -119,6 +124,7 @@ impl Supervision {
             generations: Generations::begin(None, settings.unix_seconds),
             draining: BTreeSet::new(),
             superseded: false,
+            owed: None,
             arrivals: 0,
             next_slot: Monotonic::ZERO,
             all_told: false,
@@ -181,6 +187,11 @@ impl Supervision {
     /// Whether a start is in flight.
     pub(crate) fn is_starting(&self) -> bool {
         self.children.starting() > 0
+    }
+
+    /// Whether a start is in flight, or siblings are being stopped and started.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.is_starting() || self.plan.is_some()
     }
 
     /// How many children wait for a node.

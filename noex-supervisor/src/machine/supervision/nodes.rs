@@ -78,8 +78,11 @@ impl Supervision {
             }
             self.plan(id, why.clone(), None);
         }
-        if to_restart.is_empty() || !self.is_in_charge() {
-            return;
+        let Some(first) = to_restart.first() else { return };
+        if !self.is_in_charge() {
+            return if loss == Loss::Crash {
+                self.owe(first)
+            };
         }
         if loss == Loss::Crash && self.count(now) == Allowance::Exceeded {
             for id in to_restart.iter().rev() {
@@ -87,7 +90,8 @@ impl Supervision {
             }
             return;
         }
-        let first = to_restart.first().and_then(|id| self.children.key(id));
+        // Who left with its node moves. That is no failure, and concerns no siblings.
+        let first = self.children.key(first).filter(|_| loss == Loss::Crash);
         if let Some(range) = first.and_then(|key| concerned(self.settings.strategy, key)) {
             return self.join(range);
         }
@@ -132,7 +136,8 @@ impl Supervision {
                 && after_node_loss(child.rule.restart) == Verdict::Restart
         };
         for id in self.children.on_node(&node) {
-            if !self.children.get(&id).is_some_and(moves) {
+            // What the plan stops is started elsewhere anyway.
+            if !self.children.get(&id).is_some_and(moves) || self.is_to_stop(&id) {
                 continue;
             }
             self.stop_child(&id, Then::Migrate { from: node.clone() }, now, out);

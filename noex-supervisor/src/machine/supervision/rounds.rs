@@ -18,7 +18,7 @@ use std::ops::RangeFrom;
 use noex_actors::{ExitReason, Generation, Monotonic};
 
 use super::{
-    Outputs, Supervision,
+    Outputs, Phase, Supervision,
     child::{State, Then, Why},
 };
 use crate::{
@@ -54,11 +54,19 @@ impl Supervision {
     pub(super) fn join(&mut self, range: RangeFrom<u64>) {
         let mut plan = self.plan.take().unwrap_or_default();
         plan.go_on();
+        let mut behind_fresh = false;
         for key in self.children.keys(range) {
             let Some(child) = self.children.at_mut(key) else { continue };
+            if behind_fresh {
+                (child.why, child.attempt) = (Why::Initial, 1);
+            }
             let needs = match &mut child.state {
-                // The start-up comes to it later.
-                State::Fresh => continue,
+                // The start-up comes to it later, and then to those behind it.
+                State::Fresh => {
+                    behind_fresh = true;
+                    continue;
+                }
+                State::Running { .. } if behind_fresh => Needs::Stop,
                 State::Running { .. } => {
                     (child.why, child.attempt) = (Why::Sibling, 1);
                     Needs::Both
@@ -66,11 +74,18 @@ impl Supervision {
                 State::Starting => Needs::Both,
                 State::Stopping { then: Then::Remove, .. } => Needs::Stop,
                 State::Stopping { then, .. } => {
-                    if *then != Then::Queue {
+                    if *then != Then::Queue && !behind_fresh {
                         (child.why, child.attempt) = (Why::Sibling, 1);
-                        *then = Then::Queue;
                     }
+                    *then = Then::Queue;
                     Needs::Both
+                }
+                State::Waiting { .. } | State::Pending | State::Queued if behind_fresh => {
+                    child.state = State::Fresh;
+                    plan.leave(key);
+                    let round = child.round.take();
+                    self.forget_round(round);
+                    continue;
                 }
                 State::Waiting { .. } | State::Pending | State::Queued => {
                     child.state = State::Queued;
@@ -87,7 +102,8 @@ impl Supervision {
     /// Takes the next step of the plan, if it can be taken now.
     pub(super) fn advance_plan(&mut self, now: Monotonic, out: &mut Outputs) {
         loop {
-            let Some(plan) = &mut self.plan else { return };
+            // Somebody else may have the name: it stands still as it is.
+            let Some(plan) = self.plan.as_mut().filter(|_| !self.superseded) else { return };
             match plan.next() {
                 Step::Done => self.plan = None,
                 Step::Wait(until) if until > now => return,
@@ -95,7 +111,7 @@ impl Supervision {
                 Step::Stop(key) => match self.children.at_mut(key) {
                     Some(child) => match child.state {
                         State::Running { .. } | State::Starting => {
-                            if matches!(child.state, State::Running { .. }) {
+                            if matches!(child.state, State::Running { .. }) && plan.is_to_start(key) {
                                 child.why = Why::Sibling;
                             }
                             let id = child.rule.id.clone();
@@ -149,8 +165,8 @@ impl Supervision {
         let Some(child) = self.children.at_mut(key) else { return };
         child.may_live = Generation(child.generation.0 + 1);
         match child.why {
-            // Its first start was cut short: the start-up does it again.
-            Why::Initial => {
+            // Its first start was cut short, or it is to start behind one that has not: the start-up does it.
+            Why::Initial if self.phase == Phase::StartingUp => {
                 child.state = State::Fresh;
                 if let Some(plan) = &mut self.plan {
                     plan.leave(key);
@@ -161,7 +177,8 @@ impl Supervision {
             {
                 self.remove(id, Some(reason), out);
             }
-            Why::Added
+            Why::Initial
+            | Why::Added
             | Why::Exit
             | Why::Sibling
             | Why::NodeLoss { .. }

@@ -7,26 +7,12 @@ use super::{
     child::{Rule, State, Then, Why},
 };
 use crate::machine::{
-    generation::Generations,
     intensity::Allowance,
     plan::Needs,
     policy::{Verdict, after_node_loss},
 };
 
 impl Supervision {
-    /// Adopts the highest instance of each child, stops the others, and starts what is missing.
-    pub(super) fn begin(&mut self, found: Vec<Found>, now: Monotonic, out: &mut Outputs) {
-        if self.phase != Phase::Idle {
-            return self.reinstate(found, now, out);
-        }
-        self.phase = Phase::StartingUp;
-        let highest = found.iter().map(|instance| instance.generation).max();
-        self.generations = Generations::begin(highest, self.settings.unix_seconds);
-        for instance in found {
-            self.meet(instance, now, out);
-        }
-    }
-
     /// Starts the next child that was never started; in start order, one after the other.
     pub(super) fn advance_start_up(&mut self, out: &mut Outputs) {
         if self.children.has_first_start() {
@@ -259,14 +245,20 @@ impl Supervision {
             error,
         }));
         match child.why {
-            Why::Initial => {
+            // One that waited for its node after the others had started is like any other by then.
+            Why::Initial if self.phase == Phase::StartingUp => {
                 let ending =
                     Ending::StartFailed { child: id.to_owned(), generation, failure: failure.clone() };
                 self.forget_unstarted(id, failure, out);
                 return self.begin_end(ending);
             }
             Why::Added => return self.forget_unstarted(id, failure, out),
-            Why::Exit | Why::Sibling | Why::NodeLoss { .. } | Why::Leaving { .. } | Why::Manual => {}
+            Why::Initial
+            | Why::Exit
+            | Why::Sibling
+            | Why::NodeLoss { .. }
+            | Why::Leaving { .. }
+            | Why::Manual => {}
         }
         for request in child.start_waiters.drain(..) {
             let answer = Answer::Failed { generation, failure: failure.clone() };
@@ -331,13 +323,15 @@ impl Supervision {
             let Some(key) = self.children.key(&id) else { return };
             let Some(child) = self.children.at_mut(key) else { return };
             child.start_waiters.push(request);
-            match &mut self.plan {
+            match (&mut self.plan, &self.phase) {
                 // It may need those before it.
-                Some(plan) => {
+                (Some(plan), Phase::Running) => {
                     child.state = State::Queued;
                     plan.join(key, Needs::Start);
                 }
-                None => self.start(&id, out),
+                (None, Phase::Running) => self.start(&id, out),
+                // The start-up comes to it last.
+                (_, Phase::Idle | Phase::StartingUp | Phase::Ending(_) | Phase::Ended) => {}
             }
         } else {
             out.push_back(Output::Reply { request, answer: Answer::Duplicate });
