@@ -131,7 +131,7 @@ fn place(node: &Node, placement: Placement, core: &ProcessCore) -> Launcher {
 pub struct Starting<B: Behavior> {
     asked: Option<Asked<B>>,
     process: Option<Arc<Mailbox<B>>>,
-    link: Option<Pid>,
+    link: Option<Box<Pid>>,
 }
 
 struct Asked<B: Behavior> {
@@ -180,7 +180,7 @@ impl<B: Behavior> Drop for Starting<B> {
         if let Some(process) = self.process.take() {
             // Whoever gives the start up does not die of it, whether `init` was over already or not.
             if let Some(parent) = &self.link {
-                process.core.node.unlink(&process.core.pid, parent);
+                process.core.node.unlink(&process.core.pid, &**parent);
             }
             process.kill();
         }
