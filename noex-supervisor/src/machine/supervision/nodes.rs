@@ -80,9 +80,10 @@ impl Supervision {
         }
         let Some(first) = to_restart.first() else { return };
         if !self.is_in_charge() {
-            return if loss == Loss::Crash {
-                self.owe(first)
-            };
+            if loss == Loss::Crash {
+                self.owe(first);
+            }
+            return;
         }
         if loss == Loss::Crash && self.count(now) == Allowance::Exceeded {
             for id in to_restart.iter().rev() {
