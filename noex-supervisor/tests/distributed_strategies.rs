@@ -399,3 +399,39 @@ async fn the_next_supervisor_takes_all_over_or_starts_anew_whom_the_missing_conc
         stop_all(&[&a, &b, &c]).await;
     }
 }
+
+#[actix_rt::test]
+async fn of_two_pools_started_at_once_under_one_name_one_remains_with_its_own_children() {
+    let ([a, b], _log) = nodes(["a", "b"]).await;
+    let started = futures_util::future::join_all([&a, &b].map(|node| pool().start(node))).await;
+    for (n, sup) in started.iter().flatten().enumerate() {
+        for job in 0..=n {
+            // The one that loses may be gone already.
+            let _ = sup.start_instance::<Worker>(format!("job {job}")).await;
+        }
+    }
+    let supervisors = |node: &Cluster| {
+        node.processes().iter().filter(|process| process.behavior == "noex.distributed_supervisor").count()
+    };
+    let settled = async {
+        loop {
+            let owners = [&a, &b].map(|node| node.global().pid("noex.sup/tree"));
+            if supervisors(&a) + supervisors(&b) == 1 && owners[0] == owners[1] {
+                let sup = DistributedSupervisor::whereis(&a, "tree").unwrap();
+                let known: Vec<_> = sup.children().await.unwrap().into_iter().map(|child| child.id).collect();
+                let alive = alive(&[&a, &b], "tree");
+                let each_once = alive.values().all(|places| places.len() == 1);
+                if each_once && alive.keys().eq(known.iter()) {
+                    return sup;
+                }
+            }
+            actix_rt::task::yield_now().await;
+        }
+    };
+    let sup = within("one remains", settled).await;
+    let next = sup.start_instance::<Worker>("another".into()).await.unwrap();
+    assert_eq!(next.arg().await.unwrap(), "another");
+    within("stop", sup.stop()).await.unwrap();
+    assert_eq!([&a, &b].map(|node| node.processes().len()), [0, 0]);
+    stop_all(&[&a, &b]).await;
+}

@@ -61,6 +61,44 @@ fn after_the_kill_of_a_node_rest_for_one_starts_its_first_child_and_those_behind
 }
 
 #[test]
+fn copies_on_a_frozen_node_do_not_join_their_new_siblings_when_it_thaws() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.three_of(lab.node("a").var("STRATEGY", "one_for_all"), N);
+    let before = lab.alive();
+    b.freeze();
+    wait::until(SOON, "all are started anew on the other nodes", || {
+        let alive = lab.alive();
+        let elsewhere = on(&alive, &[&a, &c]);
+        let old = on(&before, &[&a, &c]);
+        let anew =
+            old.iter().all(|(child, generation)| elsewhere.get(child).is_some_and(|now| now > generation));
+        if anew && elsewhere.len() == N { Ok(()) } else { Err(format!("{alive:?}")) }
+    });
+    let failed_over = on(&lab.alive(), &[&a, &c]);
+    b.thaw();
+    let after = lab.each_once(SOON, N, &[&a, &b, &c]);
+    assert_eq!(on(&after, &[&a, &c]), failed_over, "the new ones stay as they are");
+    b.sees(2);
+    b.calls_all(N);
+    stays(&lab, &after, Duration::from_secs(2));
+}
+
+#[test]
+fn a_freeze_of_the_supervisors_node_concerns_no_siblings() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.three_of(lab.node("a").var("STRATEGY", "one_for_all"), N);
+    let before = lab.alive();
+    a.freeze();
+    wait::rest(Duration::from_secs(2));
+    a.thaw();
+    for node in [&a, &b, &c] {
+        node.sees(2);
+    }
+    stays(&lab, &before, Duration::from_secs(3));
+    c.calls_all(N);
+}
+
+#[test]
 fn the_next_supervisor_with_one_for_all_starts_all_anew_since_some_are_lost() {
     let lab = Lab::new();
     let setup = |name| lab.node(name).var("WORKERS", N).var("MIN_NODES", 3).var("STRATEGY", "one_for_all");

@@ -19,7 +19,7 @@ use crate::{actor::distributed::Args, info::SupervisorExit};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SupervisorTotals {
-    /// Instances started in place of an earlier one.
+    /// Instances started in place of an earlier one; restarts because of a sibling are not counted.
     pub restarts: u64,
     /// Nodes lost that had children.
     pub failovers: u64,

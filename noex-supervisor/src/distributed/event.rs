@@ -53,7 +53,8 @@ pub enum DistributedSupervisorEvent {
         child_id: String,
         /// Where the new instance runs.
         node_id: NodeId,
-        /// How many restarts of this child there were, this one included.
+        /// How many restarts of this child there were, this one included. A restart because of a sibling is not counted:
+        /// then it is the number that there was before.
         attempt: u32,
         /// Generation of the new instance.
         generation: Generation,

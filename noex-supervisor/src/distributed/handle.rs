@@ -33,7 +33,12 @@ use crate::{
 ///
 /// It keeps its children alive across the nodes of the cluster: each exactly once. A child that ends is started again,
 /// the children of a lost node on other nodes. When the node of the supervisor itself is lost, its children run on, and
-/// the next supervisor that is started under its name, anywhere, adopts them.
+/// the next supervisor that is started under its name, anywhere, adopts them. With [`Strategy::OneForAll`] and
+/// [`Strategy::RestForOne`] it starts those anew whom a missing child concerns; children of a template it stops, since nobody
+/// knows their arguments any more.
+///
+/// [`Strategy::OneForAll`]: crate::Strategy::OneForAll
+/// [`Strategy::RestForOne`]: crate::Strategy::RestForOne
 #[derive(Clone)]
 pub struct DistributedSupervisor {
     process: Ref<DistributedProcess>,

@@ -30,7 +30,7 @@ pub struct DistributedSupervisorStats {
     pub pending_count: usize,
     /// How many run on which node.
     pub children_by_node: BTreeMap<NodeId, usize>,
-    /// Instances started in place of an earlier one.
+    /// Instances started in place of an earlier one; restarts because of a sibling are not counted.
     pub total_restarts: u64,
     /// Of those, the ones whose node was lost.
     pub node_failure_restarts: u64,

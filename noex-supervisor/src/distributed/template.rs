@@ -11,6 +11,43 @@ use crate::options::{Restart, Shutdown};
 /// restart, here or on another node.
 ///
 /// They have no global names: their ids are numbers, and each supervisor begins with its own.
+///
+/// ```
+/// # use noex_actors::{ExitReason, behavior};
+/// # use noex_net::{Cluster, ClusterConfig};
+/// use noex_supervisor::{DistributedChildTemplate, DistributedSupervisor, NodeSelector, Restart, Strategy};
+///
+/// struct Resize(String);
+///
+/// #[behavior(name = "resize")]
+/// impl Resize {
+///     #[init]
+///     fn new(picture: String) -> Result<Self, ExitReason> {
+///         Ok(Resize(picture))
+///     }
+///     #[call]
+///     fn picture(&self) -> String {
+///         self.0.clone()
+///     }
+/// }
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let config = ClusterConfig::test("a").build()?;
+/// # let cluster = Cluster::builder(config).behavior::<Resize>().start().await?;
+/// let pool = DistributedSupervisor::builder()
+///     .strategy(Strategy::SimpleOneForOne)
+///     .node_selector(NodeSelector::LeastLoaded)
+///     .child_template(DistributedChildTemplate::new::<Resize>().restart(Restart::Transient))
+///     .start(&cluster)
+///     .await?;
+/// let first = pool.start_instance::<Resize>("cat.png".to_owned()).await?; // child_1, on some node
+/// assert_eq!(first.picture().await?, "cat.png");
+/// # pool.stop().await?;
+/// # cluster.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct DistributedChildTemplate(DistributedChildSpec);

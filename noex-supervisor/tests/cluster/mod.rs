@@ -83,7 +83,7 @@ impl Worker {
         let sign = if self.stubborn { '?' } else { '-' };
         self.log.write(format!("{sign}{}", self.name));
         if self.stubborn {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -191,7 +191,7 @@ impl Supervision {
 
     /// Whether a start is in flight, or siblings are being stopped and started.
     pub(crate) fn is_busy(&self) -> bool {
-        self.is_starting() || self.plan.is_some()
+        self.is_starting() || (self.plan.is_some() && self.is_in_charge())
     }
 
     /// How many children wait for a node.
