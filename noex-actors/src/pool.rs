@@ -129,14 +129,14 @@ impl Pool {
 
     /// The arbiter of the current thread, if it has one.
     pub(crate) fn here(&self) -> Option<Launcher> {
-        let arbiter = Arbiter::try_current()?;
         let thread = thread::current().id();
-        let known = |launchers: &[(ThreadId, Launcher)]| {
-            launchers.iter().find(|(id, _)| *id == thread).map(|(_, launcher)| launcher.clone())
-        };
-        if let Some(launcher) = known(&self.by_thread.read()).filter(|launcher| !launcher.is_closed()) {
-            return Some(launcher);
+        // An open launcher of this thread stands for a living arbiter: nothing more is asked of that one, which is dear.
+        if let Some((_, launcher)) = self.by_thread.read().iter().find(|(id, _)| *id == thread)
+            && !launcher.is_closed()
+        {
+            return Some(launcher.clone());
         }
+        let arbiter = Arbiter::try_current()?;
         let mut launchers = self.by_thread.write();
         launchers.retain(|(_, launcher)| !launcher.is_closed());
         let launcher = Launcher::on(&arbiter);
