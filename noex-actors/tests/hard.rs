@@ -1083,7 +1083,8 @@ impl Fickle {
     async fn begin_and_give_up(&mut self, cx: &mut Context<Self>) -> Pid {
         let (log, _seen) = mpsc::unbounded_channel();
         let node = cx.node().clone();
-        let options = SpawnOptions::new().placement(Placement::RoundRobin).name("given up");
+        // On this arbiter: it does not begin before this waits.
+        let options = SpawnOptions::new().name("given up");
         let mut start = Box::pin(cx.spawn_link::<Work>(log).options(options).into_future());
         assert!(poll_once(start.as_mut(), Waker::noop()).is_pending());
         let child = node.whereis::<Work>("given up").expect("it has its name");
