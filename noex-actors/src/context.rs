@@ -156,7 +156,8 @@ impl<B: Behavior> Context<B> {
     }
 
     /// From now on [`Info::NodeUp`] and [`Info::NodeDown`] arrive for every node that comes or goes, in a clustered node. The
-    /// `Down`s of what this process watches there come first. OTP: `net_kernel:monitor_nodes(true)`.
+    /// `Down`s of what this process watches there come first. A node that is about to be told of as this is called may be
+    /// connected already. OTP: `net_kernel:monitor_nodes(true)`.
     pub fn monitor_nodes(&mut self) {
         let me: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&self.mailbox);
         self.node().watch_nodes(Arc::downgrade(&me));

@@ -4,7 +4,7 @@
 
 mod support;
 
-use noex_actors::{DuplicateRegistry, ExitReason, UniqueRegistry};
+use noex_actors::{Context, DuplicateRegistry, ExitReason, Registration, UniqueRegistry};
 use support::{Box_, Res, id, pair, until};
 
 #[actix_rt::test]
@@ -46,6 +46,38 @@ async fn the_last_entry_of_a_process_elsewhere_takes_its_watch_along() -> Res {
     assert_eq!(a.remote_monitor_stats().active_outgoing_count, 1);
     assert!(names.unregister("y"));
     assert_eq!(a.remote_monitor_stats().active_outgoing_count, 0);
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}
+
+/// Is over as soon as it started.
+struct Brief;
+
+#[noex_actors::behavior(name = "brief")]
+impl Brief {
+    #[init]
+    fn new(cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+        cx.stop(ExitReason::error("had enough"));
+        Ok(Brief)
+    }
+}
+
+#[actix_rt::test]
+async fn what_is_over_before_it_has_its_name_did_start() -> Res {
+    let a = support::builder(support::config("a"))?.start().await?;
+    let seed = support::config("b").seed(support::id(&a).to_string());
+    let b = support::builder(seed)?.behavior::<Brief>().start().await?;
+    support::within(5, "both are up", async {
+        let _ = a.wait_for_nodes(2).await;
+        let _ = b.wait_for_nodes(2).await;
+    })
+    .await;
+    let brief = a.spawn_on::<Brief>(&support::id(&b), ()).name("n").register(Registration::Global).await?;
+    let down = support::within(5, "its end is told", brief.monitor()).await;
+    assert!(matches!(down.reason, ExitReason::NoProc | ExitReason::Error(_)), "{down:?}");
+    until(5, "nobody has the name", || !a.global().is_registered("n") && !b.global().is_registered("n"))
+        .await;
     b.stop().await;
     a.stop().await;
     Ok(())

@@ -11,8 +11,8 @@ use futures_util::future::BoxFuture;
 
 use super::ProcessEvent;
 use crate::{
-    AnyRef, Behavior, COARSE, Clock, ExitReason, Monotonic, Node, NodeDownReason, NodeId, Pid, Registration,
-    SpawnError, SpawnOptions, StartError,
+    AnyRef, Behavior, COARSE, Clock, ExitReason, Monotonic, NameError, Node, NodeDownReason, NodeId, Pid,
+    Registration, SpawnError, SpawnOptions, StartError,
     deadlines::Deadlines,
     mailbox::Mailbox,
     pool::Pool,
@@ -186,6 +186,8 @@ impl Node {
         let process = self.spawn_any(behavior, args, options).await?;
         if let (Some(name), Some(router)) = (global, self.router())
             && let Err(error) = router.register_global(&name, &process)
+            // It started, and is over by now: that is its end to tell, not an error of its start.
+            && !matches!(error, NameError::NoProc(_))
         {
             let monitor = process.monitor();
             process.kill();
