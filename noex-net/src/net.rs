@@ -1,7 +1,7 @@
 //! What all parts of one cluster node share: who is connected, what is counted, where events come out.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
@@ -24,7 +24,11 @@ use crate::{
     event::ClusterEvent,
     global::Names,
     link::Link,
-    machine::{keys::Keys, membership::Member, sessions::ConnId},
+    machine::{
+        keys::Keys,
+        membership::{Member, View},
+        sessions::ConnId,
+    },
     node_info::{ClusterStatus, NodeInfo},
     peer::Peer,
     remote,
@@ -50,7 +54,7 @@ pub(crate) struct Net {
     pub(crate) up: RwLock<BTreeMap<NodeId, Arc<Link>>>,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
     /// What the manager knows, for everybody to read.
-    members: RwLock<BTreeMap<NodeId, Member>>,
+    members: RwLock<(BTreeMap<NodeId, Member>, View)>,
     pub(crate) configured_seeds: AtomicUsize,
     pub(crate) leaving: AtomicBool,
     status: AtomicU8,
@@ -70,7 +74,7 @@ impl Net {
             links: Mutex::new(BTreeMap::new()),
             up: RwLock::new(BTreeMap::new()),
             peers: RwLock::new(BTreeMap::new()),
-            members: RwLock::new(BTreeMap::new()),
+            members: RwLock::default(),
             configured_seeds: AtomicUsize::new(config.seeds().len()),
             leaving: AtomicBool::new(false),
             status: AtomicU8::new(0),
@@ -167,19 +171,35 @@ impl Net {
     }
 
     /// Makes what the manager knows readable.
-    pub(crate) fn publish(&self, members: &BTreeMap<NodeId, Member>) {
-        self.members.write().clone_from(members);
+    pub(crate) fn publish(&self, changed: &BTreeSet<NodeId>, members: &BTreeMap<NodeId, Member>, view: View) {
+        let mut published = self.members.write();
+        published.1 = view;
+        for id in changed {
+            match members.get(id) {
+                Some(member) => {
+                    published.0.insert(id.clone(), member.clone());
+                }
+                None => {
+                    published.0.remove(id);
+                }
+            }
+        }
+    }
+
+    /// Whom this node is connected to, for its heartbeats.
+    pub(crate) fn view(&self) -> View {
+        self.members.read().1
     }
 
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
         if !self.is_running() {
             return Vec::new();
         }
-        self.members.read().iter().map(|(id, member)| self.info(id, member)).collect()
+        self.members.read().0.iter().map(|(id, member)| self.info(id, member)).collect()
     }
 
     pub(crate) fn node_info(&self, id: &NodeId) -> Option<NodeInfo> {
-        let members = self.members.read();
+        let members = &self.members.read().0;
         members.get(id).filter(|_| self.is_running()).map(|member| self.info(id, member))
     }
 

@@ -69,7 +69,7 @@ impl ClusterManager {
         let config = &net.config;
         Self {
             sessions: Sessions::new(id.clone(), config.heartbeat_interval(), config.handshake_timeout()),
-            membership: Membership::new(id, config, entropy),
+            membership: Membership::new(id, net.node.incarnation(), config, entropy),
             net,
             ids,
             conns: BTreeMap::new(),
@@ -108,13 +108,13 @@ impl ClusterManager {
                 let Some(found) = self.conns.get_mut(&conn) else { return };
                 let link = Arc::clone(&found.link);
                 let (first, up) = (found.heartbeat.take().unwrap_or_default(), found.up.take());
-                let load = load(&first);
+                let (load, view) = (load(&first), first.view);
                 let behaviors = first.behaviors.unwrap_or_default();
                 self.net.peer(&peer).connected(&link, behaviors, first.draining);
                 self.net.names.session_up(&link);
                 let _ = self.timer.try_send(Watch::Begin(conn));
-                self.member(membership::Input::SessionUp { peer: peer.clone(), incarnation });
-                self.member(membership::Input::HeartbeatReceived { peer, load });
+                self.member(membership::Input::SessionUp { peer: peer.clone(), incarnation, view });
+                self.member(membership::Input::HeartbeatReceived { peer, load, view });
                 if let Some(up) = up {
                     let _ = up.send(());
                 }
@@ -159,7 +159,8 @@ impl ClusterManager {
     fn member(&mut self, input: membership::Input) {
         let mut out = VecDeque::new();
         self.membership.handle(input, self.net.node.now(), &mut out);
-        self.net.publish(self.membership.members());
+        let changed = self.membership.drain_changed();
+        self.net.publish(&changed, self.membership.members(), self.membership.view());
         let seeds = self.membership.configured_seeds();
         self.net.configured_seeds.store(seeds, std::sync::atomic::Ordering::Release);
         while let Some(output) = out.pop_front() {
@@ -173,7 +174,15 @@ impl ClusterManager {
             membership::Output::SendHint { to, nodes } => {
                 let hints = nodes.into_iter().map(|(id, incarnation)| Hint { id, incarnation }).collect();
                 if let Some(link) = self.net.link(&to) {
+                    tracing::debug!(peer = %to, ?hints, "telling of nodes");
                     link.control(&Control::Hints(hints));
+                }
+            }
+            membership::Output::Ask { peer, known } => {
+                if let Some(link) = self.net.link(&peer) {
+                    tracing::debug!(%peer, known = known.len(), "the views differ: asking for nodes");
+                    let known = known.into_iter().flat_map(u64::to_le_bytes).collect();
+                    link.control(&Control::Ask { known });
                 }
             }
             membership::Output::NodeUp { node, incarnation } => {
@@ -280,9 +289,10 @@ impl ClusterManager {
                 }
                 self.session(sessions::Input::FirstHeartbeat { conn });
             }
-            Fact::Heartbeat { peer, load } => {
-                self.member(membership::Input::HeartbeatReceived { peer, load });
+            Fact::Heartbeat { peer, load, view } => {
+                self.member(membership::Input::HeartbeatReceived { peer, load, view });
             }
+            Fact::Asked { by, known } => self.member(membership::Input::Asked { by, known }),
             Fact::Hints { from, nodes } => self.member(membership::Input::HintReceived { from, nodes }),
             Fact::Closed { conn, told } => self.closed(conn, told),
             Fact::DialEnded { target, outcome, error } => self.dial_ended(target, outcome, error),

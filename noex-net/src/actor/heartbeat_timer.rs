@@ -62,6 +62,7 @@ pub(crate) fn heartbeat(net: &Net) -> Heartbeat {
         uptime_ms: u64::try_from(net.node.now().since(Monotonic::ZERO).as_millis()).unwrap_or(u64::MAX),
         draining: net.leaving.load(std::sync::atomic::Ordering::Acquire),
         behaviors: None,
+        view: net.view(),
     }
 }
 

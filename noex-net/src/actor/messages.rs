@@ -13,7 +13,7 @@ use crate::{
     link::Link,
     machine::{
         handshake::RefusedReason,
-        membership::{DialOutcome, Load, Target},
+        membership::{DialOutcome, Load, Target, View},
         sessions::{self, CloseReason, ConnId},
     },
     wire::control::Heartbeat,
@@ -32,9 +32,11 @@ pub(crate) enum Fact {
     /// The first heartbeat; `up` is answered when the node is up, dropped when it will not be.
     FirstHeartbeat { conn: ConnId, heartbeat: Heartbeat, up: oneshot::Sender<()> },
     /// A heartbeat.
-    Heartbeat { peer: NodeId, load: Load },
+    Heartbeat { peer: NodeId, load: Load, view: View },
     /// Nodes to which a peer is connected.
     Hints { from: NodeId, nodes: Vec<(NodeId, Incarnation)> },
+    /// A peer asks for nodes beyond those whose fingerprints it names.
+    Asked { by: NodeId, known: Vec<u64> },
     /// An authenticated connection has ended and is drained.
     Closed { conn: ConnId, told: Option<String> },
     /// A dial came to nothing.

@@ -27,7 +27,10 @@ use noex_actors::{
 use super::Link;
 use crate::{
     actor::messages::Fact,
-    machine::{membership::Load, sessions},
+    machine::{
+        membership::{Load, MAX_KNOWN},
+        sessions,
+    },
     remote,
     wire::{
         control::{Control, Heartbeat, Request},
@@ -293,6 +296,12 @@ impl Inbound {
                 let nodes = hints.into_iter().map(|hint| (hint.id, hint.incarnation)).collect();
                 self.tell(Fact::Hints { from: link.peer.clone(), nodes });
             }
+            Control::Ask { mut known } => {
+                known.truncate(MAX_KNOWN * 8);
+                let known = known.chunks_exact(8).filter_map(|print| print.first_chunk().copied());
+                let known = known.map(u64::from_le_bytes).collect();
+                self.tell(Fact::Asked { by: link.peer.clone(), known });
+            }
             Control::Behaviors(names) => link.net.peer(&link.peer).set_behaviors(names),
             // What comes before the node is up belongs to no session.
             _ if !self.up => {}
@@ -353,7 +362,8 @@ impl Inbound {
         if heartbeat.draining {
             self.link.net.draining(&self.link.peer);
         }
-        self.tell(Fact::Heartbeat { peer: self.link.peer.clone(), load: load(&heartbeat) });
+        let (peer, load) = (self.link.peer.clone(), load(&heartbeat));
+        self.tell(Fact::Heartbeat { peer, load, view: heartbeat.view });
         Step::Done
     }
 

@@ -6,7 +6,7 @@
 use noex_actors::{ExitReason, FencingToken, Incarnation, MailboxPolicy, NodeId, Registration};
 use serde::{Deserialize, Serialize};
 
-use crate::machine::names::Update;
+use crate::machine::{membership::View, names::Update};
 
 /// What one node tells another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,11 @@ pub(crate) enum Control {
     Goodbye,
     /// Nodes to which the sender is connected.
     Hints(Vec<Hint>),
+    /// Which nodes are you connected to beyond these? Fingerprints of 8 bytes each, little endian.
+    Ask {
+        #[serde(with = "serde_bytes")]
+        known: Vec<u8>,
+    },
     /// The behaviors of the sender, when they change.
     Behaviors(Vec<String>),
     /// One name of the sender changed.
@@ -87,6 +92,9 @@ pub(crate) struct Heartbeat {
     pub(crate) draining: bool,
     /// In the first heartbeat of a session: what can be started there.
     pub(crate) behaviors: Option<Vec<String>>,
+    /// Whom the sender is connected to.
+    #[serde(default)]
+    pub(crate) view: View,
 }
 
 /// A node to which the sender is connected.

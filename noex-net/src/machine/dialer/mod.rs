@@ -10,7 +10,7 @@
 //!
 //! A node whose address is that of a seed is left to the seed after the first attempt.
 //!
-//! Invariants: 1. at most one dial of a target is under way; 2. a target that is neither satisfied nor this node
+//! Invariants: 1. at most one dial of a target is under way, and at most `MAX_DIALS` of all; 2. a target that is neither satisfied nor this node
 //! has a dial under way or a time for the next (a node that is left to a seed: its seed has); 3. what is connected
 //! is not dialled.
 
@@ -74,6 +74,8 @@ pub(crate) enum DialOutcome {
 
 /// How long a connection that passed its handshake may take to become a session.
 const SESSION_WAIT: Duration = Duration::from_secs(5);
+/// Dials under way at a time: each holds a socket, here and, until it is authenticated, at the other end.
+const MAX_DIALS: usize = 128;
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -85,107 +87,189 @@ struct Entry {
     answered: Option<NodeId>,
 }
 
-impl Entry {
-    fn idle(&self) -> bool {
-        !self.dialling && self.next.is_none()
-    }
-}
-
-/// The dials of one node.
+/// The dials of one node. A connected node has no entry; so its tables are as long as what is to be dialled.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     local: NodeId,
     backoff: Backoff,
     entropy: Entropy,
     targets: BTreeMap<Target, Entry>,
+    /// Every `next`, in order.
+    queue: BTreeSet<(Monotonic, Target)>,
+    under_way: usize,
     connected: BTreeSet<NodeId>,
+    /// Failed dials before the session that is up: a node that comes and goes is not dialled at once again.
+    flaps: BTreeMap<NodeId, u32>,
 }
 
 impl Dialer {
     pub(crate) fn new(local: NodeId, backoff: Backoff, entropy: Entropy) -> Self {
-        Self { local, backoff, entropy, targets: BTreeMap::new(), connected: BTreeSet::new() }
+        Self {
+            local,
+            backoff,
+            entropy,
+            targets: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            under_way: 0,
+            connected: BTreeSet::new(),
+            flaps: BTreeMap::new(),
+        }
     }
 
     /// Adds seeds, due now. Those that are there already keep their place.
     pub(crate) fn add_seeds(&mut self, seeds: impl IntoIterator<Item = Seed>, now: Monotonic) {
         for seed in seeds {
             let is_self = matches!(&seed, Seed::Node(id) if *id == self.local);
-            let entry = Entry { next: (!is_self).then_some(now), is_self, ..Entry::default() };
-            self.targets.entry(Target::Seed(seed)).or_insert(entry);
+            let target = Target::Seed(seed);
+            if self.targets.contains_key(&target) {
+                continue;
+            }
+            let rests = is_self || target.node().is_some_and(|id| self.connected.contains(id));
+            self.targets.insert(target.clone(), Entry { is_self, ..Entry::default() });
+            self.schedule(&target, (!rests).then_some(now));
         }
-        self.satisfy();
     }
 
     /// How many seeds are not this node itself.
     pub(crate) fn configured_seeds(&self) -> usize {
-        self.targets
-            .iter()
-            .filter(|(target, entry)| matches!(target, Target::Seed(_)) && !entry.is_self)
-            .count()
+        self.seeds().filter(|(_, entry)| !entry.is_self).count()
     }
 
-    /// Dials a node now, unless it is connected, being dialled, or this node.
-    pub(crate) fn dial_node(&mut self, id: &NodeId, now: Monotonic) {
+    fn seeds(&self) -> impl Iterator<Item = (&Target, &Entry)> {
+        // Seeds are few, and come before nodes in the order of targets.
+        self.targets.iter().take_while(|(target, _)| matches!(target, Target::Seed(_)))
+    }
+
+    /// Dials a node after `wait`, unless it is connected, being dialled, or this node.
+    pub(crate) fn dial_node(&mut self, id: &NodeId, wait: Duration, now: Monotonic) {
         if *id == self.local || self.connected.contains(id) {
             return;
         }
-        let entry = self.targets.entry(Target::Node(id.clone())).or_default();
+        let target = Target::Node(id.clone());
+        let entry = self.targets.entry(target.clone()).or_default();
         entry.failed = 0;
-        if !entry.dialling {
-            entry.next = Some(now);
+        let at = now.plus(wait);
+        if !entry.dialling && entry.next.is_none_or(|next| next > at) {
+            self.schedule(&target, Some(at));
         }
     }
 
     /// Gives a node up; seeds stay.
     pub(crate) fn forget_node(&mut self, id: &NodeId) {
-        self.targets.remove(&Target::Node(id.clone()));
+        self.flaps.remove(id);
+        self.drop_target(&Target::Node(id.clone()));
+    }
+
+    fn drop_target(&mut self, target: &Target) {
+        self.schedule(target, None);
+        if self.targets.remove(target).is_some_and(|entry| entry.dialling) {
+            self.under_way -= 1;
+        }
+    }
+
+    /// Sets the time of the next dial of a target.
+    fn schedule(&mut self, target: &Target, next: Option<Monotonic>) {
+        let Some(entry) = self.targets.get_mut(target) else { return };
+        if let Some(before) = std::mem::replace(&mut entry.next, next) {
+            self.queue.remove(&(before, target.clone()));
+        }
+        if let Some(next) = next {
+            self.queue.insert((next, target.clone()));
+        }
+    }
+
+    /// A dial is not under way any more; false if nobody knows it.
+    fn came_back(&mut self, target: &Target) -> bool {
+        let Some(entry) = self.targets.get_mut(target) else { return false };
+        if std::mem::take(&mut entry.dialling) {
+            self.under_way -= 1;
+        }
+        true
     }
 
     /// A handshake went well: now it is the sessions' turn.
     pub(crate) fn answered(&mut self, target: &Target, peer: &NodeId, now: Monotonic) {
-        if let Some(entry) = self.targets.get_mut(target) {
-            entry.dialling = false;
-            entry.answered = Some(peer.clone());
-            entry.next = Some(now.plus(SESSION_WAIT.max(self.backoff.base())));
+        if !self.came_back(target) {
+            return;
         }
-        self.satisfy();
+        if let Some(entry) = self.targets.get_mut(target) {
+            entry.answered = Some(peer.clone());
+        }
+        self.schedule(target, Some(now.plus(SESSION_WAIT.max(self.backoff.base()))));
+        self.rest(target);
     }
 
     /// A dial ended otherwise.
     pub(crate) fn ended(&mut self, target: &Target, outcome: DialOutcome, now: Monotonic) {
+        if !self.came_back(target) {
+            return;
+        }
         let left_to_seed = self.covered_by_seed(target);
         let Some(entry) = self.targets.get_mut(target) else { return };
-        entry.dialling = false;
-        match outcome {
+        let next = match outcome {
             DialOutcome::SelfAnswered => {
                 entry.is_self = true;
-                entry.next = None;
+                None
             }
-            DialOutcome::Failed if left_to_seed => entry.next = None,
+            DialOutcome::Failed if left_to_seed => None,
             DialOutcome::Failed => {
                 entry.failed = entry.failed.saturating_add(1);
-                entry.next = Some(now.plus(self.backoff.delay(entry.failed, self.entropy.draw())));
+                Some(now.plus(self.backoff.delay(entry.failed, self.entropy.draw())))
             }
-        }
-        self.satisfy();
+        };
+        self.schedule(target, next);
+        self.rest(target);
     }
 
     /// A node is connected: nothing that leads to it is dialled.
     pub(crate) fn connected(&mut self, peer: &NodeId) {
         self.connected.insert(peer.clone());
-        self.satisfy();
+        self.rest(&Target::Node(peer.clone()));
+        let seeds: Vec<Target> = self.seeds().map(|(target, _)| target.clone()).collect();
+        seeds.iter().for_each(|target| self.rest(target));
+    }
+
+    /// Lets a target rest that leads to a connected node.
+    fn rest(&mut self, target: &Target) {
+        let Some(entry) = self.targets.get_mut(target) else { return };
+        let here = |id: &NodeId| self.connected.contains(id);
+        if !target.node().is_some_and(here) && !entry.answered.as_ref().is_some_and(here) {
+            return;
+        }
+        match target {
+            Target::Seed(_) => {
+                entry.failed = 0;
+                self.schedule(target, None);
+            }
+            Target::Node(id) => {
+                if entry.failed > 0 {
+                    self.flaps.insert(id.clone(), entry.failed);
+                }
+                if entry.dialling {
+                    self.schedule(target, None); // it is dropped when it comes back
+                } else {
+                    self.drop_target(target);
+                }
+            }
+        }
     }
 
     /// A node was lost, after a session of `lived`: dial it at once, or, if it comes and goes, with backoff.
     pub(crate) fn lost(&mut self, peer: &NodeId, lived: Duration, now: Monotonic) {
         self.connected.remove(peer);
-        let entry = self.targets.entry(Target::Node(peer.clone())).or_default();
-        let flapping = lived < self.backoff.base() && entry.failed > 0;
-        entry.failed = if lived < self.backoff.base() { entry.failed.saturating_add(1) } else { 0 };
-        let wait =
-            if flapping { self.backoff.delay(entry.failed, self.entropy.draw()) } else { Duration::ZERO };
+        let before = self.flaps.remove(peer).unwrap_or(0);
+        let short = lived < self.backoff.base();
+        let failed = if short { before.saturating_add(1) } else { 0 };
+        let wait = if short && before > 0 {
+            self.backoff.delay(failed, self.entropy.draw())
+        } else {
+            Duration::ZERO
+        };
+        let target = Target::Node(peer.clone());
+        let entry = self.targets.entry(target.clone()).or_default();
+        entry.failed = failed;
         if !entry.dialling {
-            entry.next = Some(now.plus(wait));
+            self.schedule(&target, Some(now.plus(wait)));
         }
         self.wake_seeds(now);
     }
@@ -197,51 +281,42 @@ impl Dialer {
         self.wake_seeds(now);
     }
 
-    /// When the next dial is due.
+    /// When the next dial is due. None while as many as may be are under way: the end of one brings the next.
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
-        self.targets.values().filter_map(|entry| entry.next).min()
+        if self.under_way >= MAX_DIALS { None } else { self.queue.first().map(|(at, _)| *at) }
     }
 
     /// The targets to dial now; each counts as under way until `answered` or `ended`.
     pub(crate) fn due(&mut self, now: Monotonic) -> Vec<Target> {
         let mut due = Vec::new();
-        for (target, entry) in &mut self.targets {
-            if !entry.dialling && entry.next.is_some_and(|at| at <= now) {
+        while self.deadline().is_some_and(|at| at <= now) {
+            let Some((_, target)) = self.queue.pop_first() else { break };
+            if let Some(entry) = self.targets.get_mut(&target) {
                 entry.next = None;
                 entry.dialling = true;
-                due.push(target.clone());
+                self.under_way += 1;
+                due.push(target);
             }
         }
         due
     }
 
-    /// Stops what is satisfied.
-    fn satisfy(&mut self) {
-        for (target, entry) in &mut self.targets {
-            let here = |id: &NodeId| self.connected.contains(id);
-            if target.node().is_some_and(here) || entry.answered.as_ref().is_some_and(here) {
-                entry.next = None;
-                if matches!(target, Target::Seed(_)) {
-                    entry.failed = 0;
-                }
-            }
-        }
-    }
-
     /// Seeds that were satisfied by a node that is gone wait one base delay: the node itself is dialled first.
     fn wake_seeds(&mut self, now: Monotonic) {
-        for (target, entry) in &mut self.targets {
-            if matches!(target, Target::Seed(_)) && entry.idle() && !entry.is_self {
-                entry.next = Some(now.plus(self.backoff.delay(1, self.entropy.draw())));
-            }
+        let resting = |entry: &Entry| !entry.dialling && entry.next.is_none() && !entry.is_self;
+        let seeds: Vec<Target> =
+            self.seeds().filter(|(_, entry)| resting(entry)).map(|(target, _)| target.clone()).collect();
+        for target in seeds {
+            let wait = self.backoff.delay(1, self.entropy.draw());
+            self.schedule(&target, Some(now.plus(wait)));
+            self.rest(&target);
         }
-        self.satisfy();
     }
 
     /// Whether a seed leads to the same node at the same address.
     fn covered_by_seed(&self, target: &Target) -> bool {
         let Target::Node(id) = target else { return false };
-        self.targets.iter().any(|(other, entry)| match other {
+        self.seeds().any(|(other, entry)| match other {
             Target::Seed(Seed::Node(seed)) => seed == id,
             Target::Seed(Seed::Address { host, port }) => {
                 let same = entry.answered.as_ref().is_none_or(|answered| answered == id);

@@ -68,7 +68,7 @@ fn own_addresses_are_no_seeds() {
     dialer.connected(&id("s@h:2"));
     dialer.left(&id("s@h:2"), at(2));
     assert_eq!(dialer.due(at(1000)), [seed("s@h:2")]);
-    dialer.dial_node(&id(LOCAL), at(1000));
+    dialer.dial_node(&id(LOCAL), Duration::ZERO, at(1000));
     assert_eq!(dialer.deadline(), None);
 }
 
@@ -132,4 +132,51 @@ fn a_node_that_comes_and_goes_is_dialled_ever_less_often() {
     }
     assert_eq!(waits[0], Duration::ZERO);
     assert!(waits[1] >= Duration::from_millis(100) && waits[3] >= Duration::from_millis(200), "{waits:?}");
+}
+
+#[test]
+fn no_more_than_128_dials_are_under_way_and_the_end_of_one_brings_the_next() {
+    let mut dialer = dialer(&[]);
+    for port in 2..302 {
+        dialer.dial_node(&id(&format!("x@h:{port}")), Duration::ZERO, at(0));
+    }
+    let first = dialer.due(at(0));
+    assert_eq!(first.len(), MAX_DIALS);
+    assert_eq!((dialer.due(at(0)).len(), dialer.deadline()), (0, None));
+    dialer.ended(&first[0], DialOutcome::Failed, at(1));
+    assert_eq!(dialer.due(at(1)).len(), 1);
+    dialer.answered(&first[1], first[1].node().unwrap(), at(2));
+    dialer.forget_node(first[2].node().unwrap());
+    assert_eq!(dialer.due(at(2)).len(), 2);
+}
+
+#[test]
+fn what_is_connected_is_kept_nowhere() {
+    let mut dialer = dialer(&[]);
+    let x = id("x@h:2");
+    for round in 0..3 {
+        dialer.dial_node(&x, Duration::ZERO, at(round));
+        let target = dialer.due(at(round)).remove(0);
+        if round == 0 {
+            dialer.answered(&target, &x, at(round));
+            dialer.connected(&x);
+        } else {
+            dialer.connected(&x); // by the other end's dial
+            dialer.ended(&target, DialOutcome::Failed, at(round));
+        }
+        assert_eq!((dialer.targets.len(), dialer.queue.len(), dialer.under_way), (0, 0, 0));
+        dialer.left(&x, at(round));
+    }
+    assert_eq!(dialer.flaps.len(), 0);
+}
+
+#[test]
+fn a_node_that_is_hinted_again_is_not_dialled_later_for_it() {
+    let mut dialer = dialer(&[]);
+    dialer.dial_node(&id("x@h:2"), Duration::from_millis(50), at(0));
+    assert_eq!(dialer.deadline(), Some(at(50)));
+    dialer.dial_node(&id("x@h:2"), Duration::from_millis(50), at(20));
+    assert_eq!(dialer.deadline(), Some(at(50)));
+    dialer.dial_node(&id("x@h:2"), Duration::ZERO, at(20));
+    assert_eq!(dialer.due(at(20)).len(), 1);
 }

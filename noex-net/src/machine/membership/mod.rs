@@ -5,118 +5,50 @@
 //! ```
 //!
 //! Status, load, up and down come from the own session with a node and from nothing else. A hint (an id and its
-//! life, from a node that is connected to it) is only a reason to dial. When a session comes up, the peer is told
-//! of everybody who is connected here, and everybody else of the peer.
+//! life, from a node that is connected to it) is only a reason to dial; [`gossip`] says who gets which.
+//!
+//! Of two nodes that hear of each other, the one with the smaller id dials at once and the other a little later, if
+//! need be: most often it need not.
 //!
 //! Invariants: 1. `NodeUp` and `NodeDown` of a node alternate; 2. at most [`HINTS_PER_INTERVAL`] new nodes per peer
 //! and interval are taken from hints, the rest waits; 3. a forgotten life is not dialled from hints for as long
-//! again; 4. every table is bounded, whatever peers say.
+//! again; 4. every table is bounded, whatever peers say; 5. what a heartbeat costs does not depend on how many nodes
+//! there are.
+//!
+//! The seam for another engine (SWIM, say) is [`Input`] and [`Output`]: whoever takes these facts and gives these
+//! commands can stand here. It may dial fewer nodes than all; nothing else asks for a full mesh.
+
+mod fact;
+mod gossip;
+mod hints;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use noex_actors::{Incarnation, Monotonic, NodeDownReason, NodeId};
 
+pub use self::fact::NodeStatus;
+pub(crate) use self::{
+    fact::{Input, Load, Member, Output},
+    gossip::View,
+};
+use self::{
+    gossip::{FANOUT, Gossip, fingerprint},
+    hints::Hints,
+};
 pub(crate) use super::dialer::{DialOutcome, Target};
 use super::{
     backoff::{Backoff, Entropy},
     dialer::Dialer,
 };
-use crate::config::{ClusterConfig, Seed};
+use crate::config::ClusterConfig;
 
-/// Where a node stands, as seen from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NodeStatus {
-    /// Known, and dialled for the first time.
-    Connecting,
-    /// A session is up.
-    Connected,
-    /// It was connected and is not any more.
-    Disconnected,
-}
-
-noex_actors::__vocabulary!(NodeStatus {
-    Connecting = "connecting",
-    Connected = "connected",
-    Disconnected = "disconnected",
-});
-
-/// New nodes that are taken from one peer's hints per heartbeat interval.
-pub(crate) const HINTS_PER_INTERVAL: usize = 64;
-/// Hints of one peer that may wait for their interval.
-const MAX_WAITING_HINTS: usize = 1024;
 /// Nodes that are known at a time; beyond it hints are ignored.
-const MAX_KNOWN: usize = 4096;
-
-/// What a node says of itself in its heartbeats.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Load {
-    /// Processes that run there.
-    pub(crate) process_count: u64,
-    /// Messages that wait there.
-    pub(crate) mailbox_len: u64,
-    /// Use of its processors, 0 to 1.
-    pub(crate) cpu: f32,
-}
-
-/// A node that is known.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Member {
-    pub(crate) incarnation: Incarnation,
-    pub(crate) status: NodeStatus,
-    pub(crate) load: Load,
-    pub(crate) last_heartbeat: Option<Monotonic>,
-    /// When the session came up that is up, or was the last.
-    pub(crate) up_since: Option<Monotonic>,
-    /// It said goodbye.
-    pub(crate) left: bool,
-    forget_at: Option<Monotonic>,
-}
-
-/// Facts.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Input {
-    /// The node runs: seeds may be dialled. More seeds may come later.
-    SeedsKnown { seeds: Vec<Seed> },
-    /// A dialled connection passed its handshake.
-    DialAnswered { target: Target, peer: NodeId },
-    /// A dial came to nothing.
-    DialEnded { target: Target, outcome: DialOutcome },
-    /// The sessions say: up.
-    SessionUp { peer: NodeId, incarnation: Incarnation },
-    /// The sessions say: down.
-    SessionDown { peer: NodeId, incarnation: Incarnation, reason: NodeDownReason },
-    /// A heartbeat came over the session of a peer.
-    HeartbeatReceived { peer: NodeId, load: Load },
-    /// A peer names nodes that it is connected to.
-    HintReceived { from: NodeId, nodes: Vec<(NodeId, Incarnation)> },
-    /// The time of [`Membership::deadline`] has come.
-    DeadlineReached,
-}
-
-/// Commands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// Dial `target.address()`, expect `target.expected()`; answer with `DialAnswered` or `DialEnded`.
-    Dial { target: Target },
-    /// Tell a connected peer of nodes that are connected here.
-    SendHint { to: NodeId, nodes: Vec<(NodeId, Incarnation)> },
-    /// Tell the program.
-    NodeUp { node: NodeId, incarnation: Incarnation },
-    /// Tell the program.
-    NodeDown { node: NodeId, incarnation: Incarnation, reason: NodeDownReason },
-    /// The node is not known any more: drop what is kept about it.
-    Forgotten { node: NodeId },
-}
-
-#[derive(Debug)]
-struct Hints {
-    window: Monotonic,
-    taken: usize,
-    waiting: VecDeque<(NodeId, Incarnation)>,
-}
+pub(crate) const MAX_KNOWN: usize = 10_000;
+/// How long the node with the greater id waits before it dials one that it has heard of; half an interval at most.
+const COURTESY: Duration = Duration::from_millis(500);
 
 /// The nodes that one node knows.
 #[derive(Debug)]
@@ -125,23 +57,34 @@ pub(crate) struct Membership {
     interval: Duration,
     forget_after: Duration,
     dialer: Dialer,
+    gossip: Gossip,
     members: BTreeMap<NodeId, Member>,
+    /// Every `forget_at`, in order.
+    forget_queue: BTreeSet<(Monotonic, NodeId)>,
     forgotten: BTreeMap<NodeId, (Incarnation, Monotonic)>,
-    hints: BTreeMap<NodeId, Hints>,
+    hints: Hints,
+    /// Members that were not the same at the last [`Membership::drain_changed`].
+    changed: BTreeSet<NodeId>,
 }
 
 impl Membership {
-    /// Knows nobody yet. `entropy` is one random number, for jitter.
-    pub(crate) fn new(local: NodeId, config: &ClusterConfig, entropy: u64) -> Self {
+    /// Knows nobody yet. `entropy` is one random number: for jitter, and for whom to tell.
+    pub(crate) fn new(local: NodeId, incarnation: Incarnation, config: &ClusterConfig, entropy: u64) -> Self {
         let backoff = Backoff::new(config.reconnect_base_delay(), config.reconnect_max_delay());
+        let interval = config.heartbeat_interval();
+        let own = fingerprint(&local, incarnation);
+        let mut entropy = Entropy::new(entropy);
         Self {
-            dialer: Dialer::new(local.clone(), backoff, Entropy::new(entropy)),
+            dialer: Dialer::new(local.clone(), backoff, Entropy::new(entropy.draw())),
+            gossip: Gossip::new(own, interval, entropy),
             local,
-            interval: config.heartbeat_interval(),
+            interval,
             forget_after: config.forget_after(),
             members: BTreeMap::new(),
+            forget_queue: BTreeSet::new(),
             forgotten: BTreeMap::new(),
-            hints: BTreeMap::new(),
+            hints: Hints::new(interval),
+            changed: BTreeSet::new(),
         }
     }
 
@@ -150,10 +93,14 @@ impl Membership {
         &self.members
     }
 
-    /// The connected ones, with their lives.
-    pub(crate) fn connected(&self) -> impl Iterator<Item = (&NodeId, Incarnation)> {
-        let up = self.members.iter().filter(|(_, member)| member.status == NodeStatus::Connected);
-        up.map(|(id, member)| (id, member.incarnation))
+    /// The members that changed since the last call, or are gone.
+    pub(crate) fn drain_changed(&mut self) -> BTreeSet<NodeId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What a heartbeat says of those connected here.
+    pub(crate) fn view(&self) -> View {
+        self.gossip.view()
     }
 
     /// How many seeds are not this node itself.
@@ -163,12 +110,8 @@ impl Membership {
 
     /// When [`Input::DeadlineReached`] is due.
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
-        let forget = self.members.values().filter_map(|member| member.forget_at);
-        let waiting = self.hints.values().filter(|hints| !hints.waiting.is_empty());
-        forget
-            .chain(waiting.map(|hints| hints.window.plus(self.interval)))
-            .chain(self.dialer.deadline())
-            .min()
+        let forget = self.forget_queue.first().map(|(at, _)| *at);
+        [forget, self.hints.deadline(), self.dialer.deadline()].into_iter().flatten().min()
     }
 
     /// Takes a fact.
@@ -177,32 +120,62 @@ impl Membership {
             Input::SeedsKnown { seeds } => self.dialer.add_seeds(seeds, now),
             Input::DialAnswered { target, peer } => self.dialer.answered(&target, &peer, now),
             Input::DialEnded { target, outcome } => self.dialer.ended(&target, outcome, now),
-            Input::SessionUp { peer, incarnation } => self.up(peer, incarnation, now, out),
+            Input::SessionUp { peer, incarnation, view } => self.up(peer, incarnation, view, now, out),
             Input::SessionDown { peer, incarnation, reason } => {
                 self.down(peer, incarnation, reason, now, out);
             }
-            Input::HeartbeatReceived { peer, load } => {
-                let member = self.members.get_mut(&peer);
-                if let Some(member) = member.filter(|member| member.status == NodeStatus::Connected) {
-                    member.load = load;
-                    member.last_heartbeat = Some(now);
-                }
-            }
+            Input::HeartbeatReceived { peer, load, view } => self.heartbeat(peer, load, view, now, out),
             Input::HintReceived { from, nodes } => self.hinted(&from, nodes, now),
+            Input::Asked { by, known } => self.asked(by, known, now, out),
             Input::DeadlineReached => self.deadline_reached(now, out),
         }
-        out.extend(self.dialer.due(now).into_iter().map(|target| Output::Dial { target }));
+        for target in self.dialer.due(now) {
+            if let Some(id) = target.node()
+                && let Some(member) = self.members.get_mut(id)
+            {
+                member.dials = member.dials.saturating_add(1);
+                self.changed.insert(id.clone());
+            }
+            out.push_back(Output::Dial { target });
+        }
     }
 
-    fn up(&mut self, peer: NodeId, incarnation: Incarnation, now: Monotonic, out: &mut VecDeque<Output>) {
-        let others: Vec<_> =
-            self.connected().filter(|(id, _)| **id != peer).map(|(id, life)| (id.clone(), life)).collect();
-        for (other, _) in &others {
-            out.push_back(Output::SendHint { to: other.clone(), nodes: vec![(peer.clone(), incarnation)] });
+    fn is_connected(&self, id: &NodeId) -> bool {
+        self.members.get(id).is_some_and(|member| member.status == NodeStatus::Connected)
+    }
+
+    fn with_life(&self, id: NodeId) -> Option<(NodeId, Incarnation)> {
+        let life = self.members.get(&id)?.incarnation;
+        Some((id, life))
+    }
+
+    fn up(
+        &mut self,
+        peer: NodeId,
+        incarnation: Incarnation,
+        theirs: View,
+        now: Monotonic,
+        out: &mut VecDeque<Output>,
+    ) {
+        let before = self.members.get(&peer);
+        let fingerprint = match before {
+            Some(member) if member.incarnation == incarnation => member.fingerprint,
+            _ => fingerprint(&peer, incarnation),
+        };
+        let news = before.is_none_or(|member| member.incarnation != incarnation || member.up_since.is_none());
+        let dials = before.map_or(0, |member| member.dials);
+        if news {
+            for to in self.gossip.some(FANOUT) {
+                out.push_back(Output::SendHint { to, nodes: vec![(peer.clone(), incarnation)] });
+            }
         }
-        if !others.is_empty() {
-            out.push_back(Output::SendHint { to: peer.clone(), nodes: others });
+        let lacking = self.gossip.lacking(fingerprint, theirs);
+        let told = self.gossip.some(lacking);
+        let nodes: Vec<_> = told.into_iter().filter_map(|id| self.with_life(id)).collect();
+        if !nodes.is_empty() {
+            out.push_back(Output::SendHint { to: peer.clone(), nodes });
         }
+        self.set_forget(&peer, None);
         let member = Member {
             incarnation,
             status: NodeStatus::Connected,
@@ -210,11 +183,15 @@ impl Membership {
             last_heartbeat: Some(now), // node-up is the receipt of one
             up_since: Some(now),
             left: false,
+            dials,
+            fingerprint,
             forget_at: None,
         };
         self.members.insert(peer.clone(), member);
+        self.changed.insert(peer.clone());
         self.forgotten.remove(&peer);
         self.dialer.connected(&peer);
+        self.gossip.up(&peer, fingerprint);
         out.push_back(Output::NodeUp { node: peer, incarnation });
     }
 
@@ -232,60 +209,77 @@ impl Membership {
         }
         member.status = NodeStatus::Disconnected;
         member.left = reason == NodeDownReason::GracefulShutdown;
-        member.forget_at = Some(now.plus(self.forget_after));
         let lived = member.up_since.map_or(Duration::ZERO, |since| now.since(since));
+        self.gossip.down(&peer, member.fingerprint);
         if member.left {
             self.dialer.left(&peer, now);
         } else {
             self.dialer.lost(&peer, lived, now);
         }
-        self.hints.remove(&peer);
+        self.set_forget(&peer, Some(now.plus(self.forget_after)));
+        self.hints.drop_peer(&peer);
+        self.changed.insert(peer.clone());
         out.push_back(Output::NodeDown { node: peer, incarnation, reason });
+    }
+
+    fn heartbeat(
+        &mut self,
+        peer: NodeId,
+        load: Load,
+        theirs: View,
+        now: Monotonic,
+        out: &mut VecDeque<Output>,
+    ) {
+        let member = self.members.get_mut(&peer);
+        let Some(member) = member.filter(|member| member.status == NodeStatus::Connected) else { return };
+        member.load = load;
+        member.last_heartbeat = Some(now);
+        if self.gossip.compare(&peer, theirs, now) {
+            let known = self.members.values().map(|member| member.fingerprint).collect();
+            out.push_back(Output::Ask { peer: peer.clone(), known });
+        }
+        self.changed.insert(peer);
+    }
+
+    fn asked(&mut self, by: NodeId, known: Vec<u64>, now: Monotonic, out: &mut VecDeque<Output>) {
+        if !self.is_connected(&by) {
+            return;
+        }
+        let beyond = self.gossip.answer(&by, known, now);
+        let nodes: Vec<_> = beyond.into_iter().filter_map(|id| self.with_life(id)).collect();
+        if !nodes.is_empty() {
+            out.push_back(Output::SendHint { to: by, nodes });
+        }
     }
 
     fn hinted(&mut self, from: &NodeId, nodes: Vec<(NodeId, Incarnation)>, now: Monotonic) {
         // SECURITY: only a connected peer hints, and not faster than its allowance.
-        if self.members.get(from).is_none_or(|member| member.status != NodeStatus::Connected) {
+        if !self.is_connected(from) {
             return;
         }
-        let fresh = Hints { window: now, taken: 0, waiting: VecDeque::new() };
-        let hints = self.hints.entry(from.clone()).or_insert(fresh);
-        let room = MAX_WAITING_HINTS.saturating_sub(hints.waiting.len());
-        hints.waiting.extend(nodes.into_iter().take(room));
-        self.take_hints(now);
+        self.hints.add(from, nodes, now);
+        self.take_hints(from, now);
     }
 
-    /// Takes what each peer's allowance permits. Names that are nothing new cost nothing.
-    fn take_hints(&mut self, now: Monotonic) {
-        let mut hints = std::mem::take(&mut self.hints);
-        for hint in hints.values_mut() {
-            if now.since(hint.window) >= self.interval {
-                (hint.window, hint.taken) = (now, 0);
+    /// Takes what the allowance of a peer permits. Names that are nothing new cost nothing.
+    fn take_hints(&mut self, from: &NodeId, now: Monotonic) {
+        let Self { hints, members, local, forgotten, .. } = self;
+        let is_new = |id: &NodeId, incarnation: Incarnation| {
+            if *id == *local {
+                return false;
             }
-            while let Some((id, incarnation)) = hint.waiting.front().cloned() {
-                if self.is_new(&id, incarnation, now) {
-                    if hint.taken == HINTS_PER_INTERVAL {
-                        break;
-                    }
-                    hint.taken += 1;
-                    self.learn(&id, incarnation, now);
-                }
-                hint.waiting.pop_front();
+            if forgotten.get(id).is_some_and(|(life, until)| *until > now && incarnation <= *life) {
+                return false;
             }
-        }
-        self.hints = hints;
-    }
-
-    fn is_new(&self, id: &NodeId, incarnation: Incarnation, now: Monotonic) -> bool {
-        if *id == self.local {
-            return false;
-        }
-        if self.forgotten.get(id).is_some_and(|(life, until)| *until > now && incarnation <= *life) {
-            return false;
-        }
-        match self.members.get(id) {
-            None => self.members.len() < MAX_KNOWN,
-            Some(member) => member.status != NodeStatus::Connected && incarnation > member.incarnation,
+            match members.get(id) {
+                None => members.len() < MAX_KNOWN,
+                Some(member) => member.status != NodeStatus::Connected && incarnation > member.incarnation,
+            }
+        };
+        for (id, incarnation) in hints.take(from, now, is_new) {
+            if self.members.len() < MAX_KNOWN || self.members.contains_key(&id) {
+                self.learn(&id, incarnation, now);
+            }
         }
     }
 
@@ -297,28 +291,47 @@ impl Membership {
             last_heartbeat: None,
             up_since: None,
             left: false,
+            dials: 0,
+            fingerprint: 0,
             forget_at: None,
         });
         member.incarnation = incarnation;
+        member.fingerprint = fingerprint(id, incarnation);
+        member.up_since = None; // this life was not up yet
         member.left = false;
-        member.forget_at = Some(now.plus(self.forget_after));
-        self.dialer.dial_node(id, now);
+        self.set_forget(id, Some(now.plus(self.forget_after)));
+        self.changed.insert(id.clone());
+        let wait = if self.local < *id { Duration::ZERO } else { COURTESY.min(self.interval / 2) };
+        self.dialer.dial_node(id, wait, now);
+    }
+
+    fn set_forget(&mut self, id: &NodeId, at: Option<Monotonic>) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        if let Some(before) = std::mem::replace(&mut member.forget_at, at) {
+            self.forget_queue.remove(&(before, id.clone()));
+        }
+        if let Some(at) = at {
+            self.forget_queue.insert((at, id.clone()));
+        }
     }
 
     fn deadline_reached(&mut self, now: Monotonic, out: &mut VecDeque<Output>) {
-        self.take_hints(now);
-        let gone: Vec<NodeId> = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.forget_at.is_some_and(|at| at <= now))
-            .map(|(id, _)| id.clone())
-            .collect();
-        self.forgotten.retain(|_, (_, until)| *until > now);
-        for node in gone {
+        for from in self.hints.due(now) {
+            self.take_hints(&from, now);
+        }
+        let due = self.forget_queue.first().is_some_and(|(at, _)| *at <= now);
+        if due {
+            self.forgotten.retain(|_, (_, until)| *until > now);
+        }
+        while let Some((at, node)) = self.forget_queue.first().cloned()
+            && at <= now
+        {
+            self.set_forget(&node, None);
             if let Some(member) = self.members.remove(&node) {
                 self.remember_as_forgotten(&node, member.incarnation, now);
             }
             self.dialer.forget_node(&node);
+            self.changed.insert(node.clone());
             out.push_back(Output::Forgotten { node });
         }
     }
