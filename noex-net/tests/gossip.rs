@@ -1,5 +1,7 @@
 //! How nodes hear of each other, over real TCP.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::net::SocketAddr;

@@ -31,7 +31,7 @@ pub(super) const MAX_TOLD: usize = 64;
 /// Most questions in one interval, to all peers together.
 const MAX_QUESTIONS: u32 = 2;
 /// Longest time between two questions to one peer while nothing changes, in intervals.
-const MAX_PAUSE: u32 = 64;
+const MAX_PAUSE: u32 = 16;
 
 /// Whom a node is connected to, itself included, in a few bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,13 +250,12 @@ mod tests {
         let mut a = gossip(0, [1]);
         let theirs = gossip(1, [0, 2]).view();
         let mut asked = Vec::new();
-        for ms in (0..200_000).step_by(200) {
+        for ms in (0..20_000).step_by(200) {
             if a.compare(&id(1), theirs, at(ms)) {
                 asked.push(ms / 200);
             }
         }
-        assert_eq!(&asked[..8], [1, 2, 4, 8, 16, 32, 64, 128]);
-        assert_eq!(asked[9] - asked[8], 64);
+        assert_eq!(&asked[..8], [1, 2, 4, 8, 16, 32, 48, 64]);
     }
 
     #[test]

@@ -235,7 +235,10 @@ impl Membership {
         member.load = load;
         member.last_heartbeat = Some(now);
         if self.gossip.compare(&peer, theirs, now) {
-            let known = self.members.values().map(|member| member.fingerprint).collect();
+            // Not those that were lost: who is connected to one of them may say so.
+            let lost = |member: &Member| member.status == NodeStatus::Disconnected && !member.left;
+            let known = self.members.values().filter(|member| !lost(member));
+            let known = known.map(|member| member.fingerprint).collect();
             out.push_back(Output::Ask { peer: peer.clone(), known });
         }
         self.changed.insert(peer);
@@ -273,7 +276,13 @@ impl Membership {
             }
             match members.get(id) {
                 None => members.len() < MAX_KNOWN,
-                Some(member) => member.status != NodeStatus::Connected && incarnation > member.incarnation,
+                Some(member) => match member.status {
+                    NodeStatus::Connected => false,
+                    NodeStatus::Connecting => incarnation > member.incarnation,
+                    // Somebody is connected to it again, or still: it may be back in reach.
+                    NodeStatus::Disconnected if !member.left => incarnation >= member.incarnation,
+                    NodeStatus::Disconnected => incarnation > member.incarnation,
+                },
             }
         };
         for (id, incarnation) in hints.take(from, now, is_new) {
@@ -295,12 +304,14 @@ impl Membership {
             fingerprint: 0,
             forget_at: None,
         });
-        member.incarnation = incarnation;
-        member.fingerprint = fingerprint(id, incarnation);
-        member.up_since = None; // this life was not up yet
-        member.left = false;
-        self.set_forget(id, Some(now.plus(self.forget_after)));
-        self.changed.insert(id.clone());
+        if member.incarnation != incarnation || member.fingerprint == 0 {
+            member.incarnation = incarnation;
+            member.fingerprint = fingerprint(id, incarnation);
+            member.up_since = None; // this life was not up yet
+            member.left = false;
+            self.set_forget(id, Some(now.plus(self.forget_after)));
+            self.changed.insert(id.clone());
+        }
         let wait = if self.local < *id { Duration::ZERO } else { COURTESY.min(self.interval / 2) };
         self.dialer.dial_node(id, wait, now);
     }
@@ -345,5 +356,7 @@ impl Membership {
     }
 }
 
+#[cfg(test)]
+mod sim;
 #[cfg(test)]
 mod tests;

@@ -125,6 +125,7 @@ fn a_node_that_comes_back_in_the_same_life_is_no_news() {
     assert_eq!(bench.up_with(2, [1]), [Output::NodeUp { node: id(2), incarnation: life(7) }]);
     bench.down(2, NodeDownReason::ConnectionClosed);
     assert_eq!(bench.hint(1, [(2, 8)]).len(), 0, "it is being dialled already");
+    bench.give(Input::DialEnded { target: Target::Node(id(2)), outcome: DialOutcome::Failed });
     let view = view(2, [1]);
     let outputs = bench.give(Input::SessionUp { peer: id(2), incarnation: life(8), view });
     assert_eq!(hints(&outputs)[0], (&id(1), 1));
@@ -199,6 +200,25 @@ fn a_lost_node_is_down_once_and_dialled_at_once() {
     bench.up(1);
     assert_eq!(bench.status(1), Some(NodeStatus::Connected));
     assert_eq!(bench.pass(600_000), []);
+}
+
+#[test]
+fn a_lost_node_that_somebody_is_connected_to_is_dialled_at_once() {
+    let mut bench = Bench::new();
+    for n in 1..=3 {
+        bench.up_with(n, 0..n);
+    }
+    bench.down(3, NodeDownReason::HeartbeatTimeout);
+    for _ in 0..8 {
+        bench.give(Input::DialEnded { target: Target::Node(id(3)), outcome: DialOutcome::Failed });
+        bench.pass(750);
+    }
+    bench.give(Input::DialEnded { target: Target::Node(id(3)), outcome: DialOutcome::Failed });
+    assert_eq!(bench.heartbeat(1, [0, 2, 3]), []);
+    bench.now = bench.now.plus(Duration::from_millis(100));
+    let known = vec![fingerprint(&id(1), life(7)), fingerprint(&id(2), life(7))];
+    assert_eq!(bench.heartbeat(1, [0, 2, 3]), [Output::Ask { peer: id(1), known }], "not the lost one");
+    assert_eq!(bench.hint(1, [(3, 7)]), [node(3)]);
 }
 
 #[test]
