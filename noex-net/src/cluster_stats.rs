@@ -13,7 +13,8 @@ impl Cluster {
     /// The session with one node, if there is one.
     #[must_use]
     pub fn peer_stats(&self, id: &NodeId) -> Option<PeerStats> {
-        self.net.link(id).map(|link| link.stats())
+        let dials = self.net.dials(id);
+        self.net.link(id).map(|link| link.stats(dials))
     }
 
     /// Calls and casts to other nodes.

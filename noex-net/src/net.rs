@@ -203,6 +203,11 @@ impl Net {
         members.get(id).filter(|_| self.is_running()).map(|member| self.info(id, member))
     }
 
+    /// How often a node was dialled since it is known.
+    pub(crate) fn dials(&self, id: &NodeId) -> u32 {
+        self.members.read().0.get(id).map_or(0, |member| member.dials)
+    }
+
     fn info(&self, id: &NodeId, member: &Member) -> NodeInfo {
         let now = self.node.now();
         NodeInfo {

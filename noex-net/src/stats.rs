@@ -169,18 +169,26 @@ pub struct PeerStats {
     pub bytes_sent: u64,
     /// Verified bytes received.
     pub bytes_received: u64,
+    /// Batches sent.
+    pub batches_sent: u64,
+    /// Batches received.
+    pub batches_received: u64,
+    /// Casts from there that could not be delivered.
+    pub casts_refused: u64,
+    /// When anything was sent last, a heartbeat included; up to a quarter of a heartbeat interval late.
+    pub last_sent_at: Option<SystemTime>,
     /// When anything was received last.
     pub last_received_at: Option<SystemTime>,
     /// When the connection was authenticated.
     pub connected_at: SystemTime,
-    /// Round trip of the last ping.
+    /// How often this node dialled that one since it knows it, whatever came of it.
+    pub reconnect_attempts: u64,
+    /// The last round trip; measured with each heartbeat.
     pub rtt: Option<Duration>,
     /// Bytes that wait to be sent.
     pub outbox_bytes: usize,
     /// Most bytes that ever waited.
     pub outbox_high_water: usize,
-    /// Batches sent.
-    pub batches_sent: u64,
 }
 
 /// Figures of the cluster as this node sees it.

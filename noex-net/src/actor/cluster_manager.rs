@@ -98,9 +98,6 @@ impl ClusterManager {
                 self.send(conn, &Control::Heartbeat(first));
             }
             sessions::Output::SendPing { conn, nonce } => {
-                if let Some(conn) = self.conns.get(&conn) {
-                    conn.link.pinged();
-                }
                 self.send(conn, &Control::Ping { nonce });
             }
             sessions::Output::Close { conn, reason } => self.close(conn, reason),

@@ -25,7 +25,8 @@ impl HeartbeatTimer {
     pub(crate) fn new(net: Arc<Net>) -> Self {
         let (interval, threshold) = (net.config.heartbeat_interval(), net.config.heartbeat_miss_threshold());
         let cpu = CpuMeter::new(net.node.now());
-        Self { detector: Detector::new(interval, threshold), net, cpu }
+        let detector = Detector::new(interval, threshold, net.config.failure_detector());
+        Self { detector, net, cpu }
     }
 
     fn beat(&mut self) {
@@ -35,6 +36,7 @@ impl HeartbeatTimer {
         let links: Vec<_> = self.net.up.read().values().cloned().collect();
         for link in links {
             link.control(&message);
+            link.measure();
             link.outbox.flush_here();
         }
     }
@@ -46,7 +48,10 @@ impl HeartbeatTimer {
         for conn in dead {
             self.net.tell(Fact::Session(sessions::Input::TimedOut { conn }));
         }
-        links.values().for_each(|link| link.ask_for_turn());
+        links.values().for_each(|link| {
+            link.ask_for_turn();
+            link.look_at_sent(now);
+        });
         // What a sender appended and did not come to flush, because its arbiter is blocked, is flushed from here.
         links.values().filter(|link| link.outbox.queued() > 0).for_each(|link| link.outbox.flush_here());
     }

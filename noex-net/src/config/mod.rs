@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `mod` | [`ClusterConfig`], checked; its builder, raw |
 //! | `raw` | raw values, their defaults, the spelling of each field, the check |
+//! | `detector` | how silence becomes a verdict |
 //! | `env` | the environment variables |
 //! | `presets` | `lan`, `wan`, `test` |
 //! | `seed` | the text of a seed |
 
+mod detector;
 mod env;
 mod presets;
 mod raw;
@@ -18,7 +20,10 @@ use std::{net::IpAddr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use self::raw::{RawClusterConfig, Spelling};
-pub use self::seed::{InvalidSeed, Seed};
+pub use self::{
+    detector::Detector,
+    seed::{InvalidSeed, Seed},
+};
 use crate::secret::Secrets;
 
 /// Settings of one cluster node, checked. None of them changes while the node runs; secrets can be changed by its
@@ -68,17 +73,6 @@ pub enum InsecurePeers {
 }
 
 noex_actors::__vocabulary!(InsecurePeers { Loopback = "loopback", Any = "any" });
-
-/// How silence becomes a verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Detector {
-    /// Nothing for interval × threshold. The default.
-    #[default]
-    Deadline,
-}
-
-noex_actors::__vocabulary!(Detector { Deadline = "deadline" });
 
 impl ClusterConfig {
     /// Begins with the defaults.
@@ -201,7 +195,7 @@ impl ClusterConfig {
         self.raw.max_unauthenticated
     }
 
-    /// How silence becomes a verdict. Default: the deadline of interval × threshold.
+    /// How silence becomes a verdict. Default: [`Detector::Deadline`], interval × threshold.
     #[must_use]
     pub fn failure_detector(&self) -> Detector {
         self.raw.failure_detector

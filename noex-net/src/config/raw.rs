@@ -80,7 +80,7 @@ pub(super) enum Spelling {
 }
 
 /// Rust name, JSON name and, where there is one, the environment variable.
-const NAMES: [(&str, &str, &str); 17] = [
+const NAMES: [(&str, &str, &str); 18] = [
     ("node_name", "nodeName", "NODE_NAME"),
     ("host", "host", "HOST"),
     ("advertise_host", "advertiseHost", "ADVERTISE_HOST"),
@@ -98,6 +98,7 @@ const NAMES: [(&str, &str, &str); 17] = [
     ("outbox_bytes", "outboxBytes", ""),
     ("max_message_bytes", "maxMessageBytes", ""),
     ("max_unauthenticated", "maxUnauthenticated", ""),
+    ("failure_detector", "failureDetector", ""),
 ];
 
 impl Spelling {
@@ -163,6 +164,9 @@ impl RawClusterConfig {
             time(interval),
             "must be at least 100 ms",
         )?;
+        let detector = self.failure_detector;
+        let rule = "must have a threshold from 1 to 100; 8 is usual";
+        at_least(detector.is_valid(), "failure_detector", detector.to_string(), rule)?;
         let threshold = self.heartbeat_miss_threshold;
         at_least(threshold >= 1, "heartbeat_miss_threshold", threshold.to_string(), "must be at least 1")?;
         for (field, value) in [

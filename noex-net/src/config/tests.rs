@@ -256,7 +256,7 @@ fn json_is_checked_like_everything_else() {
         (r#"{"nodeName":"a","port":65536}"#, "65536"),
         (r#"{"nodeName":"a","seeds":["x"]}"#, "seeds"),
         (r#"{"nodeName":"a","heartbeatIntervalMs":5}"#, "heartbeatIntervalMs"),
-        (r#"{"nodeName":"a","failureDetector":"phi"}"#, "phi"),
+        (r#"{"nodeName":"a","failureDetector":"swim"}"#, "swim"),
         (r#"{"nodeName":"a","reconnectBaseDelayMs":50000}"#, "reconnectBaseDelayMs"),
     ] {
         let error = serde_json::from_str::<ClusterConfig>(json).unwrap_err().to_string();

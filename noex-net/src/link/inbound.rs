@@ -24,7 +24,7 @@ use noex_actors::{
     route::{ReplyBytes, Session},
 };
 
-use super::Link;
+use super::{Link, PROBE};
 use crate::{
     actor::messages::Fact,
     machine::{
@@ -164,7 +164,7 @@ impl Inbound {
     /// Counts what was taken since the last time; tells how much that was.
     pub(crate) fn count(&mut self) -> u64 {
         let taken = std::mem::take(&mut self.taken);
-        self.link.messages_received.add(taken);
+        self.link.vitals.messages_received.add(taken);
         taken
     }
 
@@ -246,6 +246,7 @@ impl Inbound {
         let Some(process) = self.target(number) else { return };
         if let Err(failure) = process.remote_cast(behavior, body) {
             self.link.net.counters.casts_refused.one();
+            self.link.vitals.casts_refused.one();
             self.log_refused(number, &failure);
         }
     }
@@ -282,8 +283,8 @@ impl Inbound {
             }
             Control::Heartbeat(heartbeat) => return self.heartbeat(heartbeat),
             Control::Ping { nonce } => link.control(&Control::Pong { nonce }),
+            Control::Pong { nonce: PROBE } => link.measured(),
             Control::Pong { nonce } => {
-                link.ponged();
                 self.tell(Fact::Session(sessions::Input::PongReceived { conn: link.conn, nonce }));
             }
             Control::Close { reason } => return Step::End(reason.into()),
@@ -362,6 +363,7 @@ impl Inbound {
         if heartbeat.draining {
             self.link.net.draining(&self.link.peer);
         }
+        self.link.heartbeat_received();
         let (peer, load) = (self.link.peer.clone(), load(&heartbeat));
         self.tell(Fact::Heartbeat { peer, load, view: heartbeat.view });
         Step::Done

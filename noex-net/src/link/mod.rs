@@ -7,12 +7,13 @@ mod calls;
 mod inbound;
 mod requests;
 mod ties;
+mod vitals;
 mod watches;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -21,10 +22,9 @@ use std::{
 use actix_rt::{Arbiter, ArbiterHandle};
 use noex_actors::{
     __private::{CallFailure, encode_into},
-    COARSE, Down, ExitReason, Incarnation, Monotonic, NodeId, Pid,
+    COARSE, Down, ExitReason, Incarnation, NodeId, Pid,
     route::{Encode, ReplyBytes, Session, Watcher},
 };
-use parking_lot::Mutex;
 use tokio::{
     net::{TcpStream, tcp::OwnedWriteHalf},
     sync::Notify,
@@ -35,13 +35,13 @@ pub(crate) use self::{
     inbound::{Inbound, Step, load},
     requests::Requests,
     ties::Ties,
+    vitals::{PROBE, Vitals},
     watches::Watches,
 };
 use crate::{
     io::outbox::{Outbox, Refusal},
-    machine::{detector::Reading, handshake::Established, keys::KeyMark, sessions::ConnId},
+    machine::{handshake::Established, keys::KeyMark, sessions::ConnId},
     net::Net,
-    stats::{Counter, PeerStats},
     wire::{
         control::{Control, Request, Response},
         frame::Head,
@@ -69,14 +69,9 @@ pub(crate) struct Link {
     pub(crate) ties: Ties,
     pub(crate) requests: Requests,
     socket: Arc<OwnedWriteHalf>,
-    pub(crate) messages_received: Counter,
-    pub(crate) bytes_received: Counter,
+    pub(crate) vitals: Vitals,
     /// The arbiter of the reader.
     home: ArbiterHandle,
-    connected_at: Monotonic,
-    last_received: AtomicU64,
-    reader_tick: AtomicU64,
-    ping: Mutex<(Option<Monotonic>, Option<Duration>)>,
     over: AtomicBool,
 }
 
@@ -104,13 +99,8 @@ impl Link {
             ties: Ties::default(),
             requests: Requests::default(),
             socket,
-            messages_received: Counter::default(),
-            bytes_received: Counter::default(),
+            vitals: Vitals::new(now),
             home: Arbiter::current(),
-            connected_at: now,
-            last_received: AtomicU64::new(now.as_nanos()),
-            reader_tick: AtomicU64::new(now.as_nanos()),
-            ping: Mutex::new((None, None)),
             over: AtomicBool::new(false),
         })
     }
@@ -183,41 +173,6 @@ impl Link {
         }
     }
 
-    /// Verified bytes came.
-    pub(crate) fn received(&self, bytes: usize, now: Monotonic) {
-        let now = now.as_nanos();
-        self.last_received.store(now, Ordering::Relaxed);
-        self.reader_tick.store(now, Ordering::Relaxed);
-        self.bytes_received.add(u64::try_from(bytes).unwrap_or(0));
-    }
-
-    /// Notes when the arbiter of the reader has its next turn.
-    pub(crate) fn ask_for_turn(self: &Arc<Self>) {
-        let link = Arc::clone(self);
-        self.home.spawn(async move {
-            link.reader_tick.store(link.net.node.now().as_nanos(), Ordering::Relaxed);
-        });
-    }
-
-    /// For the failure detector.
-    pub(crate) fn reading(&self) -> Reading {
-        Reading {
-            last_received: Monotonic::from_nanos(self.last_received.load(Ordering::Relaxed)),
-            reader_tick: Monotonic::from_nanos(self.reader_tick.load(Ordering::Relaxed)),
-        }
-    }
-
-    pub(crate) fn pinged(&self) {
-        self.ping.lock().0 = Some(self.net.node.now());
-    }
-
-    pub(crate) fn ponged(&self) {
-        let mut ping = self.ping.lock();
-        if let Some(sent) = ping.0.take() {
-            ping.1 = Some(self.net.node.now().since(sent));
-        }
-    }
-
     /// The socket; reading is the reader's.
     pub(crate) fn socket(&self) -> &TcpStream {
         (*self.socket).as_ref()
@@ -254,26 +209,6 @@ impl Link {
 
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn stats(&self) -> PeerStats {
-        let clock = self.net.node.clock();
-        let received = self.last_received.load(Ordering::Relaxed);
-        PeerStats {
-            node_id: self.peer.clone(),
-            incarnation: self.incarnation,
-            key_id: self.key.as_ref().map(|key| key.id().to_owned()),
-            messages_sent: self.outbox.messages(),
-            messages_received: self.messages_received.get(),
-            bytes_sent: self.outbox.written(),
-            bytes_received: self.bytes_received.get(),
-            last_received_at: Some(clock.wall(Monotonic::from_nanos(received))),
-            connected_at: clock.wall(self.connected_at),
-            rtt: self.ping.lock().1,
-            outbox_bytes: self.outbox.queued(),
-            outbox_high_water: self.outbox.high_water(),
-            batches_sent: self.outbox.batches_sent(),
-        }
     }
 
     /// Watches a process of this node for the peer.

@@ -2,7 +2,7 @@
 //!
 //! | Fact | Effect |
 //! |---|---|
-//! | silence of interval × threshold | the connection is reported once and not watched any more |
+//! | silence of interval × threshold; or, with phi accrual, of as long as [`arrivals`](super::arrivals) says | the connection is reported once and not watched any more |
 //! | own tick more than an interval late | every connection gets one fresh interval |
 //! | a reader's tick more than an interval old | its connection is not judged, and gets one fresh interval when it reads again |
 //!
@@ -19,7 +19,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use noex_actors::Monotonic;
 
-use super::sessions::ConnId;
+use super::{
+    arrivals::{Arrivals, deviations},
+    sessions::ConnId,
+};
+use crate::config;
 
 /// What the shell knows of one connection at the moment of a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +32,15 @@ pub(crate) struct Reading {
     pub(crate) last_received: Monotonic,
     /// When its reader last had its turn, whether or not there was anything to read.
     pub(crate) reader_tick: Monotonic,
+    /// When a heartbeat came last.
+    pub(crate) last_heartbeat: Monotonic,
 }
 
 #[derive(Debug)]
 struct Watched {
     /// Life before this moment is granted.
     alive_at: Monotonic,
+    arrivals: Option<Arrivals>,
 }
 
 /// The failure detector of one node.
@@ -41,6 +48,8 @@ struct Watched {
 pub(crate) struct Detector {
     interval: Duration,
     silence: Duration,
+    /// With phi accrual: the standard deviations of its threshold.
+    deviations: Option<f64>,
     /// How often the shell should tick: often enough that a verdict is late by a quarter of an interval at most.
     period: Duration,
     last_tick: Option<Monotonic>,
@@ -48,9 +57,20 @@ pub(crate) struct Detector {
 }
 
 impl Detector {
-    pub(crate) fn new(interval: Duration, threshold: u32) -> Self {
+    pub(crate) fn new(interval: Duration, threshold: u32, kind: config::Detector) -> Self {
         let silence = interval.saturating_mul(threshold);
-        Self { interval, silence, period: interval / 4, last_tick: None, watched: BTreeMap::new() }
+        let deviations = match kind {
+            config::Detector::Deadline => None,
+            config::Detector::Phi { threshold } => Some(deviations(threshold)),
+        };
+        Self {
+            interval,
+            silence,
+            deviations,
+            period: interval / 4,
+            last_tick: None,
+            watched: BTreeMap::new(),
+        }
     }
 
     /// Watches a connection from now on.
@@ -58,7 +78,8 @@ impl Detector {
         if self.watched.is_empty() {
             self.last_tick = Some(now); // nobody ticked while there was nothing to watch
         }
-        self.watched.insert(conn, Watched { alive_at: now });
+        let arrivals = self.deviations.map(|_| Arrivals::new(self.interval));
+        self.watched.insert(conn, Watched { alive_at: now, arrivals });
     }
 
     /// The connection is gone.
@@ -82,24 +103,29 @@ impl Detector {
         let stalled =
             self.last_tick.is_some_and(|last| now.since(last) > self.period.saturating_add(self.interval));
         self.last_tick = Some(now);
-        // A grace: as if the last sign of life had come so late that one interval is left.
-        let grace = Monotonic::from_nanos(
-            now.plus(self.interval).as_nanos().saturating_sub(Monotonic::ZERO.plus(self.silence).as_nanos()),
-        );
         let mut dead = Vec::new();
         for (conn, watched) in &mut self.watched {
-            if let Some(reading) = reading(*conn) {
-                watched.alive_at = watched.alive_at.max(reading.last_received);
-                let late = now.since(reading.reader_tick) > self.interval;
-                if late {
-                    watched.alive_at = watched.alive_at.max(grace);
+            let reading = reading(*conn);
+            let late = reading.is_some_and(|reading| now.since(reading.reader_tick) > self.interval);
+            let mut patience = self.silence;
+            if let (Some(arrivals), Some(deviations)) = (&mut watched.arrivals, self.deviations) {
+                if stalled || late {
+                    arrivals.skip();
+                } else if let Some(reading) = reading {
+                    arrivals.heard(reading.last_heartbeat);
                 }
+                patience = arrivals.patience(deviations);
             }
-            if stalled {
-                watched.alive_at = watched.alive_at.max(grace);
+            if let Some(reading) = reading {
+                watched.alive_at = watched.alive_at.max(reading.last_received);
             }
-            // Nobody can be granted more than until now.
-            if now.since(watched.alive_at) > self.silence {
+            if stalled || late {
+                // As if the last sign of life had come so late that one interval is left.
+                let granted = now.plus(self.interval).as_nanos();
+                let grace = granted.saturating_sub(Monotonic::ZERO.plus(patience).as_nanos());
+                watched.alive_at = watched.alive_at.max(Monotonic::from_nanos(grace));
+            }
+            if now.since(watched.alive_at) > patience {
                 dead.push(*conn);
             }
         }
@@ -121,9 +147,18 @@ mod tests {
     }
 
     fn detector() -> Detector {
-        let mut detector = Detector::new(Duration::from_millis(200), 3);
+        detector_of(config::Detector::Deadline)
+    }
+
+    fn detector_of(kind: config::Detector) -> Detector {
+        let mut detector = Detector::new(Duration::from_millis(200), 3, kind);
         detector.watch(CONN, at(0));
         detector
+    }
+
+    fn reading(last_received: u64, reader_tick: u64) -> Reading {
+        let last_received = at(last_received);
+        Reading { last_received, reader_tick: at(reader_tick), last_heartbeat: last_received }
     }
 
     /// Ticks in time from `from` on until the verdict; `received` and `reader` tell of the connection.
@@ -133,8 +168,8 @@ mod tests {
         received: impl Fn(u64) -> u64,
         reader: impl Fn(u64) -> u64,
     ) -> u64 {
-        for now in (from..from + 10_000).step_by(50) {
-            let reading = Reading { last_received: at(received(now)), reader_tick: at(reader(now)) };
+        for now in (from..from + 30_000).step_by(50) {
+            let reading = reading(received(now), reader(now));
             let dead = detector.tick(at(now), |_| Some(reading));
             if !dead.is_empty() {
                 return now;
@@ -177,8 +212,7 @@ mod tests {
 
     fn verdict_none(detector: &mut Detector, times: std::ops::RangeInclusive<u64>) {
         for now in times.step_by(50) {
-            let reading = Reading { last_received: at(now), reader_tick: at(now) };
-            assert_eq!(detector.tick(at(now), |_| Some(reading)), []);
+            assert_eq!(detector.tick(at(now), |_| Some(reading(now, now))), []);
         }
     }
 
@@ -189,8 +223,7 @@ mod tests {
         let mut died = BTreeMap::new();
         for now in (50..40_000).step_by(50) {
             // The first is blocked from 300 on, for 30 s; the second reads all the time.
-            let blocked =
-                Reading { last_received: at(0), reader_tick: at(if now < 30_300 { 300 } else { now }) };
+            let blocked = reading(0, if now < 30_300 { 300 } else { now });
             let reading =
                 |conn| Some(if conn == CONN { blocked } else { Reading { reader_tick: at(now), ..blocked } });
             for conn in detector.tick(at(now), reading) {
@@ -204,8 +237,7 @@ mod tests {
     #[test]
     fn a_late_tick_within_an_interval_is_no_stall() {
         let mut detector = detector();
-        let reading = Reading { last_received: at(0), reader_tick: at(0) };
-        let fresh = |now| Some(Reading { reader_tick: at(now), ..reading });
+        let fresh = |now| Some(reading(0, now));
         for now in [240, 480] {
             assert_eq!(detector.tick(at(now), |_| fresh(now)), []);
         }
@@ -219,5 +251,41 @@ mod tests {
         detector.watch(CONN, at(60_000));
         assert_eq!(detector.deadline(), Some(at(60_050)));
         assert_eq!(verdict(&mut detector, 60_050, |_| 0, |now| now), 60_650);
+    }
+
+    /// Beats until 20 s, late by `late(beat)`, then is silent; when it is given up.
+    fn silent_after_20_s(kind: config::Detector, late: impl Fn(u64) -> u64) -> u64 {
+        let mut detector = detector_of(kind);
+        let beats: Vec<u64> = (1..100).map(|beat| beat * 200 + late(beat)).collect();
+        let last = move |now: u64| beats.iter().rev().find(|at| **at <= now).copied().unwrap_or(0);
+        verdict(&mut detector, 50, last, |now| now)
+    }
+
+    #[test]
+    fn phi_gives_a_regular_peer_up_sooner_and_an_irregular_one_later() {
+        let phi = config::Detector::Phi { threshold: 8.0 };
+        let (on_time, jitter) = (|_: u64| 0, |beat: u64| if beat.is_multiple_of(2) { 150 } else { 0 });
+        // The last beat is at 19 800.
+        assert_eq!(silent_after_20_s(config::Detector::Deadline, on_time), 20_450);
+        let regular = silent_after_20_s(phi, on_time);
+        assert!((20_200..20_400).contains(&regular), "{regular}");
+        let irregular = silent_after_20_s(phi, jitter);
+        assert!((20_700..21_300).contains(&irregular), "{irregular}");
+    }
+
+    #[test]
+    fn a_stall_is_neither_death_nor_jitter_for_phi() {
+        let mut detector = detector_of(config::Detector::Phi { threshold: 8.0 });
+        for now in (50..=10_000).step_by(50) {
+            assert_eq!(detector.tick(at(now), |_| Some(reading(now / 200 * 200, now))), []);
+        }
+        // Away for a minute; what waited is read 150 ms later.
+        let back = 70_000;
+        let late = |now: u64| if now < back + 150 { 10_000 } else { now / 200 * 200 };
+        for now in (back..back + 10_000).step_by(50) {
+            assert_eq!(detector.tick(at(now), |_| Some(reading(late(now), now))), []);
+        }
+        let died = verdict(&mut detector, back + 10_000, |_| back + 9_800, |now| now);
+        assert!((back + 10_200..back + 10_400).contains(&died), "no longer patience than before: {died}");
     }
 }

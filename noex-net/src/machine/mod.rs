@@ -7,12 +7,14 @@
 //! | [`sessions`] | which connection to a peer is the session with it |
 //! | [`membership`] | which nodes are known, in which status, and who is told of whom |
 //! | [`dialer`] | when to dial whom; part of `membership` |
+//! | [`arrivals`] | how long a peer may be silent, by phi accrual; part of `detector` |
 //! | [`admission`] | how many connections may wait to be authenticated |
 //! | [`backoff`] | how long to wait between attempts |
 //! | [`detector`] | when a silent connection is dead |
 //! | [`names`] | who holds a global name |
 
 pub(crate) mod admission;
+pub(crate) mod arrivals;
 pub(crate) mod backoff;
 pub(crate) mod detector;
 pub(crate) mod dialer;

@@ -1,0 +1,68 @@
+//! What a node counts of a peer, over real TCP.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::time::Duration;
+
+use noex_actors::{Ref, SpawnOptions};
+use support::{Box_, Res, id, pair, until};
+
+#[actix_rt::test]
+async fn the_figures_of_a_peer_are_measured_and_go_on() -> Res {
+    let (a, b) = pair().await?;
+    let figures = || b.peer_stats(&id(&a)).unwrap();
+    until(10, "a heartbeat was answered", || figures().rtt.is_some()).await;
+    let before = figures();
+    assert!(before.rtt.unwrap() < Duration::from_secs(5), "{before:?}");
+    assert!(before.last_sent_at.unwrap() >= before.connected_at, "{before:?}");
+    assert_eq!(before.reconnect_attempts, 0, "only its seed was dialled, not yet its id");
+
+    let there: Ref<Box_> = b.spawn_on(&id(&a), 0).await?;
+    for n in 0..10 {
+        there.see(n)?;
+    }
+    assert_eq!(there.seen().await?.len(), 11);
+    let after = figures();
+    assert_eq!(after.messages_sent - before.messages_sent, 11);
+    assert!(after.messages_received > before.messages_received, "{after:?}");
+    assert!(after.batches_sent > before.batches_sent && after.batches_received > before.batches_received);
+    assert!(after.bytes_sent > before.bytes_sent && after.bytes_received > before.bytes_received);
+    assert!(after.outbox_high_water > 0);
+
+    // A mailbox of four takes four while its process naps; the fifth is refused there, and counted there.
+    let small: Ref<Box_> = b.spawn_on(&id(&a), 0).options(SpawnOptions::new().mailbox_capacity(4)).await?;
+    small.nap(0).await?;
+    let nap = small.nap(300);
+    let casts = async {
+        for n in 0..9 {
+            small.see(n).unwrap();
+        }
+        until(10, "casts were refused", || a.peer_stats(&id(&b)).is_some_and(|peer| peer.casts_refused > 0))
+            .await;
+    };
+    let (napped, ()) = futures_util::future::join(nap, casts).await;
+    napped?;
+    assert_eq!(a.stats().casts_refused_total, a.peer_stats(&id(&b)).unwrap().casts_refused);
+    a.stop().await;
+    b.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_node_that_comes_back_was_dialled() -> Res {
+    let (a, b) = pair().await?;
+    let (port, back) = (id(&b).port(), id(&b));
+    b.stop().await;
+    until(10, "b left", || a.connected_node_count() == 0).await;
+    let config = support::config("b").port(port).seed(id(&a).to_string());
+    let b = support::builder(config)?.start().await?;
+    until(10, "b is back", || a.is_node_connected(&back)).await;
+    assert_eq!(a.peer_stats(&back).unwrap().reconnect_attempts, 0, "it dialled by itself");
+    a.stop().await;
+    until(10, "a left", || b.connected_node_count() == 0).await;
+    assert!(b.peer_stats(&id(&a)).is_none());
+    b.stop().await;
+    Ok(())
+}
