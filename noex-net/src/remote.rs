@@ -12,12 +12,14 @@
 use std::{sync::Arc, time::Duration};
 
 use noex_actors::{
-    AnyRef, CallError, Delivery, Generation, NameError, NodeId, Pid, SpawnError, SpawnOptions, StartError,
-    route::SpawnRequest,
+    AnyRef, CallError, Delivery, Generation, NameError, NodeId, Overload, Pid, SpawnError, SpawnOptions,
+    StartError,
+    route::{SpawnRequest, Watcher},
 };
 
 use crate::{
     link::{Link, RequestError},
+    machine::names::{MAX_TOKEN_TEXT, fits},
     net::Net,
     wire::control::{Control, InstanceEntry, Request, Response, SpawnFailure, SpawnOrder},
 };
@@ -99,6 +101,7 @@ fn spawn_error(failure: SpawnFailure, behavior: String, node: &NodeId) -> SpawnE
             name,
             reason: "the other node does not take it",
         })),
+        SpawnFailure::TooMany => SpawnError::Overloaded(Overload::Spawns),
         SpawnFailure::BehaviorNotFound => SpawnError::BehaviorNotFound { behavior, node },
         SpawnFailure::Incompatible { reason } => SpawnError::Incompatible { behavior, node, reason },
     }
@@ -117,6 +120,7 @@ fn spawn_failure(error: SpawnError) -> SpawnFailure {
             number: holder.number(),
         },
         SpawnError::Start(StartError::Name(error)) => SpawnFailure::NameInvalid { name: error.to_string() },
+        SpawnError::Overloaded(_) => SpawnFailure::TooMany,
         SpawnError::BehaviorNotFound { .. } => SpawnFailure::BehaviorNotFound,
         SpawnError::Incompatible { reason, .. } => SpawnFailure::Incompatible { reason },
         _ => SpawnFailure::NotRunning,
@@ -125,6 +129,14 @@ fn spawn_failure(error: SpawnError) -> SpawnFailure {
 
 /// Starts a process that the peer asks for, on the connection's arbiter.
 pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
+    let respond = |outcome| link.control(&Control::Response { id, body: Response::Spawned(outcome) });
+    let Some(place) = link.net.quota.take(&link.peer, link.net.config.max_spawned_per_peer()) else {
+        return respond(Err(SpawnFailure::TooMany));
+    };
+    if !fits(order.token.as_ref()) {
+        let reason = format!("a text of its fencing token has more than {MAX_TOKEN_TEXT} bytes");
+        return respond(Err(SpawnFailure::Incompatible { reason }));
+    }
     let mut options = SpawnOptions::new()
         .init_timeout(Duration::from_millis(order.init_timeout_ms))
         .mailbox(order.mailbox_policy, usize::try_from(order.mailbox_capacity).unwrap_or(usize::MAX));
@@ -142,6 +154,9 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
     {
         Ok(process) => {
             let number = process.pid().number();
+            // The place is given back when the process ends, whoever holds it then.
+            let ended = Watcher::Callback(Box::new(move |_| drop(place)));
+            node.monitor(process.pid(), ended, |_| {});
             if let Err(process) = link.requests.hold(id, process) {
                 return process.kill();
             }
@@ -154,7 +169,7 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
             Err(spawn_failure(error))
         }
     };
-    link.control(&Control::Response { id, body: Response::Spawned(outcome) });
+    respond(outcome);
 }
 
 async fn kill_unconfirmed(link: Arc<Link>, id: u64) {

@@ -3,6 +3,7 @@
 //! Hot data does not pass through an actor: senders encode into the outbox, the reader completes calls and fills
 //! mailboxes. The `PeerConnection` actor owns the loops, and ends the link exactly once.
 
+mod broken;
 mod calls;
 mod inbound;
 mod requests;
@@ -31,6 +32,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
+    broken::Broken,
     calls::{Calls, Totals},
     inbound::{Inbound, Step, load},
     requests::Requests,
@@ -41,6 +43,7 @@ use crate::{
     io::outbox::{Outbox, Refusal},
     machine::{detector::Reading, handshake::Established, keys::KeyMark, sessions::ConnId},
     net::Net,
+    protocol_error::ProtocolError,
     stats::{Counter, PeerStats},
     wire::{
         control::{Control, Request, Response},
@@ -78,6 +81,8 @@ pub(crate) struct Link {
     reader_tick: AtomicU64,
     ping: Mutex<(Option<Monotonic>, Option<Duration>)>,
     over: AtomicBool,
+    /// The peer broke the protocol: that counts once.
+    broken_off: AtomicBool,
 }
 
 impl Link {
@@ -112,6 +117,7 @@ impl Link {
             reader_tick: AtomicU64::new(now.as_nanos()),
             ping: Mutex::new((None, None)),
             over: AtomicBool::new(false),
+            broken_off: AtomicBool::new(false),
         })
     }
 
@@ -128,8 +134,7 @@ impl Link {
         }
         // SECURITY: answers to a peer that asks and does not read must not gather without bound.
         if self.outbox.queued() > self.net.config.outbox_bytes().saturating_mul(4) {
-            tracing::warn!(peer = %self.peer, "the peer does not read; the connection ends");
-            self.shut_down();
+            self.break_off(ProtocolError::Limit, "it does not read what it asks for");
         }
     }
 
@@ -228,6 +233,17 @@ impl Link {
         let _ = socket2::SockRef::from(self.socket()).shutdown(std::net::Shutdown::Both);
     }
 
+    /// The peer broke the protocol: ends the connection. Counted once for each connection.
+    pub(crate) fn break_off(&self, error: ProtocolError, detail: &str) {
+        if self.is_over() || self.broken_off.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if self.net.counters.protocol_errors.count(&self.peer, error, self.net.node.now()) {
+            tracing::warn!(peer = %self.peer, %error, detail, "the peer broke the protocol; the connection ends");
+        }
+        self.shut_down();
+    }
+
     /// The session is over: everything that waits on it ends now, exactly once.
     pub(crate) fn end(&self) {
         if self.over.swap(true, Ordering::AcqRel) {
@@ -283,8 +299,7 @@ impl Link {
         };
         let watch = self.net.node.fresh_monitor();
         if self.watches.counts().1 >= MAX_INCOMING {
-            tracing::warn!(peer = %self.peer, "the peer watches too many processes; the connection ends");
-            return self.shut_down();
+            return self.break_off(ProtocolError::Limit, "it watches too many processes");
         }
         if self.watches.add_incoming(id, number, watch) {
             let link = Arc::downgrade(self);
