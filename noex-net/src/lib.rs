@@ -14,6 +14,9 @@
 //!
 //! A shared secret proves membership and keeps messages whole; it does not hide them. See docs/wire-protocol.md.
 
+#[cfg(feature = "__fuzz")]
+#[doc(hidden)]
+pub mod __fuzz;
 mod actor;
 mod advertise;
 mod cluster;

@@ -186,6 +186,12 @@ impl Names {
         self.table.lock().watches.clear();
     }
 
+    /// How many names a node holds.
+    #[cfg(feature = "__fuzz")]
+    pub(crate) fn count_of(&self, id: &NodeId) -> usize {
+        self.read(|machine| machine.entries().filter(|(_, pid)| pid.node_id() == id).count())
+    }
+
     pub(super) fn read<T>(&self, f: impl FnOnce(&names::Names) -> T) -> T {
         f(&self.table.lock().machine)
     }
