@@ -27,6 +27,9 @@ use crate::{
 /// How long a process waits to be confirmed.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often those that wait are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+
 /// A supervised instance alive on some node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -157,11 +160,12 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
             // The place is given back when the process ends, whoever holds it then.
             let ended = Watcher::Callback(Box::new(move |_| drop(place)));
             node.monitor(process.pid(), ended, |_| {});
-            if let Err(process) = link.requests.hold(id, process) {
-                return process.kill();
+            match link.requests.hold(id, process, node.now().plus(CONFIRM_TIMEOUT)) {
+                // On the control arbiter: a pending timer makes every wait of an arbiter dearer.
+                Ok(true) => drop(node.control().spawn(kill_unconfirmed(Arc::clone(&link)))),
+                Ok(false) => {}
+                Err(process) => return process.kill(),
             }
-            // On the control arbiter: a pending timer makes every wait of an arbiter dearer.
-            node.control().spawn(kill_unconfirmed(Arc::clone(&link), id));
             Ok(number)
         }
         Err(error) => {
@@ -172,11 +176,18 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
     respond(outcome);
 }
 
-async fn kill_unconfirmed(link: Arc<Link>, id: u64) {
-    actix_rt::time::sleep(CONFIRM_TIMEOUT).await;
-    if let Some(orphan) = link.requests.take(id) {
-        tracing::debug!(peer = %link.peer, pid = %orphan.pid(), "a process that nobody confirmed is killed");
-        orphan.kill();
+/// One task for all that wait on a connection: a peer that starts and stops processes must not gather timers here.
+async fn kill_unconfirmed(link: Arc<Link>) {
+    loop {
+        actix_rt::time::sleep(SWEEP).await;
+        let (orphans, others_wait) = link.requests.overdue(link.net.node.now());
+        for orphan in orphans {
+            tracing::debug!(peer = %link.peer, pid = %orphan.pid(), "a process that nobody confirmed is killed");
+            orphan.kill();
+        }
+        if !others_wait {
+            return;
+        }
     }
 }
 

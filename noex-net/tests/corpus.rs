@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets over their corpus (`fuzz/corpus`) and over changes of it, on the stable compiler.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::panic, clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use std::{
     fs, panic,

@@ -220,6 +220,28 @@ async fn a_peer_has_so_many_processes_started_and_is_told_when_there_are_too_man
 }
 
 #[actix_rt::test]
+async fn a_process_that_its_peer_never_confirms_is_killed_though_the_session_goes_on() -> Res {
+    let a = start(patient("a")).await?;
+    let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
+    for request in 0..3_u64 {
+        peer.send(&control("Request", &(request, order(&0)))).await?;
+        peer.until_control("Response").await?;
+    }
+    peer.send(&control("Confirm", &(1_u64,))).await?;
+    peer.settled().await?;
+    assert_eq!(a.process_count(), 3);
+    until(20, "two of three are killed", || a.process_count() == 1).await;
+    // The next ones find somebody who looks after them as well.
+    peer.send(&control("Request", &(7_u64, order(&0)))).await?;
+    peer.until_control("Response").await?;
+    assert_eq!(a.process_count(), 2);
+    until(20, "and the one after", || a.process_count() == 1).await;
+    assert_eq!(a.connected_node_count(), 1);
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
 async fn a_request_number_used_twice_leaves_no_orphan() -> Res {
     let a = start(patient("a")).await?;
     let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;

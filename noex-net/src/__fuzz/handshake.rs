@@ -79,7 +79,7 @@ impl Heard {
                 Output::Send(frame) => self.sent.push(frame),
                 Output::Done(_) => (self.ended, self.established) = (true, true),
                 Output::Refuse { .. } | Output::RefusedByPeer(_) | Output::SelfConnection => {
-                    self.ended = true
+                    self.ended = true;
                 }
             }
         }

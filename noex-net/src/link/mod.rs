@@ -22,8 +22,8 @@ use std::{
 use actix_rt::{Arbiter, ArbiterHandle};
 use noex_actors::{
     __private::{CallFailure, encode_into},
-    COARSE, Down, ExitReason, Incarnation, Monotonic, NodeId, Pid,
-    route::{Encode, ReplyBytes, Session, Watcher},
+    COARSE, ExitReason, Incarnation, Monotonic, NodeId, Pid,
+    route::{Encode, ReplyBytes, Session},
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -51,9 +51,6 @@ use crate::{
         tag::Tagger,
     },
 };
-
-/// Most watches of one peer on processes of this node.
-const MAX_INCOMING: usize = 1_000_000;
 
 /// One authenticated connection.
 #[derive(Debug)]
@@ -289,28 +286,6 @@ impl Link {
             outbox_bytes: self.outbox.queued(),
             outbox_high_water: self.outbox.high_water(),
             batches_sent: self.outbox.batches_sent(),
-        }
-    }
-
-    /// Watches a process of this node for the peer.
-    fn watch_for_peer(self: &Arc<Self>, id: u64, number: u64) {
-        let Some(process) = self.addressable(number) else {
-            return self.control(&Control::Down { id, reason: ExitReason::NoProc });
-        };
-        let watch = self.net.node.fresh_monitor();
-        if self.watches.counts().1 >= MAX_INCOMING {
-            return self.break_off(ProtocolError::Limit, "it watches too many processes");
-        }
-        if self.watches.add_incoming(id, number, watch) {
-            let link = Arc::downgrade(self);
-            let tell = move |down: Down| {
-                let Some(link) = link.upgrade() else { return };
-                if link.watches.remove_incoming(id).is_some() {
-                    link.net.counters.downs_sent.one();
-                    link.control(&Control::Down { id, reason: down.reason });
-                }
-            };
-            process.core().watch(watch, Watcher::Callback(Box::new(tell)));
         }
     }
 
