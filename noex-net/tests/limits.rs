@@ -59,6 +59,24 @@ async fn sixteen_messages_in_chunks_may_be_open_and_no_more() -> Res {
 }
 
 #[actix_rt::test]
+async fn one_node_has_eight_connections_at_a_time() -> Res {
+    // Ids before that of the node: it waits for their word which of the connections it is to be.
+    let a = start(patient("m").handshake_timeout(Duration::from_secs(60))).await?;
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(RawPeer::connect(&a, "b@127.0.0.1:1", 1).await?);
+    }
+    until(10, "the others are closed", || a.stats().connections == 8).await;
+    let other = RawPeer::connect(&a, "c@127.0.0.1:1", 1).await?;
+    until(10, "another node is not concerned", || a.stats().connections == 9).await;
+    assert!(a.stats().refused_total.values().all(|n| *n == 0), "a duplicate is no refusal");
+    drop((held, other));
+    until(10, "they are gone", || a.stats().connections == 0).await;
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
 async fn a_chunk_holds_no_chunk() -> Res {
     let a = start(patient("a")).await?;
     let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
@@ -120,8 +138,9 @@ async fn names_that_are_none_or_too_many_are_left_out_and_counted() -> Res {
     let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
     let held = |token: Option<(String, String, u64)>| Some((("z@127.0.0.1:1".to_owned(), 1, 7), token));
     let long_token = Some(("s".repeat(2000), "c".to_owned(), 1));
-    let updates: [WireUpdate; 6] = [
+    let updates: [WireUpdate; 7] = [
         (String::new(), 1, held(None)),
+        ("two\nlines".to_owned(), 1, held(None)),
         ("x".repeat(256), 1, held(None)),
         ("too late a version".to_owned(), u64::MAX, held(None)),
         ("a long token".to_owned(), 1, held(long_token)),
@@ -131,13 +150,13 @@ async fn names_that_are_none_or_too_many_are_left_out_and_counted() -> Res {
     peer.send(&control("Names", &updates)).await?;
     peer.settled().await?;
     let stats = a.global().stats();
-    assert_eq!((stats.remote_registrations, stats.updates_refused), (2, 4));
+    assert_eq!((stats.remote_registrations, stats.updates_refused), (2, 5));
     // 100 000 of one peer; the last few of these find no room.
     let many = (0..100_010_u64).map(|n| control("Name", &(format!("n{n}"), 1_u64, held(None))));
     peer.flood(many).await;
     peer.settled().await?;
     let stats = a.global().stats();
-    assert_eq!((stats.remote_registrations, stats.updates_refused), (100_000, 4 + 12));
+    assert_eq!((stats.remote_registrations, stats.updates_refused), (100_000, 5 + 12));
     drop(peer);
     until(20, "they go with their node", || a.global().stats().remote_registrations == 0).await;
     a.stop().await;
@@ -159,6 +178,22 @@ async fn signals_are_never_refused_so_who_sends_too_many_is_cut_off() -> Res {
     assert!((100..1500).contains(&waiting), "80 MiB of signals wait, and not 180: {waiting}");
     there.kill();
     assert!(busy.await?.is_err());
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+#[ignore = "soak: cargo test -p noex-net --test limits -- --ignored a_million_watches"]
+async fn a_million_watches_of_one_peer_and_no_more() -> Res {
+    let a = start(patient("a")).await?;
+    let number = a.spawn::<Box_>(0).await?.pid().number();
+    let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
+    peer.flood((0..1_000_000_u64).map(|id| control("Monitor", &(id, number)))).await;
+    peer.settled().await?;
+    assert_eq!(a.remote_monitor_stats().active_incoming_count, 1_000_000);
+    peer.send(&control("Monitor", &(1_000_000_u64, number))).await?;
+    cut_off(&mut peer, &a, ProtocolError::Limit).await;
+    assert_eq!(a.remote_monitor_stats().active_incoming_count, 0);
     a.stop().await;
     Ok(())
 }
@@ -221,21 +256,29 @@ async fn a_peer_has_so_many_processes_started_and_is_told_when_there_are_too_man
 
 #[actix_rt::test]
 async fn a_process_that_its_peer_never_confirms_is_killed_though_the_session_goes_on() -> Res {
+    unconfirmed(1).await
+}
+
+#[actix_rt::test]
+#[ignore = "soak: cargo test -p noex-net --test limits -- --ignored unconfirmed_processes"]
+async fn unconfirmed_processes_are_killed_as_often_as_there_are_some() -> Res {
+    unconfirmed(4).await
+}
+
+async fn unconfirmed(rounds: u64) -> Res {
     let a = start(patient("a")).await?;
     let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
-    for request in 0..3_u64 {
-        peer.send(&control("Request", &(request, order(&0)))).await?;
-        peer.until_control("Response").await?;
+    for round in 0..rounds {
+        for request in 0..3 {
+            peer.send(&control("Request", &(10 * round + request, order(&0)))).await?;
+            peer.until_control("Response").await?;
+        }
+        peer.send(&control("Confirm", &(10 * round,))).await?;
+        peer.settled().await?;
+        let confirmed = usize::try_from(round)? + 1;
+        assert_eq!(a.process_count(), confirmed + 2);
+        until(20, "two of three are killed", || a.process_count() == confirmed).await;
     }
-    peer.send(&control("Confirm", &(1_u64,))).await?;
-    peer.settled().await?;
-    assert_eq!(a.process_count(), 3);
-    until(20, "two of three are killed", || a.process_count() == 1).await;
-    // The next ones find somebody who looks after them as well.
-    peer.send(&control("Request", &(7_u64, order(&0)))).await?;
-    peer.until_control("Response").await?;
-    assert_eq!(a.process_count(), 2);
-    until(20, "and the one after", || a.process_count() == 1).await;
     assert_eq!(a.connected_node_count(), 1);
     a.stop().await;
     Ok(())

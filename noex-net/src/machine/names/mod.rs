@@ -350,7 +350,7 @@ pub(crate) fn fits(token: Option<&FencingToken>) -> bool {
 }
 
 fn valid(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_NAME
+    !name.is_empty() && name.len() <= MAX_NAME && !name.contains(char::is_control)
 }
 
 #[cfg(test)]
