@@ -63,9 +63,9 @@ pub enum Overload {
     /// The target gave no more credits.
     Credits,
     /// As many processes live there as this node may have started there.
-    Spawns,
+    Quota,
 }
-crate::__vocabulary!(Overload { Mailbox = "mailbox", Outbox = "outbox", Credits = "credits", Spawns = "spawns" });
+crate::__vocabulary!(Overload { Mailbox = "mailbox", Outbox = "outbox", Credits = "credits", Quota = "quota" });
 
 /// Why a call returned no reply. OTP: the exit reasons of `gen_server:call/3`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -104,7 +104,7 @@ fn spawn_error(failure: SpawnFailure, behavior: String, node: &NodeId) -> SpawnE
             name,
             reason: "the other node does not take it",
         })),
-        SpawnFailure::TooMany => SpawnError::Overloaded(Overload::Spawns),
+        SpawnFailure::TooMany => SpawnError::Overloaded(Overload::Quota),
         SpawnFailure::BehaviorNotFound => SpawnError::BehaviorNotFound { behavior, node },
         SpawnFailure::Incompatible { reason } => SpawnError::Incompatible { behavior, node, reason },
     }

@@ -230,7 +230,7 @@ async fn a_peer_has_so_many_processes_started_and_is_told_when_there_are_too_man
         held.push(b.spawn_on::<Box_>(&id(&a), 0).await?);
     }
     let full = b.spawn_on::<Box_>(&id(&a), 0).await.unwrap_err();
-    assert_eq!(full, SpawnError::Overloaded(Overload::Spawns));
+    assert_eq!(full, SpawnError::Overloaded(Overload::Quota));
     // One that fails to start, or ends, gives its place back; another peer has its own.
     held.pop().unwrap().stop(ExitReason::Normal).await?;
     until(5, "it ended", || a.process_count() == 2).await;

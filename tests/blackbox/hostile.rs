@@ -9,7 +9,6 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
 };
 
 use crate::{
@@ -46,8 +45,6 @@ impl Callers {
                         Ok(answer) if answer.status == 200 => calls.fetch_add(1, Ordering::AcqRel),
                         other => return Some(format!("call {n}, {path}: {other:?}")),
                     };
-                    // A load, and not a race for the processor.
-                    thread::sleep(Duration::from_millis(2));
                 }
                 None
             })

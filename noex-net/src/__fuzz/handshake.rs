@@ -86,7 +86,7 @@ impl Heard {
     }
 }
 
-/// An [`Acceptor`], dialled by an initiator through the peer.
+/// An acceptor, dialled by an initiator through the peer.
 pub fn acceptor(bytes: &[u8]) {
     let mut input = Input(bytes);
     let (here, there) = ends(input.byte());
@@ -117,7 +117,7 @@ pub fn acceptor(bytes: &[u8]) {
     assert!(!other.established || !keyed || heard.sent.len() == 1);
 }
 
-/// An [`Initiator`] that dialled the peer, which may ask an acceptor.
+/// An initiator that dialled the peer, which may ask an acceptor.
 pub fn initiator(bytes: &[u8]) {
     let mut input = Input(bytes);
     let (there, here) = ends(input.byte());

@@ -1,6 +1,9 @@
 //! Bytes of the wire: frames, control messages, batches, messages of the handshake, values.
 
-use noex_actors::__private::{CallFailure, decode, encode_into};
+use noex_actors::{
+    __private::{CallFailure, decode, encode_into},
+    MAX_DEPTH,
+};
 use serde::{Deserialize, Serialize};
 
 use super::input::Input;
@@ -66,7 +69,8 @@ fn comes_back<'a, T: Deserialize<'a> + Serialize>(bytes: &'a [u8]) -> Option<T> 
     encode_into(&value, &mut first).expect("what was read can be written");
     let mut second = Vec::new();
     let again = decode::<serde::de::IgnoredAny>(&first);
-    assert!(again.is_ok(), "what is written is MessagePack");
+    // Short messages are not looked at for their depth: one in a shorter spelling than ours may nest a little deeper.
+    assert!(again.is_ok() || bytes.len() <= 2 * MAX_DEPTH, "what is written is MessagePack");
     encode_into(&value, &mut second).expect("twice");
     assert_eq!(first, second);
     Some(value)

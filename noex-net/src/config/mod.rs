@@ -202,7 +202,7 @@ impl ClusterConfig {
     }
 
     /// How many processes of this node may live that one peer had started here, over all its sessions; 0 for none. Default
-    /// 10 000. The peer is told `Overloaded(Spawns)`.
+    /// 10 000. The peer is told `Overloaded(Quota)`.
     #[must_use]
     pub fn max_spawned_per_peer(&self) -> usize {
         self.raw.max_spawned_per_peer
