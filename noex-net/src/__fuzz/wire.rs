@@ -4,7 +4,7 @@ use noex_actors::{
     __private::{CallFailure, decode, encode_into},
     MAX_DEPTH,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::input::Input;
 use crate::{
@@ -63,28 +63,25 @@ fn written(taken: &Frame<'_>) -> Vec<u8> {
 }
 
 /// A value that was read is written, and read as the same again.
-fn comes_back<'a, T: Deserialize<'a> + Serialize>(bytes: &'a [u8]) -> Option<T> {
+fn comes_back<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
     let value = decode::<T>(bytes).ok()?;
-    let mut first = Vec::new();
-    encode_into(&value, &mut first).expect("what was read can be written");
-    let mut second = Vec::new();
-    let again = decode::<serde::de::IgnoredAny>(&first);
-    // Short messages are not looked at for their depth: one in a shorter spelling than ours may nest a little deeper.
-    assert!(again.is_ok() || bytes.len() <= 2 * MAX_DEPTH, "what is written is MessagePack");
-    encode_into(&value, &mut second).expect("twice");
-    assert_eq!(first, second);
+    let mut once = Vec::new();
+    encode_into(&value, &mut once).expect("what was read can be written");
+    match decode::<T>(&once) {
+        Ok(again) => {
+            let mut twice = Vec::new();
+            encode_into(&again, &mut twice).expect("what was read can be written");
+            assert_eq!(once, twice, "a value has one encoding");
+        }
+        // Short messages are not looked at for their depth: in a shorter spelling than ours, one may nest a little deeper.
+        Err(_too_deep) => assert!(bytes.len() <= 2 * MAX_DEPTH, "what was written can be read"),
+    }
     Some(value)
 }
 
 /// A control message: its lists are bounded, and it comes back as it was.
 pub fn control(bytes: &[u8]) {
     let Some(control) = comes_back::<Control>(bytes) else { return };
-    let mut once = Vec::new();
-    encode_into(&control, &mut once).expect("what was read can be written");
-    let again = decode::<Control>(&once).expect("what was written can be read");
-    let mut twice = Vec::new();
-    encode_into(&again, &mut twice).expect("what was read can be written");
-    assert_eq!(once, twice, "a value has one encoding");
     let behaviors = |names: &[String]| assert!(names.len() <= MAX_BEHAVIORS);
     match &control {
         Control::Hints(hints) => assert!(hints.len() <= MAX_HINTS_READ),
