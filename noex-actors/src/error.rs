@@ -62,8 +62,10 @@ pub enum Overload {
     Outbox,
     /// The target gave no more credits.
     Credits,
+    /// As many processes live there as this node may have started there.
+    Quota,
 }
-crate::__vocabulary!(Overload { Mailbox = "mailbox", Outbox = "outbox", Credits = "credits" });
+crate::__vocabulary!(Overload { Mailbox = "mailbox", Outbox = "outbox", Credits = "credits", Quota = "quota" });
 
 /// Why a call returned no reply. OTP: the exit reasons of `gen_server:call/3`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -6,6 +6,8 @@ use crate::error::{DecodeError, EncodeError};
 
 /// The deepest nesting that a decoder follows.
 pub const MAX_DEPTH: usize = 64;
+/// The most characters of what a decoder says that are kept.
+const MAX_SAID: usize = 512;
 
 /// A value as MessagePack bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +67,16 @@ pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeErr
     crate::depth::check(bytes)?;
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(MAX_DEPTH);
-    T::deserialize(&mut deserializer).map_err(|error| DecodeError(error.to_string()))
+    T::deserialize(&mut deserializer).map_err(|error| DecodeError(said(&error)))
+}
+
+/// What a decoder says, cut: it may quote the message, which may be long, and goes into logs and back to the sender.
+fn said(error: &rmp_serde::decode::Error) -> String {
+    let mut text = error.to_string();
+    if let Some((end, _)) = text.char_indices().nth(MAX_SAID) {
+        text.truncate(end);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -86,6 +97,13 @@ mod tests {
         assert!(payload.decode::<Nested>().is_err());
         let flat = (0..10).fold(Nested::Leaf, |inner, _| Nested::Node(Box::new(inner)));
         assert!(Payload::encode(&flat).unwrap().decode::<Nested>().is_ok());
+    }
+
+    #[test]
+    fn what_a_decoder_says_is_short_however_long_the_message() {
+        let payload = Payload::encode(&"ä".repeat(100_000)).unwrap();
+        let error = payload.decode::<Nested>().unwrap_err();
+        assert!(error.0.contains("unknown variant") && error.0.chars().count() == MAX_SAID, "{}", error.0);
     }
 
     #[test]

@@ -109,6 +109,7 @@ impl Cluster {
             node_up_total: counters.node_ups.get(),
             node_down_total,
             refused_total,
+            protocol_errors_total: counters.protocol_errors.counts(),
             casts_refused_total: counters.casts_refused.get(),
             connections,
             calls: self.remote_call_stats(),

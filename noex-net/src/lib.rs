@@ -14,6 +14,9 @@
 //!
 //! A shared secret proves membership and keeps messages whole; it does not hide them. See docs/wire-protocol.md.
 
+#[cfg(feature = "__fuzz")]
+#[doc(hidden)]
+pub mod __fuzz;
 mod actor;
 mod advertise;
 mod cluster;
@@ -28,6 +31,8 @@ mod machine;
 mod net;
 mod node_info;
 mod peer;
+mod protocol_error;
+mod quota;
 mod remote;
 mod secret;
 mod secret_ring;
@@ -43,6 +48,7 @@ pub use event::{ClusterEvent, DialError};
 pub use global::{GlobalEvent, GlobalRegistry, GlobalRegistryStats, OnConflict};
 pub use machine::{handshake::RefusedReason, keys::SecretError, membership::NodeStatus};
 pub use node_info::{ClusterStatus, NodeInfo};
+pub use protocol_error::ProtocolError;
 pub use remote::Instance;
 pub use secret::{InvalidSecrets, Secrets};
 pub use secret_ring::SecretRing;

@@ -31,6 +31,7 @@ use crate::{
     },
     node_info::{ClusterStatus, NodeInfo},
     peer::Peer,
+    quota::Quota,
     remote,
     stats::Counters,
 };
@@ -53,6 +54,10 @@ pub(crate) struct Net {
     /// Sessions that are up.
     pub(crate) up: RwLock<BTreeMap<NodeId, Arc<Link>>>,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
+    /// How many peers there must be before those that nobody uses are looked for again.
+    sweep_at: AtomicUsize,
+    /// Processes here that peers asked for.
+    pub(crate) quota: Arc<Quota>,
     /// What the manager knows, for everybody to read.
     members: RwLock<(BTreeMap<NodeId, Member>, View)>,
     pub(crate) configured_seeds: AtomicUsize,
@@ -74,6 +79,8 @@ impl Net {
             links: Mutex::new(BTreeMap::new()),
             up: RwLock::new(BTreeMap::new()),
             peers: RwLock::new(BTreeMap::new()),
+            sweep_at: AtomicUsize::new(MANY_PEERS),
+            quota: Arc::default(),
             members: RwLock::default(),
             configured_seeds: AtomicUsize::new(config.seeds().len()),
             leaving: AtomicBool::new(false),
@@ -143,9 +150,11 @@ impl Net {
             return Arc::clone(peer);
         }
         let mut peers = self.peers.write();
-        // SECURITY: a reference that is decoded may name any node. What nobody uses goes when there are many.
-        if peers.len() >= MANY_PEERS && !peers.contains_key(id) {
+        // SECURITY: a reference that is decoded may name any node. What nobody uses goes when there are many. Looking for it
+        // costs as much as there is: done again when there is twice as much as was left.
+        if peers.len() >= self.sweep_at.load(Ordering::Relaxed) && !peers.contains_key(id) {
             peers.retain(|_, peer| Arc::strong_count(peer) > 1 || peer.is_connected());
+            self.sweep_at.store(MANY_PEERS.max(2 * peers.len()), Ordering::Relaxed);
         }
         let make = || Arc::new(Peer::new(id.clone(), self.node.clone(), Weak::clone(&self.me)));
         Arc::clone(peers.entry(id.clone()).or_insert_with(make))

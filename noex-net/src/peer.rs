@@ -24,6 +24,7 @@ use crate::{
     wire::{
         control::{Control, Request, Response},
         frame::Head,
+        limits::MAX_BEHAVIOR_NAME,
     },
 };
 
@@ -69,7 +70,8 @@ impl Peer {
         self.session.load().is_some()
     }
 
-    pub(crate) fn set_behaviors(&self, names: Vec<String>) {
+    pub(crate) fn set_behaviors(&self, mut names: Vec<String>) {
+        names.retain(|name| name.len() <= MAX_BEHAVIOR_NAME);
         *self.behaviors.write() = names;
     }
 

@@ -12,18 +12,23 @@
 use std::{sync::Arc, time::Duration};
 
 use noex_actors::{
-    AnyRef, CallError, Delivery, Generation, NameError, NodeId, Pid, SpawnError, SpawnOptions, StartError,
-    route::SpawnRequest,
+    AnyRef, CallError, Delivery, Generation, NameError, NodeId, Overload, Pid, SpawnError, SpawnOptions,
+    StartError,
+    route::{SpawnRequest, Watcher},
 };
 
 use crate::{
     link::{Link, RequestError},
+    machine::names::{MAX_TOKEN_TEXT, fits},
     net::Net,
     wire::control::{Control, InstanceEntry, Request, Response, SpawnFailure, SpawnOrder},
 };
 
 /// How long a process waits to be confirmed.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often those that wait are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// A supervised instance alive on some node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +104,7 @@ fn spawn_error(failure: SpawnFailure, behavior: String, node: &NodeId) -> SpawnE
             name,
             reason: "the other node does not take it",
         })),
+        SpawnFailure::TooMany => SpawnError::Overloaded(Overload::Quota),
         SpawnFailure::BehaviorNotFound => SpawnError::BehaviorNotFound { behavior, node },
         SpawnFailure::Incompatible { reason } => SpawnError::Incompatible { behavior, node, reason },
     }
@@ -117,6 +123,7 @@ fn spawn_failure(error: SpawnError) -> SpawnFailure {
             number: holder.number(),
         },
         SpawnError::Start(StartError::Name(error)) => SpawnFailure::NameInvalid { name: error.to_string() },
+        SpawnError::Overloaded(_) => SpawnFailure::TooMany,
         SpawnError::BehaviorNotFound { .. } => SpawnFailure::BehaviorNotFound,
         SpawnError::Incompatible { reason, .. } => SpawnFailure::Incompatible { reason },
         _ => SpawnFailure::NotRunning,
@@ -125,6 +132,14 @@ fn spawn_failure(error: SpawnError) -> SpawnFailure {
 
 /// Starts a process that the peer asks for, on the connection's arbiter.
 pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
+    let respond = |outcome| link.control(&Control::Response { id, body: Response::Spawned(outcome) });
+    let Some(place) = link.net.quota.take(&link.peer, link.net.config.max_spawned_per_peer()) else {
+        return respond(Err(SpawnFailure::TooMany));
+    };
+    if !fits(order.token.as_ref()) {
+        let reason = format!("a text of its fencing token has more than {MAX_TOKEN_TEXT} bytes");
+        return respond(Err(SpawnFailure::Incompatible { reason }));
+    }
     let mut options = SpawnOptions::new()
         .init_timeout(Duration::from_millis(order.init_timeout_ms))
         .mailbox(order.mailbox_policy, usize::try_from(order.mailbox_capacity).unwrap_or(usize::MAX));
@@ -142,11 +157,15 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
     {
         Ok(process) => {
             let number = process.pid().number();
-            if let Err(process) = link.requests.hold(id, process) {
-                return process.kill();
+            // The place is given back when the process ends, whoever holds it then.
+            let ended = Watcher::Callback(Box::new(move |_| drop(place)));
+            node.monitor(process.pid(), ended, |_| {});
+            match link.requests.hold(id, process, node.now().plus(CONFIRM_TIMEOUT)) {
+                // On the control arbiter: a pending timer makes every wait of an arbiter dearer.
+                Ok(true) => drop(node.control().spawn(kill_unconfirmed(Arc::clone(&link)))),
+                Ok(false) => {}
+                Err(process) => return process.kill(),
             }
-            // On the control arbiter: a pending timer makes every wait of an arbiter dearer.
-            node.control().spawn(kill_unconfirmed(Arc::clone(&link), id));
             Ok(number)
         }
         Err(error) => {
@@ -154,14 +173,21 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
             Err(spawn_failure(error))
         }
     };
-    link.control(&Control::Response { id, body: Response::Spawned(outcome) });
+    respond(outcome);
 }
 
-async fn kill_unconfirmed(link: Arc<Link>, id: u64) {
-    actix_rt::time::sleep(CONFIRM_TIMEOUT).await;
-    if let Some(orphan) = link.requests.take(id) {
-        tracing::debug!(peer = %link.peer, pid = %orphan.pid(), "a process that nobody confirmed is killed");
-        orphan.kill();
+/// One task for all that wait on a connection: a peer that starts and stops processes must not gather timers here.
+async fn kill_unconfirmed(link: Arc<Link>) {
+    loop {
+        actix_rt::time::sleep(SWEEP).await;
+        let (orphans, others_wait) = link.requests.overdue(link.net.node.now());
+        for orphan in orphans {
+            tracing::debug!(peer = %link.peer, pid = %orphan.pid(), "a process that nobody confirmed is killed");
+            orphan.kill();
+        }
+        if !others_wait {
+            return;
+        }
     }
 }
 

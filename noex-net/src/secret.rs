@@ -113,7 +113,7 @@ impl Secrets {
         Self::read(File::open(path)?)
     }
 
-    fn read(file: impl Read) -> Result<Self, InvalidSecrets> {
+    pub(crate) fn read(file: impl Read) -> Result<Self, InvalidSecrets> {
         let mut bytes = Zeroizing::new(Vec::new());
         file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
         if u64::try_from(bytes.len()).is_ok_and(|len| len > MAX_FILE) {

@@ -9,7 +9,11 @@ use std::{
 use noex_actors::{Incarnation, NodeDownReason, NodeId};
 use parking_lot::Mutex;
 
-use crate::{link::Totals, machine::handshake::RefusedReason};
+use crate::{
+    link::Totals,
+    machine::handshake::RefusedReason,
+    protocol_error::{ProtocolError, ProtocolErrors},
+};
 
 /// A number that only rises.
 #[derive(Debug, Default)]
@@ -52,6 +56,7 @@ pub(crate) struct Counters {
     pub(crate) node_ups: Counter,
     pub(crate) node_downs: Mutex<BTreeMap<NodeDownReason, u64>>,
     pub(crate) refused: Mutex<BTreeMap<RefusedReason, u64>>,
+    pub(crate) protocol_errors: ProtocolErrors,
 }
 
 impl Counters {
@@ -201,6 +206,8 @@ pub struct ClusterStats {
     pub node_down_total: BTreeMap<NodeDownReason, u64>,
     /// Connections refused before they were sessions, by reason; every reason is there.
     pub refused_total: BTreeMap<RefusedReason, u64>,
+    /// Connections ended because an authenticated peer broke the protocol, by how; every one is there.
+    pub protocol_errors_total: BTreeMap<ProtocolError, u64>,
     /// Casts of other nodes that could not be delivered.
     pub casts_refused_total: u64,
     /// Connections that are authenticated now.

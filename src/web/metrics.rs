@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use actix_web::{HttpResponse, web::Data};
 use noex_actors::NodeDownReason;
-use noex_net::{Cluster, ClusterStats, ClusterStatus, RefusedReason};
+use noex_net::{Cluster, ClusterStats, ClusterStatus, ProtocolError, RefusedReason};
 use noex_supervisor::{DistributedSupervisor, SupervisorTotals};
 
 use super::Endpoints;
@@ -69,6 +69,11 @@ fn render(figures: &Figures) -> String {
         "noex_refused_total",
         "Connections refused before they were sessions, by reason",
         RefusedReason::ALL.iter().map(|reason| (reason.as_str(), count(&stats.refused_total, reason))),
+    );
+    page.by_reason(
+        "noex_protocol_errors_total",
+        "Connections ended because an authenticated peer broke the protocol, by how",
+        ProtocolError::ALL.iter().map(|error| (error.as_str(), count(&stats.protocol_errors_total, error))),
     );
     page.gauge("noex_processes", "Processes alive on this node", wide(figures.processes));
     let SupervisorTotals { restarts, failovers, .. } = figures.supervisors;
@@ -153,6 +158,7 @@ mod tests {
                 ("noex_node_up_total", "counter"),
                 ("noex_node_down_total", "counter"),
                 ("noex_refused_total", "counter"),
+                ("noex_protocol_errors_total", "counter"),
                 ("noex_processes", "gauge"),
                 ("noex_supervisor_restarts_total", "counter"),
                 ("noex_failovers_total", "counter"),
@@ -166,6 +172,18 @@ mod tests {
             ["too_long", "bad_frame", "eof", "timeout", "wrong_secret", "no_secret", "insecure_peer"]
         {
             assert!(page.contains(&format!("noex_refused_total{{reason=\"{reason}\"}} 0\n")), "{reason}");
+        }
+    }
+
+    #[test]
+    fn every_protocol_error_is_there_and_counts() {
+        let mut figures = Figures::default();
+        figures.cluster.protocol_errors_total.insert(ProtocolError::Forged, 2);
+        let page = render(&figures);
+        for sample in
+            ["length\"} 0", "forged\"} 2", "malformed_frame\"} 0", "malformed_control\"} 0", "limit\"} 0"]
+        {
+            assert!(page.contains(&format!("noex_protocol_errors_total{{reason=\"{sample}\n")), "{sample}");
         }
     }
 

@@ -28,6 +28,7 @@ mod witness;
 mod configuration;
 mod endpoints;
 mod failover;
+mod hostile;
 mod keys;
 mod leaving;
 mod membership;

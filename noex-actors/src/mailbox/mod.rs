@@ -55,7 +55,13 @@ impl<B: Behavior> Envelope<B> {
         match self {
             Self::Call(_, from) => u64::from(from.wire_bytes()),
             Self::RemoteCast(_, bytes) => u64::from(*bytes),
-            Self::Cast(_) | Self::User(_) | Self::Info(_) | Self::Stop(_) => 0,
+            // Nothing bounds the signals of peers but what they are told by this.
+            Self::Info(info) => match &**info {
+                Info::Exit(exit) => signal_bytes(&exit.reason),
+                _ => 0,
+            },
+            Self::Stop(reason) => signal_bytes(reason),
+            Self::Cast(_) | Self::User(_) => 0,
         }
     }
 
@@ -85,8 +91,23 @@ pub enum MailboxPolicy {
     DropOldest,
 }
 
-/// Encoded bytes from other nodes that may wait in one mailbox, 64 MiB; what is beyond fails with `Overloaded`.
+/// Encoded bytes from other nodes that may wait in one mailbox, 64 MiB; what is beyond fails with `Overloaded`. A message counts
+/// as 64 bytes at least.
 pub const MAX_WIRE_BYTES: u64 = 64 * 1024 * 1024;
+/// What the shortest message from another node counts as.
+const MIN_WIRE_BYTES: u32 = 64;
+
+fn signal_bytes(reason: &ExitReason) -> u64 {
+    let text = match reason {
+        ExitReason::Panic(text) | ExitReason::Error(text) => text.len(),
+        ExitReason::Normal
+        | ExitReason::Shutdown
+        | ExitReason::Killed
+        | ExitReason::NoProc
+        | ExitReason::NoConnection => 0,
+    };
+    u64::from(MIN_WIRE_BYTES) + u64::try_from(text).unwrap_or(0)
+}
 
 /// Why a message was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +198,10 @@ impl<B: Behavior> Mailbox<B> {
         }
         // First of all: nothing is pushed out for what finds no room itself.
         let bytes = envelope.wire_bytes();
-        if bytes > 0 && self.wire_bytes.load(Ordering::Acquire) + bytes > MAX_WIRE_BYTES {
+        if bytes > 0
+            && envelope.is_bounded()
+            && self.wire_bytes.load(Ordering::Acquire) + bytes > MAX_WIRE_BYTES
+        {
             return self.refuse(queue, envelope);
         }
         let mut len = queue.pushed - self.handled.load(Ordering::Acquire);

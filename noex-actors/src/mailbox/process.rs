@@ -6,7 +6,7 @@ use std::{
     task::{Poll, Waker},
 };
 
-use super::{Envelope, Mailbox, Refusal, short_name};
+use super::{Envelope, MIN_WIRE_BYTES, Mailbox, Refusal, short_name};
 use crate::{
     Behavior, CallError, Caller, CastError, Down, EncodeError, Exit, ExitReason, Info, Monotonic,
     NodeDownReason, NodeId, Overload, Pid,
@@ -74,7 +74,7 @@ impl<B: Behavior> Process for Mailbox<B> {
         };
         match (codec.decode_call)(body) {
             Ok(message) => {
-                let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+                let bytes = wire_bytes(body);
                 let replies: Arc<dyn Answers<B::Reply>> = Arc::<Self>::clone(&self);
                 let from = Caller::remote(session, (id, bytes), replies, deadline);
                 if let Err((refusal, Envelope::Call(_, from))) = self.push(Envelope::Call(message, from)) {
@@ -92,7 +92,7 @@ impl<B: Behavior> Process for Mailbox<B> {
         let codec =
             self.codec.as_ref().filter(|codec| codec.id == behavior).ok_or_else(|| self.wrong_behavior())?;
         let message = (codec.decode_cast)(body).map_err(|error| CallFailure::Decode(error.0))?;
-        let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let bytes = wire_bytes(body);
         self.push(Envelope::RemoteCast(message, bytes)).map_err(|(refusal, _)| match refusal {
             Refusal::Closed => CallFailure::NoProc,
             Refusal::Full => CallFailure::Overloaded(Overload::Mailbox),
@@ -127,12 +127,18 @@ impl<B: Behavior> Process for Mailbox<B> {
             high_water: usize::try_from(queue.high_water).unwrap_or(usize::MAX),
             dropped: queue.dropped,
             handled,
+            wire_bytes: self.wire_bytes.load(Ordering::Acquire),
         }
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
+}
+
+/// What a message from another node counts as: short ones take room as well.
+fn wire_bytes(body: &[u8]) -> u32 {
+    u32::try_from(body.len()).unwrap_or(u32::MAX).max(MIN_WIRE_BYTES)
 }
 
 impl<B: Behavior> Answers<B::Reply> for Mailbox<B> {

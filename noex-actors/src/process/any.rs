@@ -82,4 +82,6 @@ pub struct MailboxStats {
     pub dropped: u64,
     /// Messages handled.
     pub handled: u64,
+    /// Bytes from other nodes that wait in it; signals count here too, from wherever they are.
+    pub wire_bytes: u64,
 }

@@ -195,6 +195,13 @@ impl ClusterConfig {
         self.raw.max_unauthenticated
     }
 
+    /// How many processes of this node may live that one peer had started here, over all its sessions; 0 for none. Default
+    /// 10 000. The peer is told `Overloaded(Quota)`.
+    #[must_use]
+    pub fn max_spawned_per_peer(&self) -> usize {
+        self.raw.max_spawned_per_peer
+    }
+
     /// How silence becomes a verdict. Default: [`Detector::Deadline`], interval × threshold.
     #[must_use]
     pub fn failure_detector(&self) -> Detector {
@@ -246,6 +253,7 @@ impl ClusterConfigBuilder {
         outbox_bytes: usize,
         max_message_bytes: usize,
         max_unauthenticated: usize,
+        max_spawned_per_peer: usize,
         failure_detector: Detector,
     }
 

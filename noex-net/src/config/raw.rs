@@ -43,6 +43,7 @@ pub(super) struct RawClusterConfig {
     pub(super) outbox_bytes: usize,
     pub(super) max_message_bytes: usize,
     pub(super) max_unauthenticated: usize,
+    pub(super) max_spawned_per_peer: usize,
     pub(super) failure_detector: Detector,
 }
 
@@ -66,6 +67,7 @@ impl Default for RawClusterConfig {
             outbox_bytes: 16 * MIB,
             max_message_bytes: 16 * MIB,
             max_unauthenticated: 256,
+            max_spawned_per_peer: 10_000,
             failure_detector: Detector::Deadline,
         }
     }
@@ -80,7 +82,7 @@ pub(super) enum Spelling {
 }
 
 /// Rust name, JSON name and, where there is one, the environment variable.
-const NAMES: [(&str, &str, &str); 18] = [
+const NAMES: [(&str, &str, &str); 19] = [
     ("node_name", "nodeName", "NODE_NAME"),
     ("host", "host", "HOST"),
     ("advertise_host", "advertiseHost", "ADVERTISE_HOST"),
@@ -99,6 +101,7 @@ const NAMES: [(&str, &str, &str); 18] = [
     ("max_message_bytes", "maxMessageBytes", ""),
     ("max_unauthenticated", "maxUnauthenticated", ""),
     ("failure_detector", "failureDetector", ""),
+    ("max_spawned_per_peer", "maxSpawnedPerPeer", ""),
 ];
 
 impl Spelling {

@@ -76,6 +76,8 @@ pub struct GlobalRegistryStats {
     pub sync_operations: u64,
     /// Conflicts resolved.
     pub conflicts_resolved: u64,
+    /// Names of other nodes that were not taken: more than 100 000 of one node, too long, or no names.
+    pub updates_refused: u64,
 }
 
 /// Names of the whole cluster, as this node sees them.

@@ -21,11 +21,8 @@ use crate::{
     link::Link,
     machine::names::{self, Held, Output, RegisterError, Update},
     net::Net,
-    wire::control::Control,
+    wire::{control::Control, limits::MAX_NAMES},
 };
-
-/// Names in the first message of a session.
-const NAMES_AT_ONCE: usize = 1000;
 
 struct Table {
     machine: names::Names,
@@ -33,6 +30,7 @@ struct Table {
     held: BTreeMap<String, Pid>,
     watches: Vec<(String, Hub<Option<Pid>>)>,
     syncs: u64,
+    refused: u64,
     conflicts: u64,
 }
 
@@ -57,6 +55,7 @@ impl Names {
             held: BTreeMap::new(),
             watches: Vec::new(),
             syncs: 0,
+            refused: 0,
             conflicts: 0,
         };
         Self { node: node.clone(), table: Mutex::new(table), events: Hub::new(node.next_arbiter()) }
@@ -125,7 +124,19 @@ impl Names {
             machine.merge(&link.peer, link.incarnation, update, now, out)
         });
         if !taken {
-            tracing::warn!(peer = %link.peer, "the peer speaks for names that are not its own; ignored");
+            self.refused(link, 1);
+        }
+    }
+
+    /// Counts updates of a peer that were not taken. Logged ever more seldom: a peer may send as many as it likes.
+    fn refused(&self, link: &Link, count: usize) {
+        let mut table = self.table.lock();
+        let before = table.refused;
+        table.refused += u64::try_from(count).unwrap_or(u64::MAX);
+        let refused = table.refused;
+        drop(table);
+        if refused.checked_ilog2() != before.checked_ilog2() {
+            tracing::warn!(peer = %link.peer, refused, "names of a peer are refused: too many, too long, or no names");
         }
     }
 
@@ -136,7 +147,7 @@ impl Names {
             machine.full_sync(&link.peer, link.incarnation, updates, now, out)
         });
         if refused > 0 {
-            tracing::warn!(peer = %link.peer, refused, "the peer speaks for names that are not its own; ignored");
+            self.refused(link, refused);
         }
         self.table.lock().syncs += 1;
         self.events.emit(GlobalEvent::Synced { node: link.peer.clone(), count: count - refused.min(count) });
@@ -147,7 +158,7 @@ impl Names {
         let table = self.table.lock();
         // In parts: all of it might be longer than a message may be. The first replaces, the others add.
         let mut state = table.machine.state();
-        let rest = state.split_off(state.len().min(NAMES_AT_ONCE));
+        let rest = state.split_off(state.len().min(MAX_NAMES));
         link.control(&Control::Names(state));
         rest.into_iter().for_each(|update| link.control(&Control::Name(update)));
         link.net.up.write().insert(link.peer.clone(), Arc::clone(link));
@@ -175,6 +186,12 @@ impl Names {
         self.table.lock().watches.clear();
     }
 
+    /// How many names a node holds.
+    #[cfg(feature = "__fuzz")]
+    pub(crate) fn count_of(&self, id: &NodeId) -> usize {
+        self.read(|machine| machine.entries().filter(|(_, pid)| pid.node_id() == id).count())
+    }
+
     pub(super) fn read<T>(&self, f: impl FnOnce(&names::Names) -> T) -> T {
         f(&self.table.lock().machine)
     }
@@ -193,6 +210,7 @@ impl Names {
             local_registrations: local,
             remote_registrations: total - local,
             sync_operations: table.syncs,
+            updates_refused: table.refused,
             conflicts_resolved: table.conflicts,
         }
     }

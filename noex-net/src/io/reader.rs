@@ -26,11 +26,13 @@ pub(crate) struct Batches {
     start: usize,
     end: usize,
     tagger: Option<Tagger>,
+    /// What was wrong: it stays so.
+    broken: Option<BatchError>,
 }
 
 impl Batches {
     pub(crate) fn new(tagger: Option<Tagger>) -> Self {
-        Self { buffer: vec![0; READ_BUFFER], start: 0, end: 0, tagger }
+        Self { buffer: vec![0; READ_BUFFER], start: 0, end: 0, tagger, broken: None }
     }
 
     /// Where the next bytes go; never empty.
@@ -59,6 +61,12 @@ impl Batches {
         self.end = (self.end + bytes).min(self.buffer.len());
     }
 
+    /// Bytes of the buffer.
+    #[cfg(feature = "__fuzz")]
+    pub(crate) fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Length of the next batch with its prefix, once the prefix is there.
     fn announced(&self) -> Option<usize> {
         let prefix = self.buffer[self.start..self.end].first_chunk::<LEN>()?;
@@ -70,10 +78,13 @@ impl Batches {
     /// # Errors
     /// [`BatchError`]: the stream is broken.
     pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, BatchError> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
+        }
         let Some(total) = self.announced() else { return Ok(None) };
         let header = LEN + if self.tagger.is_some() { TAG } else { 0 };
         if total < header || total > LEN + MAX_BATCH {
-            return Err(BatchError::Length(total - LEN));
+            return Err(self.broken.insert(BatchError::Length(total - LEN)).clone());
         }
         if self.end - self.start < total {
             return Ok(None);
@@ -83,7 +94,7 @@ impl Batches {
         if let Some(tagger) = &mut self.tagger
             && !tagger.verify(&mut batch[LEN..])
         {
-            return Err(BatchError::Forged);
+            return Err(self.broken.insert(BatchError::Forged).clone());
         }
         let frames = &batch[header..];
         Ok(Some(frames))
@@ -135,6 +146,16 @@ mod tests {
         let mut batches = Batches::new(None);
         assert_eq!(feed(&mut batches, &[0xFF; 4], 4), Err(BatchError::Length(u32::MAX as usize)));
         assert!(batches.buffer.len() <= LEN + MAX_BATCH + READ_BUFFER);
+    }
+
+    #[test]
+    fn what_comes_behind_a_forged_batch_is_not_taken_though_its_tag_is_right() {
+        let mut send = Tagger::new(&[1; 32]);
+        let (mut first, second) = (sealed(&mut send, b"one"), sealed(&mut send, b"two"));
+        first[LEN] ^= 1;
+        let mut batches = Batches::new(Some(Tagger::new(&[1; 32])));
+        assert_eq!(feed(&mut batches, &[first, second].concat(), 4096), Err(BatchError::Forged));
+        assert_eq!(batches.next(), Err(BatchError::Forged));
     }
 
     #[test]

@@ -19,16 +19,17 @@ use std::{
 
 use noex_actors::{
     __private::{CallFailure, decode, panic_text},
-    AnyRef, Monotonic, Node, Overload,
+    MAX_WIRE_BYTES, Monotonic, Node, Overload, Pid,
     process::{Process, RemoteCall},
     route::{ReplyBytes, Session},
 };
 
-use super::{Link, PROBE};
+use super::{Broken, Link, PROBE};
 use crate::{
     actor::messages::Fact,
     machine::{
         membership::{Load, MAX_KNOWN},
+        names::Update,
         sessions,
     },
     remote,
@@ -44,6 +45,11 @@ const CROWDED: usize = 4096;
 
 /// Facts that one peer may tell the manager in a second: hints of a large cluster, and some heartbeats.
 const MAX_FACTS: u32 = 1000;
+/// Hints that count as much as a fact.
+const HINTS_OF_A_FACT: usize = 16;
+/// Bytes of exit signals and stops of peers that may wait in a mailbox, beyond what may wait there of calls and casts. They
+/// are never refused, so whoever sends more than that loses its session.
+const MAX_SIGNAL_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What the reader must do before it goes on.
 #[derive(Debug)]
@@ -54,19 +60,6 @@ pub(crate) enum Step {
     FirstHeartbeat(Box<Heartbeat>),
     /// The peer ends the connection, for this reason.
     End(Box<str>),
-}
-
-/// The peer broke the protocol: the session ends.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Broken {
-    #[error(transparent)]
-    Frame(#[from] Malformed),
-    #[error("a control message cannot be read: {0}")]
-    Control(String),
-    #[error("a message in chunks is longer than {0} bytes")]
-    TooLong(usize),
-    #[error("more than {MAX_STREAMS} messages in chunks at once")]
-    Streams,
 }
 
 /// The state of one connection's incoming side.
@@ -155,7 +148,9 @@ impl Inbound {
     /// Fails the call whose message could not be taken; frames behind it go on.
     fn message_panicked(&mut self, panic: &(dyn Any + Send)) {
         let text = format!("panic: {}", panic_text(panic));
-        tracing::error!(peer = %self.link.peer, panic = text, "a message of a peer panicked while it was taken");
+        if self.is_news() {
+            tracing::error!(peer = %self.link.peer, panic = text, "a message of a peer panicked while it was taken");
+        }
         if let Some(id) = self.calling.take() {
             self.link.fail(id, CallFailure::Decode(text));
         }
@@ -184,8 +179,8 @@ impl Inbound {
                 self.link.calls.complete(id, Err(failure));
             }
             Frame::Control(body) => {
-                let control = decode::<Control>(body).map_err(|error| Broken::Control(error.to_string()))?;
-                return Ok(self.control(control));
+                let control = decode::<Control>(body).map_err(|error| Broken::control(&error.to_string()))?;
+                return self.control(control);
             }
             Frame::Chunk { stream, last, piece } => return self.chunk(stream, last, piece),
         }
@@ -252,62 +247,74 @@ impl Inbound {
     }
 
     /// Once a second at most: whoever sends too much must not fill the log as well.
-    fn log_refused(&self, number: u64, failure: &CallFailure) {
+    fn is_news(&self) -> bool {
         let second = self.link.net.node.now().as_nanos() / 1_000_000_000 + 1;
-        if self.refused_logged.swap(second, Ordering::Relaxed) != second {
+        self.refused_logged.swap(second, Ordering::Relaxed) != second
+    }
+
+    fn log_refused(&self, number: u64, failure: &CallFailure) {
+        if self.is_news() {
             let full = matches!(failure, CallFailure::Overloaded(Overload::Mailbox));
             tracing::warn!(peer = %self.link.peer, number, full, ?failure, "a cast was not delivered");
         }
     }
 
     /// Tells the manager, as often as a peer may have it told something.
-    fn tell(&mut self, fact: Fact) {
+    fn tell(&mut self, fact: Fact, weight: usize) -> Result<Step, Broken> {
         let second = self.link.net.node.clock().coarse().as_nanos() / 1_000_000_000;
         if self.facts.0 != second {
             self.facts = (second, 0);
         }
-        self.facts.1 += 1;
-        if self.facts.1 <= MAX_FACTS {
-            self.link.net.tell(fact);
-        } else if self.facts.1 == MAX_FACTS + 1 {
-            tracing::warn!(peer = %self.link.peer, "the peer floods the manager; the connection ends");
-            self.link.shut_down();
+        self.facts.1 = self.facts.1.saturating_add(u32::try_from(weight).unwrap_or(u32::MAX));
+        if self.facts.1 > MAX_FACTS {
+            return Err(Broken::Facts);
         }
+        self.link.net.tell(fact);
+        Ok(Step::Done)
     }
 
-    fn control(&mut self, control: Control) -> Step {
+    fn session(&mut self, input: sessions::Input) -> Result<Step, Broken> {
+        self.tell(Fact::Session(input), 1)
+    }
+
+    fn control(&mut self, control: Control) -> Result<Step, Broken> {
         let link = Arc::clone(&self.link);
+        let conn = link.conn;
         match control {
-            Control::Welcome => {
-                self.tell(Fact::Session(sessions::Input::WelcomeReceived { conn: link.conn }));
-            }
+            Control::Welcome => return self.session(sessions::Input::WelcomeReceived { conn }),
             Control::Heartbeat(heartbeat) => return self.heartbeat(heartbeat),
             Control::Ping { nonce } => link.control(&Control::Pong { nonce }),
             Control::Pong { nonce: PROBE } => link.measured(),
             Control::Pong { nonce } => {
-                self.tell(Fact::Session(sessions::Input::PongReceived { conn: link.conn, nonce }));
+                return self.session(sessions::Input::PongReceived { conn, nonce });
             }
-            Control::Close { reason } => return Step::End(reason.into()),
-            Control::Draining => link.net.draining(&link.peer),
-            Control::Goodbye => {
-                self.tell(Fact::Session(sessions::Input::GoodbyeReceived { conn: link.conn }));
-            }
+            Control::Close { reason } => return Ok(Step::End(reason.into())),
+            Control::Goodbye => return self.session(sessions::Input::GoodbyeReceived { conn }),
             Control::Hints(mut hints) => {
                 hints.truncate(MAX_HINTS);
+                let weight = 1 + hints.len() / HINTS_OF_A_FACT;
                 let nodes = hints.into_iter().map(|hint| (hint.id, hint.incarnation)).collect();
-                self.tell(Fact::Hints { from: link.peer.clone(), nodes });
+                return self.tell(Fact::Hints { from: link.peer.clone(), nodes }, weight);
             }
             Control::Ask { mut known } => {
                 known.truncate(MAX_KNOWN * 8);
+                let weight = 1 + known.len() / 8 / HINTS_OF_A_FACT;
                 let known = known.chunks_exact(8).filter_map(|print| print.first_chunk().copied());
                 let known = known.map(u64::from_le_bytes).collect();
-                self.tell(Fact::Asked { by: link.peer.clone(), known });
+                return self.tell(Fact::Asked { by: link.peer.clone(), known }, weight);
             }
-            Control::Behaviors(names) => link.net.peer(&link.peer).set_behaviors(names),
-            // What comes before the node is up belongs to no session.
+            // What comes before the node is up belongs to no session: another connection may be that of the node.
             _ if !self.up => {}
-            Control::Name(update) => link.net.names.merge(&link, update),
-            Control::Names(updates) => link.net.names.full_sync(&link, updates),
+            Control::Draining => link.net.draining(&link.peer),
+            Control::Behaviors(names) => link.net.peer(&link.peer).set_behaviors(names),
+            Control::Name(update) => {
+                self.own(&update)?;
+                link.net.names.merge(&link, update);
+            }
+            Control::Names(updates) => {
+                updates.iter().try_for_each(|update| self.own(update))?;
+                link.net.names.full_sync(&link, updates);
+            }
             Control::Unregister { name, number } => link.net.names.unregister_requested(&name, number),
             Control::Monitor { id, number } => link.watch_for_peer(id, number),
             Control::Demonitor { id } => {
@@ -327,14 +334,24 @@ impl Inbound {
             Control::Broken { from, to, reason } => link.broken_by_peer(from, to, &reason),
             Control::Exit { from, to, reason } => {
                 if let Some(process) = link.addressable(to) {
+                    room_for_signals(&*process)?;
                     link.net.counters.exits_received.one();
                     link.net.node.accept_exit(&process, &link.far(from), &reason);
                 }
             }
             Control::Stop { number, reason } => {
-                self.with_addressable(number, |process| drop(process.stop(reason)));
+                if let Some(process) = link.addressable(number) {
+                    room_for_signals(&*process)?;
+                    process.stop(reason);
+                }
             }
-            Control::Kill { number } => self.with_addressable(number, |process| process.kill()),
+            Control::Kill { number } => {
+                if link.addressable(number).is_some()
+                    && let Some(process) = link.net.node.any_by_number(number)
+                {
+                    process.kill();
+                }
+            }
             Control::Request { id, body } => self.request(id, body),
             Control::Response { id, body } => {
                 // A process that nobody waits for any more is killed at the other end, unconfirmed.
@@ -344,29 +361,29 @@ impl Inbound {
             }
             Control::Confirm { id } => drop(link.requests.take(id)),
         }
-        Step::Done
+        Ok(Step::Done)
     }
 
-    fn with_addressable(&self, number: u64, f: impl FnOnce(AnyRef)) {
-        if self.link.addressable(number).is_some()
-            && let Some(process) = self.link.net.node.any_by_number(number)
-        {
-            f(process);
+    /// Nobody speaks for the names of another node.
+    fn own(&self, update: &Update) -> Result<(), Broken> {
+        let own = |pid: &Pid| *pid.node_id() == self.link.peer && pid.incarnation() == self.link.incarnation;
+        match &update.held {
+            Some(held) if !own(&held.pid) => Err(Broken::NotItsOwn),
+            Some(_) | None => Ok(()),
         }
     }
 
-    fn heartbeat(&mut self, heartbeat: Heartbeat) -> Step {
+    fn heartbeat(&mut self, heartbeat: Heartbeat) -> Result<Step, Broken> {
         if !self.up {
             self.up = true;
-            return Step::FirstHeartbeat(Box::new(heartbeat));
+            return Ok(Step::FirstHeartbeat(Box::new(heartbeat)));
         }
         if heartbeat.draining {
             self.link.net.draining(&self.link.peer);
         }
         self.link.heartbeat_received();
         let (peer, load) = (self.link.peer.clone(), load(&heartbeat));
-        self.tell(Fact::Heartbeat { peer, load, view: heartbeat.view });
-        Step::Done
+        self.tell(Fact::Heartbeat { peer, load, view: heartbeat.view }, 1)
     }
 
     fn request(&self, id: u64, body: Request) {
@@ -379,6 +396,12 @@ impl Inbound {
             Request::IsAlive { number } => remote::serve_is_alive(&link, id, number),
         }
     }
+}
+
+/// Signals are exempt from the bound of a mailbox; this is the bound on those of peers.
+fn room_for_signals(process: &dyn Process) -> Result<(), Broken> {
+    let waiting = process.mailbox().wire_bytes;
+    if waiting > MAX_WIRE_BYTES + MAX_SIGNAL_BYTES { Err(Broken::Signals) } else { Ok(()) }
 }
 
 /// The load that a heartbeat tells of.

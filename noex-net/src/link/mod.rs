@@ -3,6 +3,7 @@
 //! Hot data does not pass through an actor: senders encode into the outbox, the reader completes calls and fills
 //! mailboxes. The `PeerConnection` actor owns the loops, and ends the link exactly once.
 
+mod broken;
 mod calls;
 mod inbound;
 mod requests;
@@ -22,8 +23,8 @@ use std::{
 use actix_rt::{Arbiter, ArbiterHandle};
 use noex_actors::{
     __private::{CallFailure, encode_into},
-    COARSE, Down, ExitReason, Incarnation, NodeId, Pid,
-    route::{Encode, ReplyBytes, Session, Watcher},
+    COARSE, ExitReason, Incarnation, NodeId, Pid,
+    route::{Encode, ReplyBytes, Session},
 };
 use tokio::{
     net::{TcpStream, tcp::OwnedWriteHalf},
@@ -31,6 +32,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
+    broken::Broken,
     calls::{Calls, Totals},
     inbound::{Inbound, Step, load},
     requests::Requests,
@@ -42,15 +44,13 @@ use crate::{
     io::outbox::{Outbox, Refusal},
     machine::{handshake::Established, keys::KeyMark, sessions::ConnId},
     net::Net,
+    protocol_error::ProtocolError,
     wire::{
         control::{Control, Request, Response},
         frame::Head,
         tag::Tagger,
     },
 };
-
-/// Most watches of one peer on processes of this node.
-const MAX_INCOMING: usize = 1_000_000;
 
 /// One authenticated connection.
 #[derive(Debug)]
@@ -73,6 +73,8 @@ pub(crate) struct Link {
     /// The arbiter of the reader.
     home: ArbiterHandle,
     over: AtomicBool,
+    /// The peer broke the protocol: that counts once.
+    broken_off: AtomicBool,
 }
 
 impl Link {
@@ -102,6 +104,7 @@ impl Link {
             vitals: Vitals::new(now),
             home: Arbiter::current(),
             over: AtomicBool::new(false),
+            broken_off: AtomicBool::new(false),
         })
     }
 
@@ -118,8 +121,7 @@ impl Link {
         }
         // SECURITY: answers to a peer that asks and does not read must not gather without bound.
         if self.outbox.queued() > self.net.config.outbox_bytes().saturating_mul(4) {
-            tracing::warn!(peer = %self.peer, "the peer does not read; the connection ends");
-            self.shut_down();
+            self.break_off(ProtocolError::Limit, "it does not read what it asks for");
         }
     }
 
@@ -183,6 +185,17 @@ impl Link {
         let _ = socket2::SockRef::from(self.socket()).shutdown(std::net::Shutdown::Both);
     }
 
+    /// The peer broke the protocol: ends the connection. Counted once for each connection.
+    pub(crate) fn break_off(&self, error: ProtocolError, detail: &str) {
+        if self.is_over() || self.broken_off.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if self.net.counters.protocol_errors.count(&self.peer, error, self.net.node.now()) {
+            tracing::warn!(peer = %self.peer, %error, detail, "the peer broke the protocol; the connection ends");
+        }
+        self.shut_down();
+    }
+
     /// The session is over: everything that waits on it ends now, exactly once.
     pub(crate) fn end(&self) {
         if self.over.swap(true, Ordering::AcqRel) {
@@ -209,29 +222,6 @@ impl Link {
 
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
-    }
-
-    /// Watches a process of this node for the peer.
-    fn watch_for_peer(self: &Arc<Self>, id: u64, number: u64) {
-        let Some(process) = self.addressable(number) else {
-            return self.control(&Control::Down { id, reason: ExitReason::NoProc });
-        };
-        let watch = self.net.node.fresh_monitor();
-        if self.watches.counts().1 >= MAX_INCOMING {
-            tracing::warn!(peer = %self.peer, "the peer watches too many processes; the connection ends");
-            return self.shut_down();
-        }
-        if self.watches.add_incoming(id, number, watch) {
-            let link = Arc::downgrade(self);
-            let tell = move |down: Down| {
-                let Some(link) = link.upgrade() else { return };
-                if link.watches.remove_incoming(id).is_some() {
-                    link.net.counters.downs_sent.one();
-                    link.control(&Control::Down { id, reason: down.reason });
-                }
-            };
-            process.core().watch(watch, Watcher::Callback(Box::new(tell)));
-        }
     }
 
     /// The address of a process of this node.

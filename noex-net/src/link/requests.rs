@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use noex_actors::AnyRef;
+use noex_actors::{AnyRef, Monotonic};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -19,7 +19,10 @@ pub(crate) struct Requests(Mutex<Table>);
 struct Table {
     next: u64,
     waiting: BTreeMap<u64, oneshot::Sender<Response>>,
-    unconfirmed: BTreeMap<u64, AnyRef>,
+    /// With the time at which each is given up.
+    unconfirmed: BTreeMap<u64, (AnyRef, Monotonic)>,
+    /// Somebody comes back for those whose time is over.
+    swept: bool,
     closed: bool,
 }
 
@@ -48,21 +51,36 @@ impl Requests {
         drop(waiting);
     }
 
-    /// A process that the peer asked for; gives it back if the session is over, or too many wait.
-    pub(crate) fn hold(&self, id: u64, process: AnyRef) -> Result<(), AnyRef> {
+    /// A process that the peer asked for; gives it back if the session is over, or too many wait. True: somebody must call
+    /// [`Requests::overdue`] from now on.
+    pub(crate) fn hold(&self, id: u64, process: AnyRef, until: Monotonic) -> Result<bool, AnyRef> {
         let mut table = self.0.lock();
         if table.closed || table.unconfirmed.len() >= MAX_UNCONFIRMED {
             return Err(process);
         }
-        let repeated = table.unconfirmed.insert(id, process);
+        let repeated = table.unconfirmed.insert(id, (process, until));
+        let first = !std::mem::replace(&mut table.swept, true);
         drop(table);
-        // A peer that uses a number twice gets neither.
-        repeated.map_or(Ok(()), Err)
+        // A number that is used twice: the one before goes.
+        if let Some((before, _)) = repeated {
+            before.kill();
+        }
+        Ok(first)
+    }
+
+    /// Those that nobody confirmed in time; false if none is left to come back for.
+    pub(crate) fn overdue(&self, now: Monotonic) -> (Vec<AnyRef>, bool) {
+        let mut table = self.0.lock();
+        let all = std::mem::take(&mut table.unconfirmed);
+        let (late, waiting): (BTreeMap<_, _>, _) = all.into_iter().partition(|(_, (_, until))| *until <= now);
+        table.unconfirmed = waiting;
+        table.swept = !table.unconfirmed.is_empty();
+        (late.into_values().map(|(process, _)| process).collect(), table.swept)
     }
 
     /// Takes a process that was not confirmed yet.
     pub(crate) fn take(&self, id: u64) -> Option<AnyRef> {
-        self.0.lock().unconfirmed.remove(&id)
+        self.0.lock().unconfirmed.remove(&id).map(|(process, _)| process)
     }
 
     /// The session is over: nobody waits any more. Returns the processes that nobody confirmed.
@@ -73,6 +91,6 @@ impl Requests {
             (std::mem::take(&mut table.waiting), std::mem::take(&mut table.unconfirmed))
         };
         drop(waiting);
-        unconfirmed.into_values().collect()
+        unconfirmed.into_values().map(|(process, _)| process).collect()
     }
 }

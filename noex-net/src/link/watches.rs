@@ -3,10 +3,16 @@
 //! Invariants: 1. every watcher of ours hears exactly once: `Down` of the peer, or `NoConnection` at the end of the
 //! session; 2. at the end of the session nothing of the peer stays on our processes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use noex_actors::{ExitReason, Pid, route::Watcher};
+use noex_actors::{Down, ExitReason, Pid, route::Watcher};
 use parking_lot::Mutex;
+
+use super::Link;
+use crate::{protocol_error::ProtocolError, wire::control::Control};
+
+/// Most watches of one peer on processes of this node.
+const MAX_INCOMING: usize = 1_000_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Watches(Mutex<Table>);
@@ -79,5 +85,30 @@ impl Watches {
     pub(crate) fn counts(&self) -> (usize, usize) {
         let table = self.0.lock();
         (table.outgoing.len(), table.incoming.len())
+    }
+}
+
+/// What the peer asks for.
+impl Link {
+    /// Watches a process of this node for the peer.
+    pub(super) fn watch_for_peer(self: &Arc<Self>, id: u64, number: u64) {
+        let Some(process) = self.addressable(number) else {
+            return self.control(&Control::Down { id, reason: ExitReason::NoProc });
+        };
+        let watch = self.net.node.fresh_monitor();
+        if self.watches.counts().1 >= MAX_INCOMING {
+            return self.break_off(ProtocolError::Limit, "it watches too many processes");
+        }
+        if self.watches.add_incoming(id, number, watch) {
+            let link = Arc::downgrade(self);
+            let tell = move |down: Down| {
+                let Some(link) = link.upgrade() else { return };
+                if link.watches.remove_incoming(id).is_some() {
+                    link.net.counters.downs_sent.one();
+                    link.control(&Control::Down { id, reason: down.reason });
+                }
+            };
+            process.core().watch(watch, Watcher::Callback(Box::new(tell)));
+        }
     }
 }

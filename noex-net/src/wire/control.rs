@@ -6,6 +6,10 @@
 use noex_actors::{ExitReason, FencingToken, Incarnation, MailboxPolicy, NodeId, Registration};
 use serde::{Deserialize, Serialize};
 
+use super::{
+    bounded::{list, optional_list},
+    limits::{MAX_BEHAVIORS, MAX_HINTS_READ, MAX_INSTANCES, MAX_NAMES},
+};
 use crate::machine::{membership::View, names::Update};
 
 /// What one node tells another.
@@ -26,18 +30,18 @@ pub(crate) enum Control {
     /// The node left.
     Goodbye,
     /// Nodes to which the sender is connected.
-    Hints(Vec<Hint>),
+    Hints(#[serde(deserialize_with = "list::<_, _, MAX_HINTS_READ>")] Vec<Hint>),
     /// Which nodes are you connected to beyond these? Fingerprints of 8 bytes each, little endian.
     Ask {
         #[serde(with = "serde_bytes")]
         known: Vec<u8>,
     },
     /// The behaviors of the sender, when they change.
-    Behaviors(Vec<String>),
+    Behaviors(#[serde(deserialize_with = "list::<_, _, MAX_BEHAVIORS>")] Vec<String>),
     /// One name of the sender changed.
     Name(Update),
     /// All names of the sender.
-    Names(Vec<Update>),
+    Names(#[serde(deserialize_with = "list::<_, _, MAX_NAMES>")] Vec<Update>),
     /// Give up a name of yours, if this process has it.
     Unregister { name: String, number: u64 },
     /// Watch a process.
@@ -91,6 +95,7 @@ pub(crate) struct Heartbeat {
     pub(crate) uptime_ms: u64,
     pub(crate) draining: bool,
     /// In the first heartbeat of a session: what can be started there.
+    #[serde(deserialize_with = "optional_list::<_, _, MAX_BEHAVIORS>")]
     pub(crate) behaviors: Option<Vec<String>>,
     /// Whom the sender is connected to.
     #[serde(default)]
@@ -138,7 +143,7 @@ pub(crate) enum Response {
     /// Number of the process, or why there is none.
     Spawned(Result<u64, SpawnFailure>),
     /// The instances.
-    Instances(Vec<InstanceEntry>),
+    Instances(#[serde(deserialize_with = "list::<_, _, MAX_INSTANCES>")] Vec<InstanceEntry>),
     /// Whether it lives.
     Alive(bool),
 }
@@ -161,5 +166,6 @@ pub(crate) enum SpawnFailure {
     NameTaken { name: String, node: NodeId, incarnation: Incarnation, number: u64 },
     NameInvalid { name: String },
     BehaviorNotFound,
+    TooMany,
     Incompatible { reason: String },
 }

@@ -11,6 +11,8 @@
 
 use super::limits::CHUNK;
 
+/// Bytes of the longest varint.
+const MAX_VARINT: usize = 10;
 /// Bytes of a frame before its kind.
 pub(crate) const HEADER: usize = 3;
 
@@ -37,8 +39,15 @@ pub(crate) enum Frame<'a> {
 #[error("a frame is malformed")]
 pub(crate) struct Malformed;
 
+/// The shortest form only, and no more than 64 bits: the tenth byte has room for one of them, and the decoder leaves out the
+/// others.
 fn varint(bytes: &[u8]) -> Result<(u64, &[u8]), Malformed> {
-    unsigned_varint::decode::u64(bytes).map_err(|_why| Malformed)
+    let (number, rest) = unsigned_varint::decode::u64(bytes).map_err(|_why| Malformed)?;
+    if bytes.len() - rest.len() == MAX_VARINT && bytes[MAX_VARINT - 1] > 1 {
+        Err(Malformed)
+    } else {
+        Ok((number, rest))
+    }
 }
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), Malformed> {
@@ -192,6 +201,17 @@ mod tests {
         let mut chunk = Vec::new();
         put_chunk(9, true, b"ab", &mut chunk);
         assert_eq!(chunk, [5, 0, 0, 5, 9, 1, b'a', b'b']);
+    }
+
+    #[test]
+    fn a_varint_has_one_spelling() {
+        let largest = [[0xFF; 9].as_slice(), &[1]].concat();
+        assert_eq!(varint(&largest), Ok((u64::MAX, &[][..])));
+        let mut beyond = largest.clone();
+        beyond[9] = 3;
+        assert_eq!(varint(&beyond), Err(Malformed), "65 bits");
+        assert_eq!(varint(&[0x80, 0]), Err(Malformed), "not the shortest");
+        assert_eq!(varint(&[0xFF; 11]), Err(Malformed), "no end");
     }
 
     proptest! {

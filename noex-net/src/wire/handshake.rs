@@ -17,13 +17,15 @@
 //! WIRE: the shape of `hello` is the same in all versions of the protocol; what a later one adds is announced in
 //! its capabilities.
 
-use std::{fmt, marker::PhantomData};
+use std::fmt;
 
 use noex_actors::{Incarnation, NodeId};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error as _, SeqAccess, Visitor},
+    de::{Error as _, Visitor},
 };
+
+use super::bounded::list;
 
 /// The most bytes of one handshake frame, its length not counted.
 pub(crate) const MAX_FRAME: usize = 4096;
@@ -67,15 +69,15 @@ pub(crate) enum Message {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) magic: Word,
-    #[serde(deserialize_with = "bounded_list")]
+    #[serde(deserialize_with = "list::<_, _, MAX_LIST>")]
     pub(crate) versions: Vec<u16>,
     pub(crate) id: NodeId,
     pub(crate) incarnation: Life,
     pub(crate) nonce: Nonce,
-    #[serde(deserialize_with = "bounded_list")]
+    #[serde(deserialize_with = "list::<_, _, MAX_LIST>")]
     pub(crate) key_ids: Vec<Word>,
     pub(crate) capabilities: u64,
-    #[serde(deserialize_with = "bounded_list")]
+    #[serde(deserialize_with = "list::<_, _, MAX_LIST>")]
     pub(crate) tags: Vec<Word>,
 }
 
@@ -228,28 +230,6 @@ impl Visitor<'_> for Bytes {
             Err(_) => Err(E::invalid_length(bytes.len(), &self)),
         }
     }
-}
-
-/// Reads a list without believing its declared length.
-fn bounded_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    struct List<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
-        type Value = Vec<T>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "a list of at most {MAX_LIST}")
-        }
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
-            let mut list = Vec::new();
-            while let Some(item) = seq.next_element()? {
-                if list.len() == MAX_LIST {
-                    return Err(A::Error::invalid_length(MAX_LIST + 1, &self));
-                }
-                list.push(item);
-            }
-            Ok(list)
-        }
-    }
-    deserializer.deserialize_seq(List(PhantomData))
 }
 
 #[cfg(test)]

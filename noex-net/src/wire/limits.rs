@@ -14,6 +14,16 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 pub(crate) const MAX_STREAMS: usize = 16;
 /// Most hints of one peer that are read at once.
 pub(crate) const MAX_HINTS: usize = 1024;
+/// Most hints of one message that are read at all; with more of them it cannot be read.
+pub(crate) const MAX_HINTS_READ: usize = 16 * MAX_HINTS;
+/// Most names of behaviors in one message.
+pub(crate) const MAX_BEHAVIORS: usize = 10_000;
+/// Longest name of a behavior that is kept of a peer, in bytes.
+pub(crate) const MAX_BEHAVIOR_NAME: usize = 255;
+/// Most global names in one message: the first of a session holds a thousand, the others follow one by one.
+pub(crate) const MAX_NAMES: usize = 1000;
+/// Most supervised instances in one response.
+pub(crate) const MAX_INSTANCES: usize = 100_000;
 /// Bytes read from a socket before other tasks of the arbiter get their turn.
 pub(crate) const READ_BUDGET: usize = 1024 * 1024;
 /// Room of a read buffer while no longer batch is on its way.

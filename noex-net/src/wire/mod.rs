@@ -5,6 +5,7 @@
 //! frame   [len u24 LE][kind u8][fields][body] len counts what follows it
 //! ```
 
+pub(crate) mod bounded;
 pub(crate) mod control;
 pub(crate) mod frame;
 pub(crate) mod handshake;

@@ -1,6 +1,8 @@
 //! Real nodes on loopback, and waiting for what can be seen, with a deadline.
 #![allow(unreachable_pub, dead_code, reason = "shared by several test programs")]
 
+pub mod raw;
+
 use std::time::Duration;
 
 use noex_actors::{Caller, Context, ExitReason, Info, NodeId, Pid, Ref, behavior};

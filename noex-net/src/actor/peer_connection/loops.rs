@@ -7,7 +7,7 @@ use tokio::{io::AsyncReadExt, net::tcp::OwnedReadHalf};
 use crate::{
     actor::messages::Fact,
     io::{outbox::turn, reader::Batches},
-    link::{Inbound, Link, Step},
+    link::{Broken, Inbound, Link, Step},
     wire::{limits::READ_BUDGET, tag::Tagger},
 };
 
@@ -62,8 +62,8 @@ pub(super) async fn read(
         match take(&link, &mut batches, &mut inbound).await {
             Ok(None) => {}
             Ok(Some(told)) => return Some(told),
-            Err(error) => {
-                tracing::warn!(peer = %link.peer, error, "the peer broke the protocol; the connection ends");
+            Err(broken) => {
+                link.break_off(broken.error(), &broken.to_string());
                 return None;
             }
         }
@@ -88,11 +88,11 @@ async fn take(
     link: &Arc<Link>,
     batches: &mut Batches,
     inbound: &mut Inbound,
-) -> Result<Option<String>, String> {
-    while let Some(mut frames) = batches.next().map_err(|error| error.to_string())? {
+) -> Result<Option<String>, Broken> {
+    while let Some(mut frames) = batches.next()? {
         link.received(frames.len(), link.net.node.clock().coarse());
         loop {
-            match inbound.run(&mut frames).map_err(|error| error.to_string())? {
+            match inbound.run(&mut frames)? {
                 Step::Done => break,
                 Step::End(reason) => return Ok(Some(reason.into())),
                 Step::FirstHeartbeat(heartbeat) => {

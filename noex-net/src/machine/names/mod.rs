@@ -21,13 +21,15 @@ use std::{
     time::Duration,
 };
 
-use noex_actors::{Incarnation, Monotonic, NodeId, Pid};
+use noex_actors::{FencingToken, Incarnation, Monotonic, NodeId, Pid};
 
 use self::entry::Entry;
 pub(crate) use self::entry::{Held, Output, RegisterError, Update};
 
 /// The longest name, in bytes.
 pub(crate) const MAX_NAME: usize = 255;
+/// The longest name of a supervisor, and id of a child, in a fencing token of a peer, in bytes.
+pub(crate) const MAX_TOKEN_TEXT: usize = 1024;
 /// The most entries of one peer.
 pub(crate) const MAX_ENTRIES: usize = 100_000;
 /// The most versions that are remembered of names without a holder.
@@ -201,7 +203,7 @@ impl Names {
             Some(held) => {
                 let part = self.parts.get(from);
                 let full = part.is_some_and(|part| part.len() >= MAX_ENTRIES && !part.contains_key(&name));
-                if full || !self.owns(&held.pid, from, incarnation) {
+                if full || !self.owns(&held.pid, from, incarnation) || !fits(held.token.as_ref()) {
                     return false;
                 }
                 let part = self.parts.entry(from.clone()).or_default();
@@ -341,8 +343,14 @@ impl Names {
     }
 }
 
+/// Whether the texts of a token are short enough to be kept.
+pub(crate) fn fits(token: Option<&FencingToken>) -> bool {
+    token
+        .is_none_or(|token| [&token.supervisor, &token.child].iter().all(|text| text.len() <= MAX_TOKEN_TEXT))
+}
+
 fn valid(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_NAME
+    !name.is_empty() && name.len() <= MAX_NAME && !name.contains(char::is_control)
 }
 
 #[cfg(test)]

@@ -1,0 +1,49 @@
+//! What a peer does that ends its session.
+
+use crate::{
+    io::reader::BatchError,
+    protocol_error::ProtocolError,
+    wire::{frame::Malformed, limits::MAX_STREAMS},
+};
+
+/// Most characters of what a decoder says that are kept: it may quote the peer.
+const MAX_DETAIL: usize = 200;
+
+/// The peer broke the protocol: the session ends.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error(transparent)]
+    Frame(#[from] Malformed),
+    #[error("a control message cannot be read: {0}")]
+    Control(String),
+    #[error("a name of a process that is not the peer's")]
+    NotItsOwn,
+    #[error("a message in chunks is longer than {0} bytes")]
+    TooLong(usize),
+    #[error("more than {MAX_STREAMS} messages in chunks at once")]
+    Streams,
+    #[error("more facts than one peer may tell in a second")]
+    Facts,
+    #[error("more signals than may wait for one process")]
+    Signals,
+}
+
+impl Broken {
+    /// A control message that does not decode, with what the decoder says of it.
+    pub(super) fn control(said: &str) -> Self {
+        Self::Control(said.chars().take(MAX_DETAIL).collect())
+    }
+
+    /// Under which word it is counted.
+    pub(crate) fn error(&self) -> ProtocolError {
+        match self {
+            Self::Batch(BatchError::Length(_)) => ProtocolError::Length,
+            Self::Batch(BatchError::Forged) => ProtocolError::Forged,
+            Self::Frame(_) => ProtocolError::Frame,
+            Self::Control(_) | Self::NotItsOwn => ProtocolError::Control,
+            Self::TooLong(_) | Self::Streams | Self::Facts | Self::Signals => ProtocolError::Limit,
+        }
+    }
+}
