@@ -140,6 +140,7 @@ impl Cluster {
                     link.outbox.flush_here();
                     actix_rt::time::sleep(Duration::from_millis(1)).await;
                 }
+                link.outbox.end();
                 let _ = socket2::SockRef::from(link.socket()).shutdown(std::net::Shutdown::Write);
             }
             while !links().is_empty() {

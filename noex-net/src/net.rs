@@ -29,6 +29,7 @@ use crate::{
     peer::Peer,
     remote,
     stats::Counters,
+    tls::TlsConfig,
 };
 
 /// Peers from which on those that nobody refers to are dropped.
@@ -44,6 +45,8 @@ pub(crate) struct Net {
     pub(crate) names: Names,
     /// The secrets of now; the configuration has those of the start.
     pub(crate) keys: RwLock<Keys>,
+    /// The certificates of now, likewise.
+    tls: RwLock<Option<TlsConfig>>,
     /// Authenticated connections.
     pub(crate) links: Mutex<BTreeMap<ConnId, Arc<Link>>>,
     /// Sessions that are up.
@@ -67,6 +70,7 @@ impl Net {
             events: Hub::new(node.next_arbiter()),
             names: Names::new(&node),
             keys: RwLock::new(config.secrets().keys().clone()),
+            tls: RwLock::new(config.tls().cloned()),
             links: Mutex::new(BTreeMap::new()),
             up: RwLock::new(BTreeMap::new()),
             peers: RwLock::new(BTreeMap::new()),
@@ -80,6 +84,16 @@ impl Net {
             node,
             config,
         })
+    }
+
+    /// With what a handshake begins; `None`: without TLS.
+    pub(crate) fn tls(&self) -> Option<TlsConfig> {
+        self.tls.read().clone()
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_tls(&self, tls: TlsConfig) {
+        *self.tls.write() = Some(tls);
     }
 
     pub(crate) fn set_manager(&self, manager: Addr<ClusterManager>) {

@@ -42,6 +42,7 @@ use crate::{
     machine::{detector::Reading, handshake::Established, keys::KeyMark, sessions::ConnId},
     net::Net,
     stats::{Counter, PeerStats},
+    tls::Cipher,
     wire::{
         control::{Control, Request, Response},
         frame::Head,
@@ -85,11 +86,12 @@ impl Link {
         conn: ConnId,
         established: &Established,
         socket: Arc<OwnedWriteHalf>,
+        cipher: Option<Arc<Cipher>>,
         net: Arc<Net>,
     ) -> Arc<Self> {
         let tagger = established.send_key.as_ref().map(|key| Tagger::new(key));
         let limit = net.config.outbox_bytes();
-        let outbox = Outbox::new(Arc::clone(&socket), tagger, limit, net.config.max_message_bytes());
+        let outbox = Outbox::new(Arc::clone(&socket), tagger, cipher, limit, net.config.max_message_bytes());
         let now = net.node.now();
         Arc::new(Self {
             conn,

@@ -1,6 +1,9 @@
 //! Real nodes on loopback, and waiting for what can be seen, with a deadline.
 #![allow(unreachable_pub, dead_code, reason = "shared by several test programs")]
 
+#[cfg(feature = "tls")]
+pub mod certificates;
+
 use std::time::Duration;
 
 use noex_actors::{Caller, Context, ExitReason, Info, NodeId, Pid, Ref, behavior};
@@ -9,6 +12,15 @@ use noex_net::{Cluster, ClusterBuilder, ClusterConfig, ClusterConfigBuilder};
 pub type Res<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 pub fn config(name: &str) -> ClusterConfigBuilder {
+    #[cfg(feature = "tls")]
+    if over_tls() {
+        return plain(name).tls(ca().tls(name));
+    }
+    plain(name)
+}
+
+/// In any case without TLS.
+pub fn plain(name: &str) -> ClusterConfigBuilder {
     // RUST_LOG=noex_net=debug shows what nodes do in a failing test.
     let logs = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env());
     let _ = logs.with_test_writer().try_init();
@@ -20,6 +32,18 @@ pub fn config(name: &str) -> ClusterConfigBuilder {
         .heartbeat_miss_threshold(4)
         .reconnect_base_delay(Duration::from_millis(100))
         .reconnect_max_delay(Duration::from_millis(1000))
+}
+
+/// The test program `tls` runs the tests of others once more, over TLS.
+pub fn over_tls() -> bool {
+    module_path!().starts_with("tls::")
+}
+
+/// The CA of the nodes that `config` makes.
+#[cfg(feature = "tls")]
+pub fn ca() -> &'static certificates::Ca {
+    static CA: std::sync::OnceLock<certificates::Ca> = std::sync::OnceLock::new();
+    CA.get_or_init(|| certificates::Ca::new("CA of the tests"))
 }
 
 pub fn builder(config: ClusterConfigBuilder) -> Res<ClusterBuilder> {
@@ -99,6 +123,10 @@ impl Box_ {
     #[call]
     fn blob(&self, bytes: Vec<u8>) -> usize {
         bytes.len()
+    }
+    #[call]
+    fn echo(&self, text: String) -> String {
+        text
     }
     #[cast]
     fn swallow(&mut self, text: String) {

@@ -15,7 +15,7 @@ const ADDRESS: &str = "b@127.0.0.1:2";
 
 fn local(id: &str, secret: &str) -> Local {
     let keys = Secrets::from(secret).keys().clone();
-    Local { id: NodeId::parse(id).unwrap(), incarnation: Incarnation(7), capabilities: 0b11, keys }
+    Local { id: NodeId::parse(id).unwrap(), incarnation: Incarnation(7), capabilities: 0b11, keys, tls: None }
 }
 
 fn ring(id: &str, keys: &[(&str, &str)]) -> Local {

@@ -1,7 +1,8 @@
 //! What a proof covers, and which keys come of it.
 //!
 //! The transcript is SHA-256 over the label `noex/1 transcript` and then, for each message so far, its length
-//! (u64 LE) and its bytes as they were on the wire.
+//! (u64 LE) and its bytes as they were on the wire. Within TLS the label is `noex/1 tls transcript`, and what TLS exports
+//! (32 bytes) comes first, as if it were a message.
 //!
 //! | Value | Is |
 //! |---|---|
@@ -22,6 +23,7 @@ use super::SessionKey;
 use crate::machine::keys::Key;
 
 const TRANSCRIPT: &[u8] = b"noex/1 transcript";
+const TLS_TRANSCRIPT: &[u8] = b"noex/1 tls transcript";
 
 /// Whose proof or key it is. The label differs, so that neither can be sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +53,12 @@ impl Role {
 pub(super) struct Transcript(Sha256);
 
 impl Transcript {
-    pub(super) fn new() -> Self {
-        Self(Sha256::new_with_prefix(TRANSCRIPT))
+    /// Bound to the TLS session around it, if there is one.
+    pub(super) fn new(binding: Option<&[u8; 32]>) -> Self {
+        match binding {
+            None => Self(Sha256::new_with_prefix(TRANSCRIPT)),
+            Some(binding) => Self(Sha256::new_with_prefix(TLS_TRANSCRIPT)).with(binding),
+        }
     }
 
     pub(super) fn add(&mut self, message: &[u8]) {
@@ -104,7 +110,7 @@ mod tests {
     #[test]
     fn the_bytes_of_proofs_and_keys_stay_as_they_are() {
         let (key, transcript) =
-            (Key::new("a shared secret"), Transcript::new().with(b"hello").with(b"challenge"));
+            (Key::new("a shared secret"), Transcript::new(None).with(b"hello").with(b"challenge"));
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         for (role, proof, session) in [
             (
@@ -125,12 +131,12 @@ mod tests {
 
     #[test]
     fn a_proof_holds_for_its_role_key_and_messages_only() {
-        let (key, transcript) = (Key::new("key"), Transcript::new().with(b"ab").with(b"c"));
+        let (key, transcript) = (Key::new("key"), Transcript::new(None).with(b"ab").with(b"c"));
         let proof = transcript.prove(&key, Role::Acceptor);
         assert!(transcript.verify(&key, Role::Acceptor, &proof));
         assert!(!transcript.verify(&key, Role::Initiator, &proof));
         assert!(!transcript.verify(&Key::new("yek"), Role::Acceptor, &proof));
-        let other_cut = Transcript::new().with(b"a").with(b"bc");
+        let other_cut = Transcript::new(None).with(b"a").with(b"bc");
         assert!(!other_cut.verify(&key, Role::Acceptor, &proof), "lengths count");
     }
 }
