@@ -63,7 +63,7 @@ async fn long_messages_go_in_chunks_and_too_long_ones_are_refused_here() -> Res 
     let (a, b) = pair().await?;
     let there = a.spawn_on::<Box_>(&id(&b), 0).await?;
     for len in [0, 1, 60_000, 65_536, 70_000, 300_000, 5_000_000] {
-        assert_eq!(there.blob(vec![7; len]).await?, len);
+        assert_eq!(there.blob(vec![7; len]).timeout(Duration::from_secs(60)).await?, len);
     }
     match there.blob(vec![7; 20_000_000]).await {
         Err(error @ CallError::TooLarge { .. }) => assert_eq!(error.delivery(), Delivery::Never),

@@ -130,6 +130,33 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_proofs_and_keys_within_tls_stay_as_they_are_too() {
+        let key = Key::new("a shared secret");
+        let within = |binding| Transcript::new(Some(binding)).with(b"hello").with(b"challenge");
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let transcript = within(&[9; 32]);
+        assert_eq!(
+            hex(&transcript.prove(&key, Role::Initiator)),
+            "f2f60695362a10ba8301c6c3386c547e2b7ca97e9190369774cab324cc22d56a"
+        );
+        assert_eq!(
+            hex(&transcript.prove(&key, Role::Acceptor)),
+            "b592530dff552148028493ecb5f805356569ee7837cf578328d2ebd63f71e0da"
+        );
+        assert_eq!(
+            hex(transcript.session_key(&key, Role::Initiator).as_slice()),
+            "dfdfd1c95fb4f2c809ad511ceef45e70e75ddb5923cbcf13275cc3ae7d92b0c4"
+        );
+        let proof = transcript.prove(&key, Role::Initiator);
+        let without = Transcript::new(None).with(b"hello").with(b"challenge");
+        for other in [within(&[8; 32]), without.clone(), Transcript::new(None).with(&[9; 32]).with(b"hello")]
+        {
+            assert!(!other.verify(&key, Role::Initiator, &proof));
+        }
+        assert!(!transcript.verify(&key, Role::Initiator, &without.prove(&key, Role::Initiator)));
+    }
+
+    #[test]
     fn a_proof_holds_for_its_role_key_and_messages_only() {
         let (key, transcript) = (Key::new("key"), Transcript::new(None).with(b"ab").with(b"c"));
         let proof = transcript.prove(&key, Role::Acceptor);
