@@ -1,6 +1,7 @@
 //! Nodes over TLS: what they do over TCP they do here, too, and who has no right certificate stays out.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::duplicate_mod, reason = "the tests of plain connections bring their support along")]
 
 mod certificates;
 mod middle;

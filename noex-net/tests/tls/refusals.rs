@@ -185,7 +185,8 @@ async fn bytes_that_are_no_tls_harm_nobody_and_each_connection_is_counted_once()
         socket.shutdown().await?;
         let _ = within(10, "it is closed", socket.read_to_end(&mut Vec::new())).await;
         count += 1;
-        Ok(total(&a, count).await)
+        total(&a, count).await;
+        Ok(())
     };
     for cut in (0..flight.len()).step_by(11) {
         send(flight[..cut].to_vec()).await?;
