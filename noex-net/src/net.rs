@@ -56,6 +56,8 @@ pub(crate) struct Net {
     members: RwLock<BTreeMap<NodeId, Member>>,
     pub(crate) configured_seeds: AtomicUsize,
     pub(crate) leaving: AtomicBool,
+    /// No session begins any more. Written with `links` locked.
+    pub(crate) closing: AtomicBool,
     status: AtomicU8,
     manager: OnceLock<Addr<ClusterManager>>,
     listener: OnceLock<Addr<Listener>>,
@@ -77,6 +79,7 @@ impl Net {
             members: RwLock::new(BTreeMap::new()),
             configured_seeds: AtomicUsize::new(config.seeds().len()),
             leaving: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             status: AtomicU8::new(0),
             manager: OnceLock::new(),
             listener: OnceLock::new(),

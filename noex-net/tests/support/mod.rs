@@ -58,8 +58,17 @@ pub async fn node(name: &str, seeds: &[&Cluster]) -> Res<Cluster> {
 
 /// Two connected nodes.
 pub async fn pair() -> Res<(Cluster, Cluster)> {
-    let a = node("a", &[]).await?;
-    let b = node("b", &[&a]).await?;
+    two(config).await
+}
+
+/// Two that bear with each other for longer: to tag many megabytes at once takes a debug build on a busy machine seconds.
+pub async fn patient_pair() -> Res<(Cluster, Cluster)> {
+    two(|name| config(name).heartbeat_miss_threshold(100)).await
+}
+
+async fn two(config: impl Fn(&str) -> ClusterConfigBuilder) -> Res<(Cluster, Cluster)> {
+    let a = builder(config("a"))?.start().await?;
+    let b = builder(config("b").seed(a.local_node_id()))?.start().await?;
     within(5, "both are up", async {
         let _ = a.wait_for_nodes(2).await;
         let _ = b.wait_for_nodes(2).await;

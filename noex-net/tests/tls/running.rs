@@ -8,16 +8,12 @@ use noex_net::{Cluster, RefusedReason, Secrets, TlsConfig};
 use crate::{
     middle::Gate,
     refused, stop_all,
-    support::{Box_, Res, builder, ca, certificates::Ca, config, id, pair, until, within},
+    support::{Box_, Res, builder, ca, certificates::Ca, config, id, pair, patient_pair, until, within},
 };
 
 #[actix_rt::test]
 async fn eight_mebibytes_go_both_ways_at_once() -> Res {
-    // A busy machine takes its time.
-    let patient = |name: &str| config(name).heartbeat_miss_threshold(100);
-    let a = builder(patient("a"))?.start().await?;
-    let b = builder(patient("b").seed(a.local_node_id()))?.start().await?;
-    until(10, "both are up", || a.connected_node_count() == 1 && b.connected_node_count() == 1).await;
+    let (a, b) = patient_pair().await?;
     let (there, back) = (a.spawn_on::<Box_>(&id(&b), 0).await?, b.spawn_on::<Box_>(&id(&a), 0).await?);
     let text = "0123456789abcdef".repeat(8 << 16);
     let (one, two) = within(60, "both echo", async {

@@ -8,7 +8,11 @@
 mod loops;
 mod opening;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use actix_rt::task::JoinHandle;
@@ -185,6 +189,9 @@ impl PeerConnection {
             // INVARIANT: who retires a key and then looks at the links finds this one there, or it is not made; and what
             // is found there is known to the manager.
             let mut links = self.net.links.lock();
+            if self.net.closing.load(Ordering::Acquire) {
+                return Err(Failed::Dial(DialError::Closed));
+            }
             if !self.net.keys.read().admits(link.key.as_ref()) {
                 let reason =
                     if link.key.is_some() { RefusedReason::NoCommonKey } else { RefusedReason::NoSecret };
