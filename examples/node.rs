@@ -6,7 +6,8 @@
 //! curl -X POST '127.0.0.1:8081/noex/api/call/counter-7/add?n=2'
 //! ```
 //!
-//! `CLUSTER_SECRET_FILE` names a file of secrets, which is read again on SIGHUP: docs/key-rotation.md.
+//! `CLUSTER_SECRET_FILE` names a file of secrets, which is read again on SIGHUP: docs/key-rotation.md. With `--features web,tls`,
+//! `CLUSTER_TLS_CA`, `CLUSTER_TLS_CERT` and `CLUSTER_TLS_KEY` name certificates and a key, which are read again too: docs/tls.md.
 //!
 //! Exit codes: 0 after a graceful stop; 2 for a bad configuration or a port in use, with one line on standard error; 1
 //! for anything else, a second signal among it.

@@ -1,9 +1,10 @@
-//! The rows `noex` and `noex-open`: two cluster nodes, one connection, one target process.
+//! The rows `noex`, `noex-open` and `noex-tls`: two cluster nodes, one connection, one target process.
 //!
 //! | Row | Secret |
 //! |---|---|
 //! | `noex` | on both sides, else the default configuration |
 //! | `noex-open` | none: loopback peers are let in without |
+//! | `noex-tls` | as `noex`, within TLS with certificates at both ends |
 //!
 //! The client node has one arbiter, so that callers run where its connection does. The server node is as
 //! it comes. The target is spawned from the client, which then has a reference to it.
@@ -12,7 +13,7 @@ use std::{hint::black_box, time::Duration};
 
 use actix_rt::System;
 use noex_actors::{CastError, ExitReason, NodeId, Ref, Unsent, behavior};
-use noex_net::{Cluster, ClusterConfig};
+use noex_net::{Cluster, ClusterConfig, ClusterConfigBuilder, TlsConfig};
 use serde_bytes::ByteBuf;
 use tokio::{sync::oneshot, time::timeout};
 
@@ -24,6 +25,7 @@ use crate::{
 
 const HOST: &str = "127.0.0.1";
 const SERVER: &str = "server";
+const CLIENT: &str = "client";
 /// How long the two nodes may take to find each other.
 const CONNECTING: Duration = Duration::from_secs(10);
 
@@ -32,11 +34,33 @@ const CONNECTING: Duration = Duration::from_secs(10);
 pub(crate) enum Auth {
     Secret,
     Open,
+    /// TLS, and a secret within.
+    Tls,
 }
 
 impl Auth {
     fn secret(self) -> Option<String> {
-        (self == Auth::Secret).then(|| "a secret for a benchmark over loopback".to_owned())
+        (self != Auth::Open).then(|| "a secret for a benchmark over loopback".to_owned())
+    }
+
+    /// Both nodes show the same certificate, which is its own CA. It is made by the server.
+    fn secure(self, config: ClusterConfigBuilder, server_pid: u32) -> Outcome<ClusterConfigBuilder> {
+        if self != Auth::Tls {
+            return Ok(config);
+        }
+        let paths = ["cert", "key"]
+            .map(|part| std::env::temp_dir().join(format!("noex-bench-{server_pid}.{part}.pem")));
+        let [certificate, key] = &paths;
+        if server_pid == std::process::id() {
+            let made = rcgen::generate_simple_self_signed([SERVER.to_owned(), CLIENT.to_owned()])?;
+            std::fs::write(certificate, made.cert.pem())?;
+            std::fs::write(key, made.signing_key.serialize_pem())?;
+        }
+        let tls = TlsConfig::from_pem_files(certificate, certificate, key)?;
+        if server_pid != std::process::id() {
+            paths.iter().try_for_each(std::fs::remove_file)?;
+        }
+        Ok(config.tls(tls))
     }
 }
 
@@ -79,7 +103,8 @@ impl Target {
 /// The server process: a node that may be asked to spawn the target.
 pub(crate) fn serve(auth: Auth) -> Outcome<()> {
     System::new().block_on(async move {
-        let config = ClusterConfig::builder(SERVER).host(HOST).port(0).secret(auth.secret()).build()?;
+        let config = ClusterConfig::builder(SERVER).host(HOST).port(0).secret(auth.secret());
+        let config = auth.secure(config, std::process::id())?.build()?;
         let cluster = Cluster::builder(config).behavior::<Target>().start().await?;
         child::announce(cluster.local_node_id().port())?;
         child::stdin_closed().await?;
@@ -92,12 +117,9 @@ pub(crate) fn serve(auth: Auth) -> Outcome<()> {
 pub(crate) fn drive(auth: Auth, port: u16, server_pid: u32) -> Outcome<()> {
     System::new().block_on(async move {
         let peer = NodeId::new(SERVER, HOST, port)?;
-        let config = ClusterConfig::builder("client")
-            .host(HOST)
-            .port(0)
-            .seed(peer.to_string())
-            .secret(auth.secret())
-            .build()?;
+        let config =
+            ClusterConfig::builder(CLIENT).host(HOST).port(0).seed(peer.to_string()).secret(auth.secret());
+        let config = auth.secure(config, server_pid)?.build()?;
         let cluster = Cluster::builder(config).arbiters(1).start().await?;
         timeout(CONNECTING, cluster.wait_for_nodes(2)).await??;
         let target = cluster.spawn_on::<Target>(&peer, ()).await?;

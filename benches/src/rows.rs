@@ -23,6 +23,8 @@ pub(crate) enum Row {
     Noex,
     /// noex without a secret.
     NoexOpen,
+    /// noex over TLS, with a secret.
+    NoexTls,
 }
 
 impl Row {
@@ -34,6 +36,7 @@ impl Row {
             Row::MuxMp => "mux-mp",
             Row::Noex => "noex",
             Row::NoexOpen => "noex-open",
+            Row::NoexTls => "noex-tls",
         }
     }
 
@@ -45,6 +48,7 @@ impl Row {
             Row::MuxMp => baseline::serve_mux(),
             Row::Noex => noex_row::serve(Auth::Secret),
             Row::NoexOpen => noex_row::serve(Auth::Open),
+            Row::NoexTls => noex_row::serve(Auth::Tls),
         }
     }
 
@@ -56,6 +60,7 @@ impl Row {
             Row::MuxMp => baseline::drive_mux(port, server_pid),
             Row::Noex => noex_row::drive(Auth::Secret, port, server_pid),
             Row::NoexOpen => noex_row::drive(Auth::Open, port, server_pid),
+            Row::NoexTls => noex_row::drive(Auth::Tls, port, server_pid),
         }
     }
 }

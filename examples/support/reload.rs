@@ -1,8 +1,8 @@
-//! SIGHUP: the file of secrets is read again, and the ring of the running node becomes what it says.
+//! SIGHUP: the files of secrets and of certificates are read again, and the running node uses what they say.
 //!
 //! A file that cannot be read, or says anything wrong, changes nothing. Sessions stay in any case.
 
-use std::{io, path::PathBuf};
+use std::{path::PathBuf, sync::Arc};
 
 use actix_web::rt::{
     signal::unix::{Signal, SignalKind, signal},
@@ -11,31 +11,64 @@ use actix_web::rt::{
 use noex::{BoxError, Cluster, Secrets, env};
 
 /// Listens for SIGHUP from its making on, where there is a file to read.
-pub(crate) struct Reload(Option<(PathBuf, Signal)>);
+pub(crate) struct Reload(Option<(Files, Signal)>);
+
+#[derive(Clone)]
+struct Files {
+    secrets: Option<Arc<PathBuf>>,
+    certificates: bool,
+}
 
 impl Reload {
-    /// Without `CLUSTER_SECRET_FILE`, SIGHUP keeps its meaning and ends the program.
+    /// Without files to read, SIGHUP keeps its meaning and ends the program.
     pub(crate) fn from_env() -> Result<Self, BoxError> {
-        let path = env::text("CLUSTER_SECRET_FILE").ok().flatten().filter(|path| !path.is_empty());
-        Ok(Self(path.map(|path| io::Result::Ok((path.into(), signal(SignalKind::hangup())?))).transpose()?))
+        let path = |variable| env::text(variable).ok().flatten().filter(|path| !path.is_empty());
+        let secrets = path("CLUSTER_SECRET_FILE").map(|path| Arc::new(path.into()));
+        let certificates = cfg!(feature = "tls") && path("CLUSTER_TLS_CERT").is_some();
+        if secrets.is_none() && !certificates {
+            return Ok(Self(None));
+        }
+        Ok(Self(Some((Files { secrets, certificates }, signal(SignalKind::hangup())?))))
     }
 
-    /// Reads the file at every signal, for ever.
+    /// Reads the files at every signal, for ever.
     pub(crate) async fn run(self, cluster: Cluster) {
-        let Some((path, mut hangups)) = self.0 else { return };
+        let Some((files, mut hangups)) = self.0 else { return };
         while hangups.recv().await.is_some() {
-            let path = path.clone();
-            let read: Result<Secrets, BoxError> = match spawn_blocking(move || Secrets::from_file(path)).await
-            {
-                Ok(read) => read.map_err(Into::into),
-                Err(panicked) => Err(panicked.into()),
-            };
-            match read {
-                Ok(secrets) => cluster.secrets().replace(secrets),
-                Err(error) => {
-                    tracing::error!(%error, "CLUSTER_SECRET_FILE is not taken: the secrets stay as they are");
-                }
+            let (files, cluster) = (files.clone(), cluster.clone());
+            if let Err(panicked) = spawn_blocking(move || files.read(&cluster)).await {
+                tracing::error!(error = %panicked, "nothing is taken");
             }
         }
     }
+}
+
+impl Files {
+    fn read(&self, cluster: &Cluster) {
+        match self.secrets.as_deref().map(Secrets::from_file).transpose() {
+            Ok(Some(secrets)) => cluster.secrets().replace(secrets),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "CLUSTER_SECRET_FILE is not taken: the secrets stay as they are");
+            }
+        }
+        if self.certificates
+            && let Err(error) = certificates(cluster)
+        {
+            tracing::error!(%error, "CLUSTER_TLS_* is not taken: the certificates stay as they are");
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn certificates(cluster: &Cluster) -> Result<(), BoxError> {
+    if let (Some(certificates), Some(tls)) = (cluster.tls(), noex::TlsConfig::from_env()?) {
+        certificates.reload(tls)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn certificates(_: &Cluster) -> Result<(), BoxError> {
+    Ok(())
 }

@@ -118,9 +118,19 @@ impl Cluster {
             };
             let _ = actix_rt::time::timeout(GOODBYE, freed).await;
         }
+        self.drop_newcomers();
         self.tell_peers(&Control::Goodbye);
         self.close_connections().await;
         net.set_status(ClusterStatus::Stopped);
+    }
+
+    /// Lets no session begin any more, and ends those that are not up: else one could come up behind the goodbye, and a peer
+    /// would see this node go, come and go.
+    fn drop_newcomers(&self) {
+        let links = self.net.links.lock();
+        self.net.closing.store(true, Ordering::Release);
+        let up: Vec<_> = self.net.up.read().values().map(|link| link.conn).collect();
+        links.values().filter(|link| !up.contains(&link.conn)).for_each(|link| link.shut_down());
     }
 
     fn tell_peers(&self, message: &Control) {
@@ -140,6 +150,7 @@ impl Cluster {
                     link.outbox.flush_here();
                     actix_rt::time::sleep(Duration::from_millis(1)).await;
                 }
+                link.outbox.end();
                 let _ = socket2::SockRef::from(link.socket()).shutdown(std::net::Shutdown::Write);
             }
             while !links().is_empty() {

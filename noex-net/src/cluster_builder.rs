@@ -71,6 +71,8 @@ pub enum ClusterStartError {
 #[must_use]
 pub struct ClusterBuilder {
     config: ClusterConfig,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::TlsConfig>,
     node: NodeBuilder,
     provider: Option<Provider>,
     subscribe: Vec<Subscribe>,
@@ -79,7 +81,15 @@ pub struct ClusterBuilder {
 
 impl ClusterBuilder {
     pub(crate) fn new(config: ClusterConfig) -> Self {
-        Self { config, node: Node::builder(), provider: None, subscribe: Vec::new(), incarnation: None }
+        Self {
+            config,
+            #[cfg(feature = "tls")]
+            tls: None,
+            node: Node::builder(),
+            provider: None,
+            subscribe: Vec::new(),
+            incarnation: None,
+        }
     }
 
     /// A behavior that other nodes may start and address here.
@@ -109,6 +119,14 @@ impl ClusterBuilder {
     /// Which life of the node this is, for callers that persist a counter. Must be higher than that of the last start.
     pub fn incarnation(mut self, incarnation: Incarnation) -> Self {
         self.incarnation = Some(incarnation);
+        self
+    }
+
+    /// Makes all connections TLS, with these certificates instead of those of the configuration. A certificate that does not
+    /// hold the node's name is an error of [`start`](Self::start).
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::TlsConfig) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -151,7 +169,11 @@ impl ClusterBuilder {
     /// # Cancel safety
     /// Dropped before it ends, nothing is bound afterwards.
     pub async fn start(self) -> Result<Cluster, ClusterStartError> {
-        let Self { config, node, provider, subscribe, incarnation } = self;
+        #[cfg(feature = "tls")]
+        let this = self.with_tls()?;
+        #[cfg(not(feature = "tls"))]
+        let this = self;
+        let Self { config, node, provider, subscribe, incarnation, .. } = this;
         let socket = bind(&config).await?;
         let port = socket.local_addr().map_err(|source| bind_error(&config, source))?.port();
         let advertise = || ClusterStartError::Advertise { host: config.host().to_owned() };
@@ -170,13 +192,24 @@ impl ClusterBuilder {
         connect_node(&net);
         start_actors(&net, socket).await?;
         net.set_status(ClusterStatus::Running);
-        warn_of_weak_secrets(&Keys::default(), net.config.secrets().keys());
+        warn_of_weak_secrets(&Keys::default(), net.config.secrets().keys(), net.config.tls().is_some());
+        if let Some(tls) = net.config.tls() {
+            tls.warn_of_trouble();
+        }
         net.tell(Fact::Seeds(net.config.seeds().to_vec()));
         if let Some(provider) = provider {
             net.node.next_arbiter().spawn(ask_for_seeds(Arc::downgrade(&net), provider));
         }
         tracing::info!(node = %id, incarnation = incarnation.0, "cluster node running");
         Ok(cluster)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl ClusterBuilder {
+    fn with_tls(mut self) -> Result<Self, InvalidClusterConfig> {
+        self.tls.take().map_or(Ok(()), |tls| self.config.set_tls(tls))?;
+        Ok(self)
     }
 }
 

@@ -5,6 +5,7 @@
 //! | [`ClusterConfig`], [`Seed`], [`Secrets`] | configuration: builder, serde, environment; one validation |
 //! | [`Cluster`], [`ClusterBuilder`] | the handle: start, stop, who is connected, events, figures |
 //! | [`SecretRing`] | the secrets of a running node, and how they are changed |
+//! | `TlsConfig`, `TlsCertificates` | feature `tls`: certificates, and how they are changed |
 //! | [`GlobalRegistry`] | names of the whole cluster |
 //! | `machine/` | decisions: handshake, sessions, membership, failure detection, names |
 //! | `wire/` | bytes: batches, frames, tags, control messages |
@@ -12,7 +13,8 @@
 //! | `link/` | what waits on one connection: calls, watches, requests |
 //! | `actor/` | thin actix actors around the machines |
 //!
-//! A shared secret proves membership and keeps messages whole; it does not hide them. See docs/wire-protocol.md.
+//! A shared secret proves membership and keeps messages whole; it does not hide them. The feature `tls` does: `TlsConfig`. See
+//! docs/wire-protocol.md and docs/tls.md.
 
 #[cfg(feature = "__fuzz")]
 #[doc(hidden)]
@@ -37,6 +39,7 @@ mod remote;
 mod secret;
 mod secret_ring;
 mod stats;
+mod tls;
 mod wire;
 
 pub use cluster::{Cluster, NotRunning};
@@ -55,3 +58,5 @@ pub use secret_ring::SecretRing;
 pub use stats::{
     ClusterStats, PeerStats, RemoteCallStats, RemoteLinkStats, RemoteMonitorStats, RemoteSpawnStats,
 };
+#[cfg(feature = "tls")]
+pub use tls::{InvalidTlsConfig, TlsCertificates, TlsConfig, TlsPart};

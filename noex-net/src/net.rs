@@ -34,6 +34,7 @@ use crate::{
     quota::Quota,
     remote,
     stats::Counters,
+    tls::TlsConfig,
 };
 
 /// Peers from which on those that nobody refers to are dropped.
@@ -49,6 +50,8 @@ pub(crate) struct Net {
     pub(crate) names: Names,
     /// The secrets of now; the configuration has those of the start.
     pub(crate) keys: RwLock<Keys>,
+    /// The certificates of now, likewise.
+    tls: RwLock<Option<TlsConfig>>,
     /// Authenticated connections.
     pub(crate) links: Mutex<BTreeMap<ConnId, Arc<Link>>>,
     /// Sessions that are up.
@@ -62,6 +65,8 @@ pub(crate) struct Net {
     members: RwLock<(BTreeMap<NodeId, Member>, View)>,
     pub(crate) configured_seeds: AtomicUsize,
     pub(crate) leaving: AtomicBool,
+    /// No session begins any more. Written with `links` locked.
+    pub(crate) closing: AtomicBool,
     status: AtomicU8,
     manager: OnceLock<Addr<ClusterManager>>,
     listener: OnceLock<Addr<Listener>>,
@@ -76,6 +81,7 @@ impl Net {
             events: Hub::new(node.next_arbiter()),
             names: Names::new(&node),
             keys: RwLock::new(config.secrets().keys().clone()),
+            tls: RwLock::new(config.tls().cloned()),
             links: Mutex::new(BTreeMap::new()),
             up: RwLock::new(BTreeMap::new()),
             peers: RwLock::new(BTreeMap::new()),
@@ -84,6 +90,7 @@ impl Net {
             members: RwLock::default(),
             configured_seeds: AtomicUsize::new(config.seeds().len()),
             leaving: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             status: AtomicU8::new(0),
             manager: OnceLock::new(),
             listener: OnceLock::new(),
@@ -91,6 +98,16 @@ impl Net {
             node,
             config,
         })
+    }
+
+    /// With what a handshake begins; `None`: without TLS.
+    pub(crate) fn tls(&self) -> Option<TlsConfig> {
+        self.tls.read().clone()
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_tls(&self, tls: TlsConfig) {
+        *self.tls.write() = Some(tls);
     }
 
     pub(crate) fn set_manager(&self, manager: Addr<ClusterManager>) {

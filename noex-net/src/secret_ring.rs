@@ -101,7 +101,8 @@ impl SecretRing {
     /// Replaces the whole ring; the first secret signs. Sessions stay, also those whose key is gone.
     ///
     /// Without a secret, from then on whoever reaches the port is let in, as far as
-    /// [`insecure_peers`](crate::ClusterConfig::insecure_peers) allows: by default from this machine only.
+    /// [`insecure_peers`](crate::ClusterConfig::insecure_peers) allows: by default from this machine only. With TLS,
+    /// whoever has a certificate of the CA for its name is, from anywhere.
     pub fn replace(&self, secrets: Secrets) {
         let keys = secrets.into_keys();
         let replaced = self.change("the secrets were replaced", |ring| {
@@ -142,7 +143,7 @@ impl SecretRing {
         drop(keys);
         let ids: Vec<&str> = after.ids().collect();
         tracing::info!(?ids, "{what}");
-        warn_of_weak_secrets(&before, &after);
+        warn_of_weak_secrets(&before, &after, self.net.tls().is_some());
         Ok(())
     }
 
@@ -168,11 +169,13 @@ impl fmt::Debug for SecretRing {
 }
 
 /// Warns once of each secret that can be guessed, and each time that there is none any more.
-pub(crate) fn warn_of_weak_secrets(before: &Keys, after: &Keys) {
+pub(crate) fn warn_of_weak_secrets(before: &Keys, after: &Keys, tls: bool) {
     for id in after.short().filter(|id| before.get(id) != after.get(id)) {
         tracing::warn!(id, "the cluster secret is shorter than 16 bytes: it can be guessed");
     }
-    if after.is_empty() {
+    if after.is_empty() && tls {
+        tracing::warn!("no cluster secret is set: whoever has a certificate of the CA is let in");
+    } else if after.is_empty() {
         tracing::warn!(
             "no cluster secret is set: everybody who reaches this port is let in, as far as insecure_peers allows"
         );

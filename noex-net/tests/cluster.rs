@@ -223,10 +223,14 @@ async fn garbage_is_refused_and_nobody_notices() -> Res {
     let there = b.spawn_on::<support::Box_>(&id(&a), 0).await?;
     let port = a.local_node_id().port();
     let connect = || tokio::net::TcpStream::connect(("127.0.0.1", port));
+    let (long, bad, second) = match support::over_tls() {
+        false => (RefusedReason::TooLong, RefusedReason::BadFrame, 1),
+        true => (RefusedReason::Tls, RefusedReason::Tls, 2),
+    };
     connect().await?.write_all(&[0xFF; 4]).await?;
-    refusals(&a, RefusedReason::TooLong, 1).await;
+    refusals(&a, long, 1).await;
     connect().await?.write_all(b"\x10\0\0\0GET / HTTP/1.1\r\n").await?;
-    refusals(&a, RefusedReason::BadFrame, 1).await;
+    refusals(&a, bad, second).await;
     drop(connect().await?);
     refusals(&a, RefusedReason::Eof, 1).await;
     let mut quiet = connect().await?;
@@ -295,7 +299,8 @@ async fn a_recorded_session_played_again_is_refused() -> Res {
         let mut answer = Vec::new();
         let _ = within(10, "the replay is cut off", replay.read_to_end(&mut answer)).await;
     }
-    refusals(&a, RefusedReason::WrongSecret, 10).await;
+    let reason = if support::over_tls() { RefusedReason::Tls } else { RefusedReason::WrongSecret };
+    refusals(&a, reason, 10).await;
     assert_eq!((a.stats().node_up_total, a.process_count()), (ups, processes));
     assert_eq!(there.pid().node_id(), a.local_node_id());
     a.stop().await;

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use noex_actors::{
     AnyRef, CallError, CastError, Delivery, ExitReason, Payload, Ref, Registration, SpawnError, StartError,
 };
-use support::{Box_, Box_Cast, Res, id, pair, until, within};
+use support::{Box_, Box_Cast, Res, id, pair, patient_pair, until, within};
 
 #[actix_rt::test]
 async fn calls_and_casts_of_one_sender_keep_their_order_across_nodes() -> Res {
@@ -60,10 +60,10 @@ async fn many_callers_get_each_their_own_reply() -> Res {
 
 #[actix_rt::test]
 async fn long_messages_go_in_chunks_and_too_long_ones_are_refused_here() -> Res {
-    let (a, b) = pair().await?;
+    let (a, b) = patient_pair().await?;
     let there = a.spawn_on::<Box_>(&id(&b), 0).await?;
     for len in [0, 1, 60_000, 65_536, 70_000, 300_000, 5_000_000] {
-        assert_eq!(there.blob(vec![7; len]).await?, len);
+        assert_eq!(there.blob(vec![7; len]).timeout(Duration::from_secs(60)).await?, len);
     }
     match there.blob(vec![7; 20_000_000]).await {
         Err(error @ CallError::TooLarge { .. }) => assert_eq!(error.delivery(), Delivery::Never),
@@ -273,7 +273,7 @@ async fn a_message_that_panics_in_serde_harms_nobody_and_deadlines_still_come() 
 
 #[actix_rt::test]
 async fn a_mailbox_takes_so_many_bytes_from_other_nodes_and_no_more() -> Res {
-    let (a, b) = pair().await?;
+    let (a, b) = patient_pair().await?;
     let there = a.spawn_on::<Box_>(&id(&b), 0).await?;
     let local: Ref<Box_> = b.resolve(there.pid());
     let gate = local.clone();
@@ -282,10 +282,10 @@ async fn a_mailbox_takes_so_many_bytes_from_other_nodes_and_no_more() -> Res {
         .await;
     let mib = 1024 * 1024;
     for _ in 0..80 {
-        within(20, "room in the outbox", there.cast_wait(Box_Cast::Swallow { text: "x".repeat(mib) }))
+        within(60, "room in the outbox", there.cast_wait(Box_Cast::Swallow { text: "x".repeat(mib) }))
             .await?;
     }
-    until(20, "all arrived", || {
+    until(60, "all arrived", || {
         b.stats().casts_refused_total > 0 && {
             let info = b.process(local.pid());
             info.is_some_and(|info| {

@@ -169,7 +169,7 @@ mod tests {
             assert!(page.contains(&format!("noex_node_down_total{{reason=\"{reason}\"}} 0\n")), "{reason}");
         }
         for reason in
-            ["too_long", "bad_frame", "eof", "timeout", "wrong_secret", "no_secret", "insecure_peer"]
+            ["too_long", "bad_frame", "eof", "timeout", "wrong_secret", "no_secret", "insecure_peer", "tls"]
         {
             assert!(page.contains(&format!("noex_refused_total{{reason=\"{reason}\"}} 0\n")), "{reason}");
         }

@@ -6,7 +6,7 @@ use crate::lab::{Lab, SOON, Setup};
 
 /// Runs a node that must not start; its one line.
 #[track_caller]
-fn refused(setup: &Setup) -> String {
+pub(crate) fn refused(setup: &Setup) -> String {
     let mut node = setup.spawn();
     let code = node.exit_code(SOON);
     let (out, err) = (node.out.text(), node.err.text());

@@ -92,6 +92,8 @@ fn every_metric_is_there_from_the_start_with_help_and_type() {
         "no_common_key",
         "wrong_identity",
         "superseded",
+        "insecure_peer",
+        "tls",
     ] {
         assert_eq!(node.metric(&format!("noex_refused_total{{reason=\"{reason}\"}}")), 0);
     }

@@ -34,3 +34,5 @@ mod leaving;
 mod membership;
 mod security;
 mod strategies;
+#[cfg(feature = "tls")]
+mod tls;

@@ -23,6 +23,7 @@ pub(super) fn local(name: &str, keys: &[&str]) -> Local {
         incarnation: Incarnation(7),
         capabilities: 0b101,
         keys: Keys::new(ring).expect("a valid ring"),
+        tls: None,
     }
 }
 

@@ -134,7 +134,7 @@ impl Session {
             };
             let witness = net.node.spawn::<Subject>(false).await.expect("the node runs");
             let targets = [spawn(false).await.expect("it runs"), spawn(true).await.expect("it runs")];
-            let link = Link::new(ConnId(runs), &established, socket, Arc::clone(&net));
+            let link = Link::new(ConnId(runs), &established, socket, None, Arc::clone(&net));
             net.peer(&link.peer).connected(&link, Vec::new(), false);
             net.names.session_up(&link);
             talk(&link, &targets, bytes);

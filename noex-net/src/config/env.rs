@@ -9,26 +9,24 @@ use super::{
     ClusterConfig, InvalidClusterConfig,
     raw::{RawClusterConfig, Spelling},
 };
-use crate::secret::Secrets;
+use crate::{secret::Secrets, tls::TlsConfig};
 
 impl ClusterConfig {
     /// Reads the environment of the process: `NODE_NAME`, `HOST`, `ADVERTISE_HOST`, `CLUSTER_PORT`,
     /// `CLUSTER_SEEDS`, `CLUSTER_SECRET`, `CLUSTER_SECRETS`, `CLUSTER_SECRET_FILE`, `CLUSTER_INSECURE_PEERS`,
-    /// `HEARTBEAT_INTERVAL_MS`, `HEARTBEAT_MISS_THRESHOLD`, `RECONNECT_BASE_DELAY_MS`, `RECONNECT_MAX_DELAY_MS`.
+    /// `CLUSTER_TLS_CA`, `CLUSTER_TLS_CERT`, `CLUSTER_TLS_KEY`, `HEARTBEAT_INTERVAL_MS`, `HEARTBEAT_MISS_THRESHOLD`,
+    /// `RECONNECT_BASE_DELAY_MS`, `RECONNECT_MAX_DELAY_MS`.
     ///
     /// At most one of the three for secrets may be set: one secret, taken literally; `id:secret,…` as of
     /// [`Secrets::from_list`]; the path of a file as of [`Secrets::from_file`], which is read here, once.
     ///
+    /// The three of TLS are paths of PEM files, which are read here, once: the CA's certificates, the node's certificate, and
+    /// its private key. All three or none; they need the feature `tls`.
+    ///
     /// # Errors
     /// [`InvalidClusterConfig`] with the variable in `field`.
     pub fn from_env() -> Result<Self, InvalidClusterConfig> {
-        read(&|variable| match std::env::var(variable) {
-            Ok(value) => Ok(Some(value)),
-            Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => {
-                Err(InvalidClusterConfig::new(variable, "***", "must be valid UTF-8"))
-            }
-        })
+        read(&env_var)
     }
 
     /// The same from any source of variables, such as a map.
@@ -40,6 +38,17 @@ impl ClusterConfig {
     }
 }
 
+/// One variable of the process.
+pub(crate) fn env_var(variable: &str) -> Result<Option<String>, InvalidClusterConfig> {
+    match std::env::var(variable) {
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(InvalidClusterConfig::new(variable, "***", "must be valid UTF-8"))
+        }
+    }
+}
+
 type Vars<'a> = &'a dyn Fn(&str) -> Result<Option<String>, InvalidClusterConfig>;
 
 fn read(vars: Vars<'_>) -> Result<ClusterConfig, InvalidClusterConfig> {
@@ -47,6 +56,7 @@ fn read(vars: Vars<'_>) -> Result<ClusterConfig, InvalidClusterConfig> {
         node_name: vars("NODE_NAME")?.unwrap_or_else(|| format!("worker-{}", std::process::id())),
         advertise_host: vars("ADVERTISE_HOST")?,
         secrets: secrets(vars)?,
+        tls: TlsConfig::from_vars(vars)?,
         ..RawClusterConfig::default()
     };
     if let Some(host) = vars("HOST")? {

@@ -19,18 +19,20 @@ use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "tls")]
+pub(crate) use self::env::env_var;
 use self::raw::{RawClusterConfig, Spelling};
 pub use self::{
     detector::Detector,
     seed::{InvalidSeed, Seed},
 };
-use crate::secret::Secrets;
+use crate::{secret::Secrets, tls::TlsConfig};
 
 /// Settings of one cluster node, checked. None of them changes while the node runs; secrets can be changed by its
 /// [`SecretRing`](crate::SecretRing).
 ///
 /// Made by [`ClusterConfig::builder`], [`from_env`](ClusterConfig::from_env) or serde (camelCase, unknown fields
-/// refused). Serialised without its secrets.
+/// refused). Serialised without its secrets and certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawClusterConfig", into = "RawClusterConfig")]
 pub struct ClusterConfig {
@@ -115,6 +117,27 @@ impl ClusterConfig {
     #[must_use]
     pub fn seeds(&self) -> &[Seed] {
         &self.seeds
+    }
+
+    /// The certificates of the start; none by default: connections without TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsConfig> {
+        self.raw.tls.as_ref()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(crate) fn tls(&self) -> Option<&TlsConfig> {
+        self.raw.tls.as_ref()
+    }
+
+    /// Replaces the certificates, if the node's one holds the name of the node.
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_tls(&mut self, tls: TlsConfig) -> Result<(), InvalidClusterConfig> {
+        let names = tls.names().join(", ");
+        tls.check_name(self.node_name()).map_err(|rule| InvalidClusterConfig::new("tls", &names, rule))?;
+        self.raw.tls = Some(tls);
+        Ok(())
     }
 
     /// The shared secrets of the start; none by default.
@@ -284,6 +307,13 @@ impl ClusterConfigBuilder {
     /// Sets the shared secret, or a ring of several; an empty one is none.
     pub fn secret(mut self, secret: impl Into<Secrets>) -> Self {
         self.0.secrets = secret.into();
+        self
+    }
+
+    /// Makes all connections TLS, with these certificates. What the node's certificate must hold: [`TlsConfig`].
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.0.tls = Some(tls);
         self
     }
 

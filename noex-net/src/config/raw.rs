@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{
     ClusterConfig, Detector, InsecurePeers, InvalidClusterConfig, Seed, is_wildcard, seed::without_brackets,
 };
-use crate::secret::Secrets;
+use crate::{secret::Secrets, tls::TlsConfig};
 
 const KIB_64: usize = 64 << 10;
 const MIB: usize = 1 << 20;
@@ -26,6 +26,9 @@ pub(super) struct RawClusterConfig {
     // SECURITY: read, never written.
     #[serde(rename = "clusterSecret", skip_serializing, deserialize_with = "secret")]
     pub(super) secrets: Secrets,
+    // SECURITY: neither read nor written: it holds a private key.
+    #[serde(skip)]
+    pub(super) tls: Option<TlsConfig>,
     pub(super) insecure_peers: InsecurePeers,
     #[serde(rename = "heartbeatIntervalMs", with = "millis")]
     pub(super) heartbeat_interval: Duration,
@@ -56,6 +59,7 @@ impl Default for RawClusterConfig {
             port: 4369,
             seeds: Vec::new(),
             secrets: Secrets::none(),
+            tls: None,
             insecure_peers: InsecurePeers::Loopback,
             heartbeat_interval: Duration::from_secs(5),
             heartbeat_miss_threshold: 3,
@@ -82,13 +86,14 @@ pub(super) enum Spelling {
 }
 
 /// Rust name, JSON name and, where there is one, the environment variable.
-const NAMES: [(&str, &str, &str); 19] = [
+const NAMES: [(&str, &str, &str); 20] = [
     ("node_name", "nodeName", "NODE_NAME"),
     ("host", "host", "HOST"),
     ("advertise_host", "advertiseHost", "ADVERTISE_HOST"),
     ("port", "port", "CLUSTER_PORT"),
     ("seeds", "seeds", "CLUSTER_SEEDS"),
     ("secret", "clusterSecret", "CLUSTER_SECRET"),
+    ("tls", "tls", "CLUSTER_TLS_CERT"),
     ("insecure_peers", "insecurePeers", "CLUSTER_INSECURE_PEERS"),
     ("heartbeat_interval", "heartbeatIntervalMs", "HEARTBEAT_INTERVAL_MS"),
     ("heartbeat_miss_threshold", "heartbeatMissThreshold", "HEARTBEAT_MISS_THRESHOLD"),
@@ -147,6 +152,10 @@ impl RawClusterConfig {
             if !seeds.contains(&seed) {
                 seeds.push(seed);
             }
+        }
+        if let Some(tls) = &self.tls {
+            let names = tls.names().join(", ");
+            tls.check_name(&self.node_name).map_err(|rule| fail("tls", &names, &rule))?;
         }
         self.numbers(&fail)?;
         Ok(ClusterConfig { raw: self, seeds })

@@ -45,6 +45,7 @@ use crate::{
     machine::{handshake::Established, keys::KeyMark, sessions::ConnId},
     net::Net,
     protocol_error::ProtocolError,
+    tls::Cipher,
     wire::{
         control::{Control, Request, Response},
         frame::Head,
@@ -82,11 +83,12 @@ impl Link {
         conn: ConnId,
         established: &Established,
         socket: Arc<OwnedWriteHalf>,
+        cipher: Option<Arc<Cipher>>,
         net: Arc<Net>,
     ) -> Arc<Self> {
         let tagger = established.send_key.as_ref().map(|key| Tagger::new(key));
         let limit = net.config.outbox_bytes();
-        let outbox = Outbox::new(Arc::clone(&socket), tagger, limit, net.config.max_message_bytes());
+        let outbox = Outbox::new(Arc::clone(&socket), tagger, cipher, limit, net.config.max_message_bytes());
         let now = net.node.now();
         Arc::new(Self {
             conn,

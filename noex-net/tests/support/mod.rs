@@ -1,6 +1,8 @@
 //! Real nodes on loopback, and waiting for what can be seen, with a deadline.
 #![allow(unreachable_pub, dead_code, reason = "shared by several test programs")]
 
+#[cfg(feature = "tls")]
+pub mod certificates;
 pub mod raw;
 
 use std::time::Duration;
@@ -11,6 +13,15 @@ use noex_net::{Cluster, ClusterBuilder, ClusterConfig, ClusterConfigBuilder};
 pub type Res<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 pub fn config(name: &str) -> ClusterConfigBuilder {
+    #[cfg(feature = "tls")]
+    if over_tls() {
+        return plain(name).tls(ca().tls(name));
+    }
+    plain(name)
+}
+
+/// In any case without TLS.
+pub fn plain(name: &str) -> ClusterConfigBuilder {
     // RUST_LOG=noex_net=debug shows what nodes do in a failing test.
     let logs = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env());
     let _ = logs.with_test_writer().try_init();
@@ -22,6 +33,18 @@ pub fn config(name: &str) -> ClusterConfigBuilder {
         .heartbeat_miss_threshold(4)
         .reconnect_base_delay(Duration::from_millis(100))
         .reconnect_max_delay(Duration::from_millis(1000))
+}
+
+/// The test program `tls` runs the tests of others once more, over TLS.
+pub fn over_tls() -> bool {
+    module_path!().starts_with("tls::")
+}
+
+/// The CA of the nodes that `config` makes.
+#[cfg(feature = "tls")]
+pub fn ca() -> &'static certificates::Ca {
+    static CA: std::sync::OnceLock<certificates::Ca> = std::sync::OnceLock::new();
+    CA.get_or_init(|| certificates::Ca::new("CA of the tests"))
 }
 
 pub fn builder(config: ClusterConfigBuilder) -> Res<ClusterBuilder> {
@@ -36,8 +59,17 @@ pub async fn node(name: &str, seeds: &[&Cluster]) -> Res<Cluster> {
 
 /// Two connected nodes.
 pub async fn pair() -> Res<(Cluster, Cluster)> {
-    let a = node("a", &[]).await?;
-    let b = node("b", &[&a]).await?;
+    two(config).await
+}
+
+/// Two that bear with each other for longer: to tag many megabytes at once takes a debug build on a busy machine seconds.
+pub async fn patient_pair() -> Res<(Cluster, Cluster)> {
+    two(|name| config(name).heartbeat_miss_threshold(100)).await
+}
+
+async fn two(config: impl Fn(&str) -> ClusterConfigBuilder) -> Res<(Cluster, Cluster)> {
+    let a = builder(config("a"))?.start().await?;
+    let b = builder(config("b").seed(a.local_node_id()))?.start().await?;
     within(5, "both are up", async {
         let _ = a.wait_for_nodes(2).await;
         let _ = b.wait_for_nodes(2).await;
@@ -101,6 +133,10 @@ impl Box_ {
     #[call]
     fn blob(&self, bytes: Vec<u8>) -> usize {
         bytes.len()
+    }
+    #[call]
+    fn echo(&self, text: String) -> String {
+        text
     }
     #[cast]
     fn swallow(&mut self, text: String) {

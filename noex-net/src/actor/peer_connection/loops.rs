@@ -1,12 +1,10 @@
 //! The loops of an open connection: its flusher, its alarm and its reader.
 
-use std::sync::Arc;
-
-use tokio::{io::AsyncReadExt, net::tcp::OwnedReadHalf};
+use std::{io::ErrorKind, sync::Arc};
 
 use crate::{
     actor::messages::Fact,
-    io::{outbox::turn, reader::Batches},
+    io::{incoming::Incoming, outbox::turn, reader::Batches},
     link::{Broken, Inbound, Link, Step},
     wire::{limits::READ_BUDGET, tag::Tagger},
 };
@@ -41,11 +39,7 @@ pub(super) async fn keep_deadlines(link: Arc<Link>) {
 }
 
 /// Reads until the end; returns the reason that the peer gave.
-pub(super) async fn read(
-    link: Arc<Link>,
-    mut socket: OwnedReadHalf,
-    tagger: Option<Tagger>,
-) -> Option<String> {
+pub(super) async fn read(link: Arc<Link>, mut socket: Incoming, tagger: Option<Tagger>) -> Option<String> {
     let mut batches = Batches::new(tagger);
     let mut inbound = Inbound::new(Arc::clone(&link));
     let mut budget = READ_BUDGET;
@@ -53,6 +47,10 @@ pub(super) async fn read(
         let bytes = match socket.read(batches.room()).await {
             Ok(0) => return None,
             Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                tracing::warn!(peer = %link.peer, %error, "the peer broke TLS; the connection ends");
+                return None;
+            }
             Err(error) => {
                 tracing::debug!(peer = %link.peer, %error, "the connection was lost");
                 return None;

@@ -8,7 +8,11 @@
 mod loops;
 mod opening;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use actix_rt::task::JoinHandle;
@@ -24,7 +28,7 @@ use super::{
 };
 use crate::{
     event::DialError,
-    io::outbox::turn,
+    io::{handshake::Channel, incoming::Incoming, outbox::turn},
     link::Link,
     machine::{
         handshake::RefusedReason,
@@ -32,6 +36,7 @@ use crate::{
         sessions::ConnId,
     },
     net::Net,
+    tls::Secured,
     wire::{control::Control, tag::Tagger},
 };
 
@@ -125,7 +130,7 @@ impl PeerConnection {
         ctx: &mut Context<Self>,
     ) {
         let authenticated = outcome.and_then(|ready| {
-            let addr = ready.socket.peer_addr().ok();
+            let addr = ready.channel.socket.peer_addr().ok();
             self.authenticated(ready, Some(&target), ctx).map_err(|failed| (addr, failed))
         });
         let Err((addr, failed)) = authenticated else { return };
@@ -175,14 +180,18 @@ impl PeerConnection {
         target: Option<&Target>,
         ctx: &mut Context<Self>,
     ) -> Result<(), Failed> {
-        let Ready { socket, established } = ready;
+        let Ready { channel: Channel { socket, mut secured }, established } = ready;
         let receive = established.receive_key.as_ref().map(|key| Tagger::new(key));
         let (read_half, write_half) = socket.into_split();
-        let link = Link::new(self.conn, &established, Arc::new(write_half), Arc::clone(&self.net));
+        let cipher = secured.as_mut().map(Secured::authenticated);
+        let link = Link::new(self.conn, &established, Arc::new(write_half), cipher, Arc::clone(&self.net));
         {
             // INVARIANT: who retires a key and then looks at the links finds this one there, or it is not made; and what
             // is found there is known to the manager.
             let mut links = self.net.links.lock();
+            if self.net.closing.load(Ordering::Acquire) {
+                return Err(Failed::Dial(DialError::Closed));
+            }
             if !self.net.keys.read().admits(link.key.as_ref()) {
                 let reason =
                     if link.key.is_some() { RefusedReason::NoCommonKey } else { RefusedReason::NoSecret };
@@ -198,11 +207,12 @@ impl PeerConnection {
         self.tasks = vec![tokio::spawn(flush(Arc::clone(&link)))];
         // Timers are the control arbiter's: an arbiter without timers of its own asks for the time less often.
         self.net.node.control().spawn(keep_deadlines(Arc::clone(&link)));
+        let incoming = Incoming::new(read_half, secured, &link.outbox);
         let this = ctx.address();
         let reading = actix_rt::spawn(async move {
             // Also when a `Deserialize` of a user panics.
             let mut over = TellOver(this, None);
-            over.1 = read(link, read_half, receive).await;
+            over.1 = read(link, incoming, receive).await;
         });
         self.tasks.push(reading);
         Ok(())
@@ -242,6 +252,7 @@ impl Handler<CloseConnection> for PeerConnection {
                 }
             };
             let _ = actix_rt::time::timeout(LAST_WORDS, flushed).await;
+            link.outbox.end();
             link.shut_down();
         };
         ctx.spawn(last_words.into_actor(self));

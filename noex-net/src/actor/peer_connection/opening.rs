@@ -7,13 +7,14 @@ use tokio::net::TcpStream;
 use crate::{
     config::InsecurePeers,
     event::DialError,
-    io::handshake::{read_frame, write_frame},
+    io::handshake::{Channel, Refusal},
     machine::{
-        handshake::{self, Acceptor, Established, Expected, Initiator, Local, RefusedReason},
+        handshake::{self, Acceptor, Established, Expected, Initiator, Local, RefusedReason, TlsFacts},
         keys::Keys,
         membership::Target,
     },
     net::Net,
+    tls::TlsConfig,
 };
 
 /// How a handshake ended that did not lead to a session.
@@ -28,13 +29,19 @@ pub(super) enum Failed {
     Dial(DialError),
 }
 
+impl From<Refusal> for Failed {
+    fn from(Refusal { reason, detail }: Refusal) -> Self {
+        Self::Refused(reason, detail)
+    }
+}
+
 pub(super) struct Ready {
-    pub(super) socket: TcpStream,
+    pub(super) channel: Channel,
     pub(super) established: Box<Established>,
 }
 
-fn local(net: &Net, keys: Keys) -> Local {
-    Local { id: net.node.id().clone(), incarnation: net.node.incarnation(), capabilities: 0, keys }
+fn local(net: &Net, keys: Keys, tls: Option<TlsFacts>) -> Local {
+    Local { id: net.node.id().clone(), incarnation: net.node.incarnation(), capabilities: 0, keys, tls }
 }
 
 fn nonce() -> Result<[u8; 32], Failed> {
@@ -45,15 +52,28 @@ fn nonce() -> Result<[u8; 32], Failed> {
 
 pub(super) async fn dial(net: Arc<Net>, target: Target) -> Result<Ready, (Option<SocketAddr>, Failed)> {
     let (host, port) = target.address();
-    let (mut socket, addr) = connect(&net, host, port).await.map_err(|error| (None, Failed::Dial(error)))?;
+    let (socket, addr) = connect(&net, host, port).await.map_err(|error| (None, Failed::Dial(error)))?;
     let failed = |failed| (Some(addr), failed);
-    let _ = socket.set_nodelay(true);
+    let mut channel = Channel::new(socket);
     let nonce = nonce().map_err(failed)?;
-    let handshake = initiate(&net, &mut socket, target.expected(), nonce);
-    match actix_rt::time::timeout(net.config.handshake_timeout(), handshake).await {
-        Ok(Ok(established)) => Ok(Ready { socket, established }),
-        Ok(Err(error)) => Err(failed(error)),
-        Err(_elapsed) => Err(failed(Failed::Refused(RefusedReason::Timeout, "no answer".to_owned()))),
+    let handshake = initiate(&net, &mut channel, target.expected(), nonce);
+    let done = match actix_rt::time::timeout(net.config.handshake_timeout(), handshake).await {
+        Ok(done) => done,
+        Err(_elapsed) => Err(Failed::Refused(RefusedReason::Timeout, "no answer".to_owned())),
+    };
+    finish(channel, done).await.map_err(failed)
+}
+
+/// Whom TLS is the trouble of is read on until it knows.
+async fn finish(channel: Channel, done: Result<Box<Established>, Failed>) -> Result<Ready, Failed> {
+    match done {
+        Ok(established) => Ok(Ready { channel, established }),
+        Err(failed) => {
+            if let Failed::Refused(RefusedReason::Tls, _) = &failed {
+                channel.linger().await;
+            }
+            Err(failed)
+        }
     }
 }
 
@@ -80,50 +100,52 @@ async fn connect(net: &Net, host: &str, port: u16) -> Result<(TcpStream, SocketA
 
 async fn initiate(
     net: &Net,
-    socket: &mut TcpStream,
+    channel: &mut Channel,
     expected: Expected,
     nonce: [u8; 32],
 ) -> Result<Box<Established>, Failed> {
-    // One look at the ring for all of it: a change in the middle must not make a mixture.
-    let keys = net.keys.read().clone();
-    check_insecure(net, &keys, socket)?;
+    // One look at the ring and the certificates for all of it: a change in the middle must not make a mixture.
+    let (keys, tls) = (net.keys.read().clone(), net.tls());
+    check_insecure(net, &keys, tls.as_ref(), &channel.socket)?;
+    let facts = channel.dial(tls.as_ref()).await?;
     let mut out = VecDeque::new();
-    let mut machine = Initiator::new(local(net, keys), expected, nonce, &mut out);
+    let mut machine = Initiator::new(local(net, keys, facts), expected, nonce, &mut out);
     loop {
-        if let Some(established) = perform(socket, &mut out).await? {
+        if let Some(established) = perform(channel, &mut out).await? {
             return Ok(established);
         }
-        let frame = next_frame(socket).await?;
+        let frame = channel.read_frame().await?;
         machine.handle(&frame, &mut out);
     }
 }
 
-pub(super) async fn accept(net: Arc<Net>, mut socket: TcpStream) -> Result<Ready, Failed> {
-    let _ = socket.set_nodelay(true);
+pub(super) async fn accept(net: Arc<Net>, socket: TcpStream) -> Result<Ready, Failed> {
+    let mut channel = Channel::new(socket);
     let nonce = nonce()?;
     let handshake = async {
-        let keys = net.keys.read().clone();
-        check_insecure(&net, &keys, &socket)?;
+        let (keys, tls) = (net.keys.read().clone(), net.tls());
+        check_insecure(&net, &keys, tls.as_ref(), &channel.socket)?;
+        let facts = channel.accept(tls.as_ref(), || handshake::refused_frame(RefusedReason::Tls)).await?;
         let mut out = VecDeque::new();
-        let mut machine = Acceptor::new(local(&net, keys), nonce);
+        let mut machine = Acceptor::new(local(&net, keys, facts), nonce);
         loop {
-            let frame = next_frame(&mut socket).await?;
+            let frame = channel.read_frame().await?;
             machine.handle(&frame, &mut out);
-            if let Some(established) = perform(&mut socket, &mut out).await? {
+            if let Some(established) = perform(&mut channel, &mut out).await? {
                 return Ok(established);
             }
         }
     };
-    match actix_rt::time::timeout(net.config.handshake_timeout(), handshake).await {
-        Ok(Ok(established)) => Ok(Ready { socket, established }),
-        Ok(Err(failed)) => Err(failed),
+    let done = match actix_rt::time::timeout(net.config.handshake_timeout(), handshake).await {
+        Ok(done) => done,
         Err(_elapsed) => Err(Failed::Refused(RefusedReason::Timeout, "not done in time".to_owned())),
-    }
+    };
+    finish(channel, done).await
 }
 
-/// Without a secret, only peers of this machine are let in, unless the configuration allows others.
-fn check_insecure(net: &Net, keys: &Keys, socket: &TcpStream) -> Result<(), Failed> {
-    if !keys.is_empty() || net.config.insecure_peers() == InsecurePeers::Any {
+/// Without a secret and without TLS, only peers of this machine are let in, unless the configuration allows others.
+fn check_insecure(net: &Net, keys: &Keys, tls: Option<&TlsConfig>, socket: &TcpStream) -> Result<(), Failed> {
+    if !keys.is_empty() || tls.is_some() || net.config.insecure_peers() == InsecurePeers::Any {
         return Ok(());
     }
     let same_machine = match (socket.peer_addr(), socket.local_addr()) {
@@ -139,29 +161,30 @@ fn check_insecure(net: &Net, keys: &Keys, socket: &TcpStream) -> Result<(), Fail
     ))
 }
 
-async fn next_frame(socket: &mut TcpStream) -> Result<Vec<u8>, Failed> {
-    match read_frame(socket).await {
-        Ok(frame) => Ok(frame),
-        Err(reason) => Err(Failed::Refused(reason, "no frame of the handshake".to_owned())),
-    }
-}
-
 /// Does what a handshake machine wants; an established session when it is done.
 async fn perform(
-    socket: &mut TcpStream,
+    channel: &mut Channel,
     out: &mut VecDeque<handshake::Output>,
 ) -> Result<Option<Box<Established>>, Failed> {
     while let Some(output) = out.pop_front() {
         match output {
-            handshake::Output::Send(body) => write_frame(socket, &body)
+            handshake::Output::Send(body) => channel
+                .write_frame(&body)
                 .await
                 .map_err(|error| Failed::Refused(RefusedReason::Eof, error.to_string()))?,
             handshake::Output::Done(established) => return Ok(Some(established)),
             handshake::Output::Refuse { reason, send } => {
                 if let Some(body) = send {
-                    let _ = write_frame(socket, &body).await;
+                    let _ = channel.write_frame(&body).await;
                 }
-                return Err(Failed::Refused(reason, "refused in the handshake".to_owned()));
+                let detail = match &channel.secured {
+                    Some(secured) if reason == RefusedReason::Tls => {
+                        let names = secured.facts().names.join(", ");
+                        format!("the peer's certificate does not hold its name; it holds {names}")
+                    }
+                    Some(_) | None => "refused in the handshake".to_owned(),
+                };
+                return Err(Failed::Refused(reason, detail));
             }
             handshake::Output::RefusedByPeer(reason) => return Err(Failed::RefusedByPeer(reason)),
             handshake::Output::SelfConnection => return Err(Failed::SelfConnection),

@@ -1,12 +1,75 @@
-//! The flushing side of an outbox: seals what has gathered and writes it.
+//! The flushing side of an outbox: seals what has gathered, encrypts it if there is TLS, and writes it.
 
 use std::{
-    io::{self, IoSlice},
+    collections::VecDeque,
+    io::{self, IoSlice, Write},
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{Flushed, MAX_SLICES, Outbox, Writer, turn};
-use crate::wire::limits::LEN;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use super::{Flushed, MAX_SLICES, Outbox, turn};
+use crate::{
+    tls::Cipher,
+    wire::{limits::LEN, tag::Tagger},
+};
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    tagger: Option<Tagger>,
+    sealed: VecDeque<Vec<u8>>,
+    /// How much of the first sealed batch is written.
+    offset: usize,
+    /// With TLS: bytes of sealed batches, from `offset` on, that are encrypted and not yet known to be with the kernel.
+    pub(super) encrypted: usize,
+    ended: bool,
+}
+
+impl Writer {
+    pub(super) fn new(tagger: Option<Tagger>) -> Self {
+        Self { tagger, sealed: VecDeque::new(), offset: 0, encrypted: 0, ended: false }
+    }
+
+    /// What is to be written next; returns how many slices that are.
+    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+        let mut used = 0;
+        for (slice, batch) in slices.iter_mut().zip(&self.sealed) {
+            *slice = IoSlice::new(if used == 0 { &batch[self.offset..] } else { batch });
+            used += 1;
+        }
+        used
+    }
+}
+
+/// The kernel's side of the socket, from any thread.
+struct Kernel<'a>(&'a OwnedWriteHalf);
+
+impl Kernel<'_> {
+    /// tokio remembers that the socket was full until the connection's own arbiter hears otherwise. That one may be blocked
+    /// by user code: ask the kernel.
+    fn or_ask(&self, written: io::Result<usize>, first: &[u8]) -> io::Result<usize> {
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                socket2::SockRef::from(self.0.as_ref()).send(first)
+            }
+            written => written,
+        }
+    }
+}
+
+impl Write for Kernel<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.or_ask(self.0.try_write(bytes), bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.or_ask(self.0.try_write_vectored(slices), slices.first().map_or(&[], |first| first))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 impl Outbox {
     /// Lets the tasks run that the reader woke, then flushes what they sent. Saves the flusher its turn.
@@ -85,48 +148,75 @@ impl Outbox {
     }
 
     fn write(&self, writer: &mut Writer) -> io::Result<()> {
+        if let Some(cipher) = &self.cipher {
+            return self.write_encrypted(writer, cipher);
+        }
+        let mut socket = Kernel(&self.socket);
         while let Some(first) = writer.sealed.front() {
-            let first = &first[writer.offset..];
             let written = if writer.sealed.len() == 1 {
-                self.socket.try_write(first)
+                socket.write(&first[writer.offset..])?
             } else {
                 let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                let rest = writer.sealed.iter().skip(1).map(Vec::as_slice);
-                let mut used = 0;
-                for (slice, batch) in slices.iter_mut().zip(std::iter::once(first).chain(rest)) {
-                    *slice = IoSlice::new(batch);
-                    used += 1;
-                }
-                self.socket.try_write_vectored(&slices[..used])
+                let used = writer.slices(&mut slices);
+                socket.write_vectored(&slices[..used])?
             };
-            let mut written = match written {
-                // tokio remembers that the socket was full until the connection's own arbiter hears otherwise. That one
-                // may be blocked by user code: ask the kernel.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket2::SockRef::from((*self.socket).as_ref()).send(first)?
-                }
-                written => written?,
-            };
-            self.written.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::AcqRel);
-            if self.queued() <= self.limit / 2 {
-                self.room.notify_waiters();
-            }
-            while let Some(batch) = writer.sealed.front() {
-                let left = batch.len() - writer.offset;
-                if written < left {
-                    writer.offset += written;
-                    break;
-                }
-                written -= left;
-                writer.offset = 0;
-                let batch = writer.sealed.pop_front();
-                // Not worth waiting for a user's `Serialize`.
-                if let (Some(batch), Some(mut open)) = (batch, self.open.try_lock()) {
-                    open.give_back(batch);
-                }
-            }
+            self.wrote(writer, written);
         }
         Ok(())
+    }
+
+    fn write_encrypted(&self, writer: &mut Writer, cipher: &Cipher) -> io::Result<()> {
+        loop {
+            cipher.drain(&mut Kernel(&self.socket))?;
+            let written = std::mem::take(&mut writer.encrypted);
+            self.wrote(writer, written);
+            if writer.sealed.is_empty() || writer.ended {
+                return Ok(());
+            }
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let used = writer.slices(&mut slices);
+            writer.encrypted = cipher.encrypt(&slices[..used])?;
+        }
+    }
+
+    /// So many bytes of sealed batches are with the kernel.
+    fn wrote(&self, writer: &mut Writer, mut written: usize) {
+        self.written.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::AcqRel);
+        if self.queued() <= self.limit / 2 {
+            self.room.notify_waiters();
+        }
+        while let Some(batch) = writer.sealed.front() {
+            let left = batch.len() - writer.offset;
+            if written < left {
+                writer.offset += written;
+                break;
+            }
+            written -= left;
+            writer.offset = 0;
+            let batch = writer.sealed.pop_front();
+            // Not worth waiting for a user's `Serialize`.
+            if let (Some(batch), Some(mut open)) = (batch, self.open.try_lock()) {
+                open.give_back(batch);
+            }
+        }
+    }
+
+    /// Flushes though nothing was appended: TLS has something to say.
+    pub(crate) fn flush_anyway(&self) {
+        self.dirty.store(true, Ordering::Release);
+        self.flush_here();
+    }
+
+    /// Nothing is written after this. With TLS the peer is told so, if everything else is with the kernel and it takes the
+    /// few bytes; else it sees a connection that was lost, which is the same to it.
+    pub(crate) fn end(&self) {
+        let Some(cipher) = &self.cipher else { return };
+        let mut writer = self.writer.lock();
+        if writer.sealed.is_empty() && !writer.ended {
+            cipher.end();
+            let _ = cipher.drain(&mut Kernel(&self.socket));
+        }
+        writer.ended = true;
     }
 
     /// The flusher of the connection; runs on its arbiter until the socket fails, as a task of the runtime itself.

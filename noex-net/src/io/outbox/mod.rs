@@ -5,6 +5,8 @@
 //!                           ├─flush──► sealed batches ──try_write──► kernel
 //! urgent ──► urgent batch ──┘
 //! ```
+//! With TLS, sealed batches are encrypted on their way to the kernel, and only when what was encrypted before is there.
+//!
 //! The urgent lane holds signs of life and the like. It has a lock of its own: a heartbeat does not wait for a user's
 //! `Serialize`, which runs under the other, and goes out before what has gathered.
 //!
@@ -31,11 +33,15 @@ use noex_actors::{EncodeError, Overload};
 use parking_lot::Mutex;
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
+use self::flush::Writer;
 pub(crate) use self::turn::turn;
-use crate::wire::{
-    frame::{self, Head},
-    limits::{BATCH, CHUNK, LEN, TAG},
-    tag::Tagger,
+use crate::{
+    tls::Cipher,
+    wire::{
+        frame::{self, Head},
+        limits::{BATCH, CHUNK, LEN, TAG},
+        tag::Tagger,
+    },
 };
 
 /// Most batches handed to the kernel in one call.
@@ -61,14 +67,6 @@ struct Open {
     closed: bool,
 }
 
-#[derive(Debug)]
-struct Writer {
-    tagger: Option<Tagger>,
-    sealed: VecDeque<Vec<u8>>,
-    /// How much of the first sealed batch is written.
-    offset: usize,
-}
-
 /// What is to be sent on one connection.
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -76,6 +74,8 @@ pub(crate) struct Outbox {
     open: Mutex<Open>,
     urgent: Mutex<Vec<u8>>,
     writer: Mutex<Writer>,
+    /// With TLS.
+    cipher: Option<Arc<Cipher>>,
     dirty: AtomicBool,
     /// The socket was full: the flusher waits for it.
     blocked: AtomicBool,
@@ -118,6 +118,7 @@ impl Outbox {
     pub(crate) fn new(
         socket: Arc<OwnedWriteHalf>,
         tagger: Option<Tagger>,
+        cipher: Option<Arc<Cipher>>,
         limit: usize,
         max_message: usize,
     ) -> Self {
@@ -128,7 +129,8 @@ impl Outbox {
             socket,
             open: Mutex::new(open),
             urgent: Mutex::new(Vec::new()),
-            writer: Mutex::new(Writer { tagger, sealed: VecDeque::new(), offset: 0 }),
+            writer: Mutex::new(Writer::new(tagger)),
+            cipher,
             dirty: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             flusher: AtomicWaker::new(),
@@ -165,8 +167,9 @@ impl Outbox {
 
     /// The same, after the end: no write that is under way is left out.
     pub(crate) fn settled(&self) -> u64 {
-        let _writer = self.writer.lock();
-        self.written()
+        let writer = self.writer.lock();
+        // Some of what is encrypted may be with the kernel.
+        self.written() + u64::try_from(writer.encrypted).unwrap_or(0)
     }
 
     /// Batches sealed.

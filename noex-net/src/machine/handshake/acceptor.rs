@@ -54,6 +54,7 @@ impl Acceptor {
         if !hello.versions.contains(&VERSION) {
             return Err(refuse(RefusedReason::Version));
         }
+        self.local.check_certificate(&hello.id)?;
         let key_id = self.choose_key(&hello)?;
         let tag = if key_id.is_some() { TAG_HMAC } else { TAG_NONE };
         if !hello.tags.iter().any(|offered| offered.as_str() == tag) {
@@ -64,7 +65,7 @@ impl Acceptor {
             return Err(refuse(RefusedReason::WrongIdentity));
         }
 
-        let mut transcript = Transcript::new().with(frame);
+        let mut transcript = Transcript::new(self.local.binding()).with(frame);
         let mut challenge = Challenge {
             version: VERSION,
             id: self.local.id.clone(),

@@ -34,7 +34,7 @@ impl Initiator {
             tags: vec![Word::new(tag)],
         })
         .encode();
-        let transcript = Transcript::new().with(&hello);
+        let transcript = Transcript::new(local.binding()).with(&hello);
         out.push_back(Output::Send(hello));
         Self { local, expected, transcript, ended: false }
     }
@@ -59,6 +59,7 @@ impl Initiator {
         if challenge.version != VERSION {
             return Err(refuse(RefusedReason::Version));
         }
+        self.local.check_certificate(&challenge.id)?;
         let (id, incarnation) = (challenge.id.clone(), challenge.incarnation.0);
         let capabilities = challenge.capabilities & self.local.capabilities;
         let key_id = self.verify(challenge)?;

@@ -14,6 +14,8 @@
 //! `transcript.rs` says what a proof covers. Without a secret the same three messages go without proofs, and the
 //! session has no keys. A node with a key never accepts one without, nor the reverse: `no_secret`.
 //!
+//! With TLS around it, the peer's certificate must hold the name that it claims, and proofs cover what TLS exports.
+//!
 //! Invariants: 1. nothing is established unless the peer proved that it holds the key, over the bytes of this
 //! very exchange, in its own role; 2. each machine ends exactly once, with `Done`, `Refuse`, `RefusedByPeer` or
 //! `SelfConnection`, and says nothing afterwards; 3. both ends of an established pair have the same keys, crosswise.
@@ -59,6 +61,9 @@ pub enum RefusedReason {
     Superseded,
     /// No secret is set, and the peer is not on loopback.
     InsecurePeer,
+    /// Something about TLS: one end runs with it and the other without, or a certificate is missing, expired, not of the CA,
+    /// or not for the name that the peer claims.
+    Tls,
 }
 
 noex_actors::__vocabulary!(RefusedReason {
@@ -74,6 +79,7 @@ noex_actors::__vocabulary!(RefusedReason {
     WrongIdentity = "wrong_identity",
     Superseded = "superseded",
     InsecurePeer = "insecure_peer",
+    Tls = "tls",
 });
 
 /// What a node says of itself in every handshake.
@@ -87,6 +93,37 @@ pub(crate) struct Local {
     pub(crate) capabilities: u64,
     /// Keys; none means a cluster without a secret.
     pub(crate) keys: Keys,
+    /// What TLS knows of this connection; `None` if it runs without.
+    pub(crate) tls: Option<TlsFacts>,
+}
+
+impl Local {
+    fn binding(&self) -> Option<&[u8; 32]> {
+        self.tls.as_ref().map(|tls| &tls.binding)
+    }
+
+    /// SECURITY: with TLS, nobody bears a name that is not in its certificate, letter for letter.
+    fn check_certificate(&self, peer: &NodeId) -> Result<(), Output> {
+        match &self.tls {
+            Some(tls) if !tls.names.iter().any(|name| name == peer.name()) => Err(refuse(RefusedReason::Tls)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// What TLS knows of a connection whose handshake of TLS is done.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct TlsFacts {
+    /// Keying material that only the two ends of this very TLS session can export.
+    pub(crate) binding: [u8; 32],
+    /// The DNS names in the certificate of the peer.
+    pub(crate) names: Vec<String>,
+}
+
+impl fmt::Debug for TlsFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsFacts").field("names", &self.names).finish_non_exhaustive()
+    }
 }
 
 /// Whom the initiator dialled.

@@ -15,7 +15,7 @@ const ADDRESS: &str = "b@127.0.0.1:2";
 
 fn local(id: &str, secret: &str) -> Local {
     let keys = Secrets::from(secret).keys().clone();
-    Local { id: NodeId::parse(id).unwrap(), incarnation: Incarnation(7), capabilities: 0b11, keys }
+    Local { id: NodeId::parse(id).unwrap(), incarnation: Incarnation(7), capabilities: 0b11, keys, tls: None }
 }
 
 fn ring(id: &str, keys: &[(&str, &str)]) -> Local {
@@ -285,6 +285,52 @@ fn a_node_must_be_the_one_that_was_dialled() {
         let reason = (!admitted).then_some(RefusedReason::WrongIdentity);
         assert_eq!((refused(&ends.initiator), refused(&ends.acceptor)), (reason, reason));
         assert_eq!(established(&ends.acceptor).is_some(), admitted);
+    }
+}
+
+fn tls(id: &str, binding: u8, names: &[&str]) -> Local {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    Local { tls: Some(TlsFacts { binding: [binding; 32], names }), ..local(id, SECRET) }
+}
+
+#[test]
+fn proofs_hold_within_one_tls_session_only() {
+    let (a, b) = ("a@127.0.0.1:1", ADDRESS);
+    let meet = |a, b| {
+        let ends = run(a, b, Expected::Anyone);
+        let refused = (refused(&ends.initiator), refused(&ends.acceptor));
+        assert_eq!(established(&ends.acceptor).is_some(), refused == (None, None));
+        assert_eq!(established(&ends.initiator).is_some(), refused == (None, None));
+        refused.0.or(refused.1)
+    };
+    assert_eq!(meet(tls(a, 1, &["b"]), tls(b, 1, &["a"])), None);
+    let wrong = Some(RefusedReason::WrongSecret);
+    assert_eq!(meet(tls(a, 1, &["b"]), tls(b, 2, &["a"])), wrong);
+    assert_eq!(meet(tls(a, 1, &["b"]), local(b, SECRET)), wrong);
+    assert_eq!(meet(local(a, SECRET), tls(b, 1, &["a"])), wrong);
+}
+
+#[test]
+fn a_name_must_be_in_the_certificate_letter_for_letter() {
+    let (a, b) = ("a@127.0.0.1:1", ADDRESS);
+    for (names, admitted) in [
+        (&["b"][..], true),
+        (&["x", "b"], true),
+        (&[], false),
+        (&["B"], false),
+        (&["*"], false),
+        (&["b.example"], false),
+        (&["b@127.0.0.1:2"], false),
+    ] {
+        let reason = (!admitted).then_some(RefusedReason::Tls);
+        let ends = run(tls(a, 1, names), tls(b, 1, &["a"]), Expected::Anyone);
+        assert_eq!((refused(&ends.initiator), refused(&ends.acceptor)), (reason, reason), "{names:?}");
+        let names: Vec<_> = names.iter().map(|name| name.replace('b', "a").replace('B', "A")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let ends = run(tls(a, 1, &["b"]), tls(b, 1, &names), Expected::Anyone);
+        assert_eq!((refused(&ends.initiator), refused(&ends.acceptor)), (reason, reason), "{names:?}");
+        // The acceptor says nothing of itself to a stranger.
+        assert_eq!(ends.frames.len(), if admitted { 3 } else { 2 });
     }
 }
 

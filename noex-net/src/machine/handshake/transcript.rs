@@ -1,7 +1,8 @@
 //! What a proof covers, and which keys come of it.
 //!
 //! The transcript is SHA-256 over the label `noex/1 transcript` and then, for each message so far, its length
-//! (u64 LE) and its bytes as they were on the wire.
+//! (u64 LE) and its bytes as they were on the wire. Within TLS the label is `noex/1 tls transcript`, and what TLS exports
+//! (32 bytes) comes first, as if it were a message.
 //!
 //! | Value | Is |
 //! |---|---|
@@ -22,6 +23,7 @@ use super::SessionKey;
 use crate::machine::keys::Key;
 
 const TRANSCRIPT: &[u8] = b"noex/1 transcript";
+const TLS_TRANSCRIPT: &[u8] = b"noex/1 tls transcript";
 
 /// Whose proof or key it is. The label differs, so that neither can be sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +53,12 @@ impl Role {
 pub(super) struct Transcript(Sha256);
 
 impl Transcript {
-    pub(super) fn new() -> Self {
-        Self(Sha256::new_with_prefix(TRANSCRIPT))
+    /// Bound to the TLS session around it, if there is one.
+    pub(super) fn new(binding: Option<&[u8; 32]>) -> Self {
+        match binding {
+            None => Self(Sha256::new_with_prefix(TRANSCRIPT)),
+            Some(binding) => Self(Sha256::new_with_prefix(TLS_TRANSCRIPT)).with(binding),
+        }
     }
 
     pub(super) fn add(&mut self, message: &[u8]) {
@@ -104,7 +110,7 @@ mod tests {
     #[test]
     fn the_bytes_of_proofs_and_keys_stay_as_they_are() {
         let (key, transcript) =
-            (Key::new("a shared secret"), Transcript::new().with(b"hello").with(b"challenge"));
+            (Key::new("a shared secret"), Transcript::new(None).with(b"hello").with(b"challenge"));
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         for (role, proof, session) in [
             (
@@ -124,13 +130,40 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_proofs_and_keys_within_tls_stay_as_they_are_too() {
+        let key = Key::new("a shared secret");
+        let within = |binding| Transcript::new(Some(binding)).with(b"hello").with(b"challenge");
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let transcript = within(&[9; 32]);
+        assert_eq!(
+            hex(&transcript.prove(&key, Role::Initiator)),
+            "f2f60695362a10ba8301c6c3386c547e2b7ca97e9190369774cab324cc22d56a"
+        );
+        assert_eq!(
+            hex(&transcript.prove(&key, Role::Acceptor)),
+            "b592530dff552148028493ecb5f805356569ee7837cf578328d2ebd63f71e0da"
+        );
+        assert_eq!(
+            hex(transcript.session_key(&key, Role::Initiator).as_slice()),
+            "dfdfd1c95fb4f2c809ad511ceef45e70e75ddb5923cbcf13275cc3ae7d92b0c4"
+        );
+        let proof = transcript.prove(&key, Role::Initiator);
+        let without = Transcript::new(None).with(b"hello").with(b"challenge");
+        for other in [within(&[8; 32]), without.clone(), Transcript::new(None).with(&[9; 32]).with(b"hello")]
+        {
+            assert!(!other.verify(&key, Role::Initiator, &proof));
+        }
+        assert!(!transcript.verify(&key, Role::Initiator, &without.prove(&key, Role::Initiator)));
+    }
+
+    #[test]
     fn a_proof_holds_for_its_role_key_and_messages_only() {
-        let (key, transcript) = (Key::new("key"), Transcript::new().with(b"ab").with(b"c"));
+        let (key, transcript) = (Key::new("key"), Transcript::new(None).with(b"ab").with(b"c"));
         let proof = transcript.prove(&key, Role::Acceptor);
         assert!(transcript.verify(&key, Role::Acceptor, &proof));
         assert!(!transcript.verify(&key, Role::Initiator, &proof));
         assert!(!transcript.verify(&Key::new("yek"), Role::Acceptor, &proof));
-        let other_cut = Transcript::new().with(b"a").with(b"bc");
+        let other_cut = Transcript::new(None).with(b"a").with(b"bc");
         assert!(!other_cut.verify(&key, Role::Acceptor, &proof), "lengths count");
     }
 }
