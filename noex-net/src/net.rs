@@ -305,3 +305,29 @@ impl Router for NetRouter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use noex_actors::Incarnation;
+
+    use super::*;
+
+    #[actix_rt::test]
+    async fn peers_in_use_are_not_looked_through_at_every_new_one() {
+        let id = |n: usize| NodeId::parse(&format!("n{n}@h:1")).unwrap();
+        let node = Node::builder().arbiters(1).identity(id(0), Incarnation(1)).start().await.unwrap();
+        let net = Net::new(node, ClusterConfig::builder("n0").build().unwrap());
+        let in_use: Vec<_> = (0..MANY_PEERS + 50).map(|n| net.peer(&id(n))).collect();
+        assert_eq!(net.peers.read().len(), in_use.len());
+        // Once, at the ten thousandth: then not until there are twice as many.
+        assert_eq!(net.sweep_at.load(Ordering::Relaxed), 2 * MANY_PEERS);
+        drop(in_use);
+        for n in MANY_PEERS + 50..2 * MANY_PEERS {
+            net.peer(&id(n));
+        }
+        assert_eq!(net.peers.read().len(), 2 * MANY_PEERS);
+        net.peer(&id(2 * MANY_PEERS));
+        assert_eq!(net.peers.read().len(), 1, "nobody used the others");
+        assert_eq!(net.sweep_at.load(Ordering::Relaxed), MANY_PEERS);
+    }
+}
