@@ -45,7 +45,19 @@ fn builder() -> noex_supervisor::DistributedSupervisorBuilder {
         .children((1..=CHILDREN).map(|n| DistributedChildSpec::new::<Counter>(format!("counter-{n}"), 0)))
 }
 
+/// With `TEST_LOGS=<directory>` each node writes there what it logs; `RUST_LOG` says what that is.
+fn log_to_file(name: &str) {
+    let Some(dir) = std::env::var_os("TEST_LOGS") else { return };
+    let file = std::fs::File::create(std::path::Path::new(&dir).join(format!("{name}.log"))).unwrap();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| "noex_net=debug,noex_supervisor=debug".into());
+    let log = tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter);
+    // In one process with several tests, the first one has it.
+    let _ = log.with_writer(std::sync::Mutex::new(file)).try_init();
+}
+
 async fn start(name: &str, seed: Option<&str>) -> Cluster {
+    log_to_file(name);
     let mut config = ClusterConfig::test(name).secret(SECRET);
     if let Some(seed) = seed {
         config = config.seed(seed);
@@ -148,6 +160,19 @@ impl Node {
     fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Stops it where it is, and waits until it stands still, where the system tells.
+    fn freeze(&self) {
+        self.signal("-STOP");
+        let began = Instant::now();
+        let stat = format!("/proc/{}/stat", self.process.id());
+        while let Ok(stat) = std::fs::read_to_string(&stat)
+            && !stat.contains(") T ")
+        {
+            assert!(began.elapsed() < Duration::from_secs(5), "it runs on: {stat}");
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -270,7 +295,7 @@ async fn after_a_freeze_no_child_runs_twice_for_long() {
     a.wait_for_nodes(3).await.unwrap();
     let sup = builder().start(&a).await.unwrap();
     let mut downs = a.events();
-    c.signal("-STOP");
+    c.freeze();
     assert_eq!(next_down(&mut downs).await, NodeDownReason::HeartbeatTimeout);
     settle("while it is frozen", &a, &mut [&mut b]).await;
     c.signal("-CONT");
@@ -293,7 +318,7 @@ async fn a_frozen_owner_does_not_move_the_cluster_onto_itself() {
     a.wait_for_nodes(3).await.unwrap();
     let (_, before) = settle_owned(&a, &mut [&mut b, &mut c]).await;
     let mut downs = a.events();
-    b.signal("-STOP");
+    b.freeze();
     next_down(&mut downs).await;
     actix_rt::time::sleep(Duration::from_secs(2)).await;
     b.signal("-CONT");
@@ -321,7 +346,7 @@ async fn when_a_frozen_owner_comes_back_to_its_successor_one_of_each_remains() {
         view.children.iter().any(|child| child.id == id && child.node_id.as_ref() == Some(&view.owner))
     };
     let mut downs = a.events();
-    nodes[owner].signal("-STOP");
+    nodes[owner].freeze();
     next_down(&mut downs).await;
     let [b, c, d] = &mut nodes;
     let mut others: Vec<&mut Node> = Vec::new();

@@ -1,6 +1,6 @@
 //! One supervisor machine and a handful of imagined nodes that crash, freeze, lose connections and replies, leave and
-//! come back. Now and then the supervisor is killed, and another one takes over what it left. Whatever happens, when it
-//! is quiet again each child runs exactly once, everybody was started after whatever the strategy says concerned him, and
+//! come back. Now and then the supervisor is killed, or loses its name to another one, which takes over what it left; what
+//! the loser still hears makes it stop nothing. Whatever happens, when it is quiet again each child runs exactly once, everybody was started after whatever the strategy says concerned him, and
 //! each cause was counted once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use crate::{
         placement::{Candidate, Placement, Selector},
         plan::concerned,
         policy::Stop,
-        supervision::{Failure, Output as Command, Report, Rule, Scope, Settings, State},
+        supervision::{Cause, Failure, Output as Command, Report, Rule, Scope, Settings, State},
     },
     options::{AutoShutdown, Backoff, Restart, RestartIntensity, Shutdown, Strategy},
 };
@@ -58,6 +58,8 @@ struct Node {
 #[derive(Clone, Debug)]
 enum Event {
     Fact(Input),
+    /// For the supervisor before this one, which lost its name.
+    Old(Box<Event>),
     /// By which supervisor it was ordered.
     Spawn {
         node: NodeId,
@@ -120,6 +122,8 @@ struct World {
     settings: Settings,
     /// Which supervisor it is, from 0.
     era: u64,
+    /// The one before, if it lives and handed over or is about to.
+    loser: Option<Coordinator>,
     /// Not every child was started once.
     starting: bool,
     /// When each instance was started.
@@ -183,6 +187,7 @@ impl World {
             ended: false,
             settings,
             era: 0,
+            loser: None,
             starting: true,
             born: BTreeMap::new(),
             causes: Vec::new(),
@@ -208,19 +213,30 @@ impl World {
         }
     }
 
-    /// The supervisor is killed; its children run on, and the next one of its name begins.
+    /// The supervisor is killed, or beaten to its name; its children run on, and the next one of its name begins.
     fn replace(&mut self) {
+        // Children of a template are stopped by the supervisor that loses its name: nothing to see here.
+        let beaten = self.settings.strategy != Strategy::SimpleOneForOne && self.dice.roll(2) == 0;
         self.settings.unix_seconds += 1 + self.dice.roll(2);
         let rules = rules(self.settings.strategy, self.children);
-        self.machine = Coordinator::new(Supervision::new(self.settings, rules), Failover::new(INTERVAL, 3));
+        let next = Coordinator::new(Supervision::new(self.settings, rules), Failover::new(INTERVAL, 3));
+        let last = std::mem::replace(&mut self.machine, next);
+        self.loser = beaten.then_some(last);
         self.era += 1;
         self.starting = true;
         self.in_flight.clear();
         self.causes.clear();
-        // What was on its way to the other one is lost, what was on its way from it is not.
+        // What was on its way to the other one is lost with it, what was on its way from it is not.
+        self.queue.retain(|_, event| !matches!(event, Event::Old(_)));
+        for event in self.queue.values_mut() {
+            if beaten && matches!(event, Event::Fact(_) | Event::Spawned { .. } | Event::Told { .. }) {
+                *event = Event::Old(Box::new(event.clone()));
+            }
+        }
         self.queue.retain(|_, event| match event {
             Event::Fact(_) | Event::Spawned { .. } | Event::Told { .. } | Event::Watch { .. } => false,
-            Event::Spawn { .. }
+            Event::Old(_)
+            | Event::Spawn { .. }
             | Event::StopAt { .. }
             | Event::Reconnect { .. }
             | Event::Restart { .. }
@@ -231,6 +247,85 @@ impl World {
             process.watched = false;
         }
         self.begin();
+        if let Some(loser) = &self.loser {
+            let all = loser.supervision().children().map(|child| child.rule.id.clone());
+            let (keep, reason) = (all.collect(), ExitReason::error("name_lost"));
+            let hand_over = supervision::Input::HandedOver { keep, reason };
+            // It was frozen: all its connections are new.
+            let here = |(id, node): (&NodeId, &Node)| (id.clone(), Incarnation(node.incarnation));
+            let connected = self.nodes.iter().filter(|(_, node)| node.connected);
+            for (node, incarnation) in connected.map(here).collect::<Vec<_>>() {
+                let reason = NodeDownReason::ConnectionClosed;
+                let down = failover::Input::NodeDown { node: node.clone(), incarnation, reason };
+                self.old_step(Input::Node(down));
+                self.old_step(Input::Node(failover::Input::NodeUp { node, incarnation }));
+            }
+            self.old_step(Input::Child(supervision::Input::Superseded));
+            let asked = self.dice.roll(30);
+            self.later(asked, Event::Old(Box::new(Event::Fact(Input::Child(hand_over)))));
+        }
+    }
+
+    /// What the one hears that lost its name.
+    fn old_step(&mut self, input: Input) {
+        let Some(loser) = &mut self.loser else { return };
+        let mut out = VecDeque::new();
+        loser.handle(input, self.now, 0, &mut out);
+        for command in out {
+            match command {
+                Output::Query { node, query, .. } => {
+                    let session = self.nodes[&node].session;
+                    let answer = self.dice.roll(60);
+                    self.later(answer, Event::Old(Box::new(Event::Told { node, session, query })));
+                }
+                Output::Child(Command::Start { child, .. }) => panic!("it starts {child}"),
+                Output::Child(Command::Stop { child, pid, how, cause, .. }) => {
+                    // Only what it had told to go before.
+                    assert!(!matches!(cause, Cause::Duplicate | Cause::NoChild | Cause::Late), "{child}");
+                    let node = pid.node_id().clone();
+                    let session = self.nodes[&node].session;
+                    self.soon(Event::StopAt { node, session, pid, how });
+                }
+                Output::Child(Command::End(_)) => {
+                    self.soon(Event::Fact(Input::Node(failover::Input::RivalGone)));
+                }
+                Output::Child(
+                    Command::DoubtName
+                    | Command::Watch { .. }
+                    | Command::Ready
+                    | Command::Reply { .. }
+                    | Command::Report(_)
+                    | Command::Forget { .. },
+                ) => {}
+            }
+        }
+    }
+
+    fn old_event(&mut self, event: Event) {
+        match event {
+            Event::Fact(input) => self.old_step(input),
+            Event::Spawned { child, generation, pid, .. } => {
+                let fact = supervision::Input::StartSucceeded { child, generation, pid };
+                self.old_step(Input::Child(fact));
+            }
+            Event::Told { node, session, query } => {
+                let found = self.instances(&node, session);
+                self.old_step(Input::Node(failover::Input::Answered { node, query, found }));
+            }
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// What a node that is asked in this session tells.
+    fn instances(&self, node: &NodeId, session: u64) -> Option<Vec<Found>> {
+        let target = &self.nodes[node];
+        let tell = |(pid, p): (&Pid, &Process)| Found {
+            child: p.child.clone(),
+            generation: p.generation,
+            pid: pid.clone(),
+        };
+        let reachable = target.connected && target.session == session;
+        reachable.then(|| target.processes.iter().map(tell).collect())
     }
 
     /// Whom the end of these children concerns.
@@ -363,6 +458,7 @@ impl World {
     fn event(&mut self, event: Event) {
         match event {
             Event::Fact(input) => self.step(input),
+            Event::Old(event) => self.old_event(*event),
             Event::Spawn { node, session, child, generation, era } => {
                 self.spawn(node, session, (child, generation), era);
             }
@@ -382,15 +478,8 @@ impl World {
                 if target.frozen && target.connected && target.session == session {
                     return self.later(50, Event::Told { node, session, query });
                 }
-                let reachable = target.connected && target.session == session;
                 let lost = self.dice.roll(10) == 0;
-                let tell = |(pid, p): (&Pid, &Process)| Found {
-                    child: p.child.clone(),
-                    generation: p.generation,
-                    pid: pid.clone(),
-                };
-                let target = &self.nodes[&node];
-                let found = (reachable && !lost).then(|| target.processes.iter().map(tell).collect());
+                let found = self.instances(&node, session).filter(|_| !lost);
                 self.soon(Event::Fact(Input::Node(failover::Input::Answered { node, query, found })));
             }
             Event::StopAt { node, session, pid, how } => {
@@ -453,6 +542,7 @@ impl World {
 
     fn spawn(&mut self, node: NodeId, session: u64, (child, generation): (String, Generation), era: u64) {
         let ours = era == self.era;
+        let the_losers = self.loser.is_some() && era + 1 == self.era;
         let target = self.nodes.get_mut(&node).unwrap();
         let failure = if !target.connected || target.session != session {
             Some(Failure::NodeGone)
@@ -467,6 +557,9 @@ impl World {
             let node = Some(node);
             if ours {
                 self.child(supervision::Input::StartFailed { child, generation, node, failure });
+            } else if the_losers {
+                let fact = supervision::Input::StartFailed { child, generation, node, failure };
+                self.soon(Event::Old(Box::new(Event::Fact(Input::Child(fact)))));
             }
             return;
         }
@@ -479,6 +572,8 @@ impl World {
         self.born.insert(pid.clone(), self.now);
         if ours {
             self.soon(Event::Spawned { session, child, generation, pid });
+        } else if the_losers {
+            self.soon(Event::Old(Box::new(Event::Spawned { session, child, generation, pid })));
         }
     }
 
