@@ -1,20 +1,23 @@
 //! One supervisor machine and a handful of imagined nodes that crash, freeze, lose connections and replies, leave and
-//! come back. Now and then the supervisor is killed, or loses its name to another one, which takes over what it left; what
-//! the loser still hears makes it stop nothing. Whatever happens, when it is quiet again each child runs exactly once, everybody was started after whatever the strategy says concerned him, and
-//! each cause was counted once.
+//! come back. Now and then the supervisor is killed, or loses its name to another one, which takes over what it left.
+//! Whatever happens, when it is quiet again each child runs exactly once, everybody was started after whatever the strategy
+//! says concerned him, and each cause was counted once.
+
+mod loser;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use noex_actors::{ExitReason, Generation, Incarnation, NodeDownReason, Pid};
 use proptest::prelude::*;
 
+use self::loser::Loser;
 use super::*;
 use crate::{
     machine::{
         Found,
         placement::{Candidate, Placement, Selector},
         plan::concerned,
-        policy::Stop,
+        policy::{Stop, is_superseded},
         supervision::{Cause, Failure, Output as Command, Report, Rule, Scope, Settings, State},
     },
     options::{AutoShutdown, Backoff, Restart, RestartIntensity, Shutdown, Strategy},
@@ -84,6 +87,7 @@ enum Event {
         session: u64,
         pid: Pid,
         how: Stop,
+        reason: ExitReason,
     },
     Watch {
         node: NodeId,
@@ -122,8 +126,8 @@ struct World {
     settings: Settings,
     /// Which supervisor it is, from 0.
     era: u64,
-    /// The one before, if it lives and handed over or is about to.
-    loser: Option<Coordinator>,
+    /// The one before, if it lives.
+    loser: Option<Loser>,
     /// Not every child was started once.
     starting: bool,
     /// When each instance was started.
@@ -221,7 +225,7 @@ impl World {
         let rules = rules(self.settings.strategy, self.children);
         let next = Coordinator::new(Supervision::new(self.settings, rules), Failover::new(INTERVAL, 3));
         let last = std::mem::replace(&mut self.machine, next);
-        self.loser = beaten.then_some(last);
+        self.loser = beaten.then(|| Loser::new(last));
         self.era += 1;
         self.starting = true;
         self.in_flight.clear();
@@ -247,73 +251,7 @@ impl World {
             process.watched = false;
         }
         self.begin();
-        if let Some(loser) = &self.loser {
-            let all = loser.supervision().children().map(|child| child.rule.id.clone());
-            let (keep, reason) = (all.collect(), ExitReason::error("name_lost"));
-            let hand_over = supervision::Input::HandedOver { keep, reason };
-            // It was frozen: all its connections are new.
-            let here = |(id, node): (&NodeId, &Node)| (id.clone(), Incarnation(node.incarnation));
-            let connected = self.nodes.iter().filter(|(_, node)| node.connected);
-            for (node, incarnation) in connected.map(here).collect::<Vec<_>>() {
-                let reason = NodeDownReason::ConnectionClosed;
-                let down = failover::Input::NodeDown { node: node.clone(), incarnation, reason };
-                self.old_step(Input::Node(down));
-                self.old_step(Input::Node(failover::Input::NodeUp { node, incarnation }));
-            }
-            self.old_step(Input::Child(supervision::Input::Superseded));
-            let asked = self.dice.roll(30);
-            self.later(asked, Event::Old(Box::new(Event::Fact(Input::Child(hand_over)))));
-        }
-    }
-
-    /// What the one hears that lost its name.
-    fn old_step(&mut self, input: Input) {
-        let Some(loser) = &mut self.loser else { return };
-        let mut out = VecDeque::new();
-        loser.handle(input, self.now, 0, &mut out);
-        for command in out {
-            match command {
-                Output::Query { node, query, .. } => {
-                    let session = self.nodes[&node].session;
-                    let answer = self.dice.roll(60);
-                    self.later(answer, Event::Old(Box::new(Event::Told { node, session, query })));
-                }
-                Output::Child(Command::Start { child, .. }) => panic!("it starts {child}"),
-                Output::Child(Command::Stop { child, pid, how, cause, .. }) => {
-                    // Only what it had told to go before.
-                    assert!(!matches!(cause, Cause::Duplicate | Cause::NoChild | Cause::Late), "{child}");
-                    let node = pid.node_id().clone();
-                    let session = self.nodes[&node].session;
-                    self.soon(Event::StopAt { node, session, pid, how });
-                }
-                Output::Child(Command::End(_)) => {
-                    self.soon(Event::Fact(Input::Node(failover::Input::RivalGone)));
-                }
-                Output::Child(
-                    Command::DoubtName
-                    | Command::Watch { .. }
-                    | Command::Ready
-                    | Command::Reply { .. }
-                    | Command::Report(_)
-                    | Command::Forget { .. },
-                ) => {}
-            }
-        }
-    }
-
-    fn old_event(&mut self, event: Event) {
-        match event {
-            Event::Fact(input) => self.old_step(input),
-            Event::Spawned { child, generation, pid, .. } => {
-                let fact = supervision::Input::StartSucceeded { child, generation, pid };
-                self.old_step(Input::Child(fact));
-            }
-            Event::Told { node, session, query } => {
-                let found = self.instances(&node, session);
-                self.old_step(Input::Node(failover::Input::Answered { node, query, found }));
-            }
-            other => unreachable!("{other:?}"),
-        }
+        self.thaw_loser();
     }
 
     /// What a node that is asked in this session tells.
@@ -372,8 +310,12 @@ impl World {
             && *reason != ExitReason::NoConnection
             && supervision.is_cause(child, pid)
         {
-            causes += 1;
-            self.causes.push((self.concerned(std::slice::from_ref(child)), self.now));
+            // What the loser stopped did not fail, and what it had started instead may be taken over.
+            let failed = !is_superseded(reason);
+            causes += u64::from(failed);
+            if failed || self.settings.strategy != Strategy::OneForOne {
+                self.causes.push((self.concerned(std::slice::from_ref(child)), self.now));
+            }
         }
         self.machine.handle(input, self.now, entropy, &mut out);
         for command in &out {
@@ -443,16 +385,18 @@ impl World {
                 let session = self.nodes[&node].session;
                 self.later(0, Event::Watch { node, session, pid });
             }
-            Output::Child(Command::Stop { pid, how, .. }) => {
-                let node = pid.node_id().clone();
-                let session = self.nodes[&node].session;
-                self.soon(Event::StopAt { node, session, pid, how });
-            }
+            Output::Child(Command::Stop { pid, how, cause, .. }) => self.send_stop(pid, how, cause),
             Output::Child(Command::End(_)) => self.ended = true,
             Output::Child(Command::DoubtName) => panic!("there is only one supervisor"),
             Output::Child(Command::Ready) => self.starting = false,
             Output::Child(Command::Reply { .. } | Command::Report(_) | Command::Forget { .. }) => {}
         }
+    }
+
+    fn send_stop(&mut self, pid: Pid, how: Stop, cause: Cause) {
+        let (node, reason) = (pid.node_id().clone(), cause.reason());
+        let session = self.nodes[&node].session;
+        self.soon(Event::StopAt { node, session, pid, how, reason });
     }
 
     fn event(&mut self, event: Event) {
@@ -482,17 +426,17 @@ impl World {
                 let found = self.instances(&node, session).filter(|_| !lost);
                 self.soon(Event::Fact(Input::Node(failover::Input::Answered { node, query, found })));
             }
-            Event::StopAt { node, session, pid, how } => {
+            Event::StopAt { node, session, pid, how, reason } => {
                 let target = &self.nodes[&node];
                 if !target.connected || target.session != session {
                     return;
                 }
                 if target.frozen {
-                    return self.later(50, Event::StopAt { node, session, pid, how });
+                    return self.later(50, Event::StopAt { node, session, pid, how, reason });
                 }
                 // One in ten ignores being asked.
                 if how == Stop::Kill || self.dice.roll(10) > 0 {
-                    self.die(&pid, ExitReason::Shutdown);
+                    self.die(&pid, reason);
                 }
             }
             Event::Watch { node, session, pid } => {
