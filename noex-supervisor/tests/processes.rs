@@ -5,11 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
+mod os_node;
+
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Write},
-    process::{Child as OsProcess, ChildStdin, Command, Stdio},
-    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -19,6 +18,8 @@ use noex_supervisor::{
     ChildInfo, ChildState, DistributedChildSpec, DistributedSupervisor, DistributedSupervisorEvent as Event,
     NodeSelector, StartSupervisorError, SupervisorView,
 };
+
+use self::os_node::Node;
 
 struct Counter(i64);
 
@@ -45,7 +46,19 @@ fn builder() -> noex_supervisor::DistributedSupervisorBuilder {
         .children((1..=CHILDREN).map(|n| DistributedChildSpec::new::<Counter>(format!("counter-{n}"), 0)))
 }
 
+/// With `TEST_LOGS=<directory>` each node writes there what it logs; `RUST_LOG` says what that is.
+fn log_to_file(name: &str) {
+    let Some(dir) = std::env::var_os("TEST_LOGS") else { return };
+    let file = std::fs::File::create(std::path::Path::new(&dir).join(format!("{name}.log"))).unwrap();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| "noex_net=debug,noex_supervisor=debug".into());
+    let log = tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter);
+    // In one process with several tests, the first one has it.
+    let _ = log.with_writer(std::sync::Mutex::new(file)).try_init();
+}
+
 async fn start(name: &str, seed: Option<&str>) -> Cluster {
+    log_to_file(name);
     let mut config = ClusterConfig::test(name).secret(SECRET);
     if let Some(seed) = seed {
         config = config.seed(seed);
@@ -86,76 +99,6 @@ fn node_main() {
         }
         std::future::pending::<()>().await;
     });
-}
-
-/// One node in a process of its own. Killed when dropped.
-struct Node {
-    process: OsProcess,
-    input: ChildStdin,
-    output: mpsc::Receiver<String>,
-    id: String,
-    questions: u32,
-}
-
-impl Node {
-    /// With `standby`, it starts the supervisor when so many nodes are connected and nobody else has.
-    fn start(name: &str, seed: &str, standby: Option<usize>) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "node_main", "--nocapture"]).env("TEST_NODE", name).env("TEST_SEED", seed);
-        if let Some(nodes) = standby {
-            command.env("TEST_STANDBY", nodes.to_string());
-        }
-        let mut process =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let (input, stdout) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
-        let (lines, output) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if lines.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut node = Self { process, input, output, id: String::new(), questions: 0 };
-        node.id = node.line("id ", Duration::from_secs(20)).expect("the node starts");
-        node
-    }
-
-    fn line(&self, prefix: &str, timeout: Duration) -> Option<String> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.output.recv_timeout(left).ok()?;
-            if let Some(rest) = line.strip_prefix(prefix) {
-                return Some(rest.to_owned());
-            }
-        }
-    }
-
-    /// Instances alive on it, child by child with the generation.
-    fn alive(&mut self) -> Vec<(String, u64)> {
-        self.questions += 1;
-        let number = self.questions;
-        writeln!(self.input, "{number}").unwrap();
-        let answer = self.line(&format!("alive {number} "), Duration::from_secs(10)).expect("an answer");
-        let pairs = answer.split(',').filter(|pair| !pair.is_empty());
-        pairs
-            .map(|pair| pair.split_once('=').unwrap())
-            .map(|(id, g)| (id.into(), g.parse().unwrap()))
-            .collect()
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 type Instances = BTreeMap<String, Vec<u64>>;
@@ -270,7 +213,7 @@ async fn after_a_freeze_no_child_runs_twice_for_long() {
     a.wait_for_nodes(3).await.unwrap();
     let sup = builder().start(&a).await.unwrap();
     let mut downs = a.events();
-    c.signal("-STOP");
+    c.freeze();
     assert_eq!(next_down(&mut downs).await, NodeDownReason::HeartbeatTimeout);
     settle("while it is frozen", &a, &mut [&mut b]).await;
     c.signal("-CONT");
@@ -293,7 +236,7 @@ async fn a_frozen_owner_does_not_move_the_cluster_onto_itself() {
     a.wait_for_nodes(3).await.unwrap();
     let (_, before) = settle_owned(&a, &mut [&mut b, &mut c]).await;
     let mut downs = a.events();
-    b.signal("-STOP");
+    b.freeze();
     next_down(&mut downs).await;
     actix_rt::time::sleep(Duration::from_secs(2)).await;
     b.signal("-CONT");
@@ -321,7 +264,7 @@ async fn when_a_frozen_owner_comes_back_to_its_successor_one_of_each_remains() {
         view.children.iter().any(|child| child.id == id && child.node_id.as_ref() == Some(&view.owner))
     };
     let mut downs = a.events();
-    nodes[owner].signal("-STOP");
+    nodes[owner].freeze();
     next_down(&mut downs).await;
     let [b, c, d] = &mut nodes;
     let mut others: Vec<&mut Node> = Vec::new();

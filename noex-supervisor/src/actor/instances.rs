@@ -48,10 +48,11 @@ impl Instances {
         self.by_pid.get(pid).map(|instance| &instance.any)
     }
 
-    pub(crate) fn stop(&self, pid: &Pid, how: Stop) {
+    /// Asks it to stop with that reason, or kills it.
+    pub(crate) fn stop(&self, pid: &Pid, how: Stop, reason: ExitReason) {
         let Some(any) = self.get(pid) else { return };
         match how {
-            Stop::Ask => drop(any.stop(ExitReason::Shutdown)),
+            Stop::Ask => drop(any.stop(reason)),
             Stop::Kill => any.kill(),
         }
     }

@@ -103,7 +103,7 @@ pub enum DistributedSupervisorEvent {
         /// Why.
         error: String,
     },
-    /// An instance that should not have been was found and stopped.
+    /// An instance that should not have been was found and stopped. It was asked to, with `error: noex: superseded`.
     ChildDuplicateStopped {
         /// Id of the supervisor.
         supervisor_id: String,

@@ -9,13 +9,18 @@
 //! ```
 //!
 //! Every node that comes up is asked which instances it has, again and again until it answers or goes: so duplicates
-//! are found. Invariants: 1. `Lost` is said once per loss; 2. a node is `Lost` at the latest two intervals after its
-//! connection closed unless it answered; 3. every `Up` node is asked
-//! when it comes up and once per interval × threshold.
+//! are found. An adoption waits for every connected node until it has answered, for interval × threshold at most: what
+//! lives there must not be started a second time.
+//!
+//! Invariants: 1. `Lost` is said once per loss; 2. a node is `Lost` at the latest two intervals after its connection
+//! closed unless it answered, intervals in which the supervisor itself stood still not counted; 3. every `Up` node is
+//! asked when it comes up and once per interval × threshold; 4. an adoption ends within interval × threshold and two
+//! intervals for each connection that was lost meanwhile.
 //!
 //! Source: the design's rule "Failover".
 
 mod adoption;
+mod deadlines;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -73,7 +78,7 @@ pub(crate) enum Output {
         query: u64,
         timeout: Duration,
     },
-    /// All that were asked at the start have answered, or had their time.
+    /// All that were asked have answered, or had their time.
     Adopt {
         found: Vec<Found>,
     },
@@ -124,8 +129,9 @@ struct Peer {
 pub(crate) struct Failover {
     /// One interval, one second at most.
     grace: Duration,
-    /// Everybody is asked that often, whatever happened: what went wrong unseen is found.
-    sweep: Duration,
+    /// Interval × threshold. Everybody is asked that often, whatever happened: what went wrong unseen is found. And a
+    /// connected node that does not answer is waited for that long: had it died, it would be known by then.
+    patience: Duration,
     next_sweep: Option<Monotonic>,
     peers: BTreeMap<NodeId, Peer>,
     next_query: u64,
@@ -140,10 +146,10 @@ impl Failover {
     /// `interval`: time between two heartbeats; `threshold`: how many may be missed.
     pub(crate) fn new(interval: Duration, threshold: u32) -> Self {
         let grace = interval.min(Duration::from_secs(1));
-        let sweep = interval.saturating_mul(threshold.max(1));
+        let patience = interval.saturating_mul(threshold.max(1));
         Self {
             grace,
-            sweep,
+            patience,
             next_sweep: None,
             peers: BTreeMap::new(),
             next_query: 0,
@@ -157,7 +163,7 @@ impl Failover {
         match input {
             Input::Started { nodes } => {
                 self.adopting = Some(Vec::new());
-                self.next_sweep = Some(now.plus(self.sweep));
+                self.next_sweep = Some(now.plus(self.patience));
                 for (node, incarnation) in nodes {
                     self.up(node, incarnation, now, out);
                 }
@@ -173,7 +179,7 @@ impl Failover {
             Input::Answered { node, query, found } => self.answered(&node, query, found, now, out),
             Input::DoubtSettled => {
                 self.ask_all(false, now, out);
-                let until = Some(now.plus(self.grace));
+                let until = Some(now.plus(self.patience));
                 for peer in self.peers.values_mut() {
                     if let Link::Up(Some(question)) = &mut peer.link {
                         question.until = question.until.or(until);
@@ -232,7 +238,7 @@ impl Failover {
             number: 0,
             purpose: Purpose::Reconcile,
             since: now,
-            until: Some(now.plus(self.grace)),
+            until: Some(now.plus(self.patience)),
             ask_again: None,
             repeat: false,
         };
@@ -279,8 +285,9 @@ impl Failover {
         question.ask_again = None;
         self.next_query += 1;
         let timeout = match (question.purpose, question.until) {
-            (Purpose::Readopt, Some(until)) => until.since(now),
-            (Purpose::Readopt | Purpose::Reconcile, _) => self.grace,
+            (Purpose::Readopt | Purpose::Reconcile, Some(until)) => until.since(now),
+            (Purpose::Readopt, None) => self.grace,
+            (Purpose::Reconcile, None) => self.patience,
         };
         out.push_back(Output::Query { node: node.clone(), query: question.number, timeout });
     }
@@ -352,39 +359,6 @@ impl Failover {
             adopted.extend(found);
         }
         out.push_back(Output::Available);
-    }
-
-    fn deadline_reached(&mut self, now: Monotonic, out: &mut Outputs) {
-        if self.next_sweep.is_some_and(|at| at <= now) {
-            self.next_sweep = Some(now.plus(self.sweep));
-            self.ask_all(false, now, out);
-        }
-        let nodes: Vec<NodeId> = self.peers.keys().cloned().collect();
-        for node in nodes {
-            let Some(peer) = self.peers.get(&node).copied() else { continue };
-            match peer.link {
-                Link::Suspect { until, .. } if until <= now => self.lose(&node, Loss::Crash, out),
-                Link::Up(Some(mut question)) => {
-                    if question.until.is_some_and(|until| until <= now) {
-                        question.until = None;
-                        if question.purpose == Purpose::Readopt {
-                            // It is there, but what it has is unknown: its children are given up, and
-                            // it is asked on, so that none of them stays.
-                            question.purpose = Purpose::Reconcile;
-                            out.push_back(Output::Lost { node: node.clone(), loss: Loss::Crash });
-                        }
-                        out.push_back(Output::Available);
-                    }
-                    if question.ask_again.is_some_and(|at| at <= now) {
-                        self.ask(&node, &mut question, now, out);
-                    }
-                    if let Some(peer) = self.peers.get_mut(&node) {
-                        peer.link = Link::Up(Some(question));
-                    }
-                }
-                Link::Suspect { .. } | Link::Up(None) => {}
-            }
-        }
     }
 }
 

@@ -39,6 +39,20 @@ pub(crate) enum Stop {
     Kill,
 }
 
+/// What an instance exits with that its supervisor stops because another instance, or another supervisor's, takes its
+/// place. Another supervisor of the name that watches it knows by this that it did not fail.
+const SUPERSEDED: &str = "noex: superseded";
+
+/// That reason.
+pub(crate) fn superseded() -> ExitReason {
+    ExitReason::error(SUPERSEDED)
+}
+
+/// Whether it is that reason.
+pub(crate) fn is_superseded(reason: &ExitReason) -> bool {
+    matches!(reason, ExitReason::Error(text) if text == SUPERSEDED)
+}
+
 /// First step of a stop that begins at `now`, and when the kill follows.
 pub(crate) fn first_step(shutdown: Shutdown, now: Monotonic) -> (Stop, Option<Monotonic>) {
     match shutdown {

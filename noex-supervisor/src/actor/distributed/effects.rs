@@ -29,7 +29,11 @@ impl DistributedProcess {
         match command {
             Output::Start { child, generation, excluded, .. } => self.start(child, generation, &excluded, cx),
             Output::Watch { child, pid, .. } => self.watch(&child, &pid, cx),
-            Output::Stop { pid, how, .. } => self.instances.stop(&pid, how),
+            Output::Stop { child, generation, pid, how, cause } => {
+                let (supervisor, cause_text) = (&self.identity.id, cause.as_str());
+                tracing::debug!(supervisor, child, %generation, %pid, ?how, cause = cause_text, "stopping an instance");
+                self.instances.stop(&pid, how, cause.reason());
+            }
             Output::Reply { request, answer } => self.answer(request, answer),
             Output::Report(report) => self.report(report, cx),
             // While it starts, both are needed to tell why it did not.

@@ -132,6 +132,12 @@ impl DistributedProcess {
     /// next supervisor of this name. Nobody could take over children of a template: they are stopped.
     pub(super) async fn last_words(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
         self.instances.begin_last();
+        // That the name is lost may be said in the mailbox, which is not read any more.
+        if let Some(rival) = self.rival(cx).filter(|_| self.exit.is_none()) {
+            let rival = || cx.node().resolve::<Self>(&rival).erase();
+            self.heir.get_or_insert_with(rival);
+            self.supervise(Input::Superseded, cx);
+        }
         let tree = self.stop_tree || self.nursery.has_template();
         if cx.node().is_stopping() && !tree && self.exit.is_none() {
             self.hand_over(reason, cx).await;

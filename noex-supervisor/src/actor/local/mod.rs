@@ -240,7 +240,11 @@ impl SupervisorProcess {
         match command {
             Output::Start { child, generation, .. } => self.start(child, generation, cx),
             Output::Watch { pid, .. } => self.instances.watch(&pid, cx),
-            Output::Stop { pid, how, .. } => self.instances.stop(&pid, how),
+            Output::Stop { child, generation, pid, how, cause } => {
+                let (supervisor, cause_text) = (&self.shared.id, cause.as_str());
+                tracing::debug!(supervisor, child, %generation, %pid, ?how, cause = cause_text, "stopping an instance");
+                self.instances.stop(&pid, how, cause.reason());
+            }
             Output::Reply { request, answer } => self.answer(request, answer, cx),
             Output::Report(report) => {
                 if let Report::Restarted { pid, attempt, .. } = &report {

@@ -1,21 +1,24 @@
 //! One supervisor machine and a handful of imagined nodes that crash, freeze, lose connections and replies, leave and
-//! come back. Now and then the supervisor is killed, and another one takes over what it left. Whatever happens, when it
-//! is quiet again each child runs exactly once, everybody was started after whatever the strategy says concerned him, and
-//! each cause was counted once.
+//! come back. Now and then the supervisor is killed, or loses its name to another one, which takes over what it left.
+//! Whatever happens, when it is quiet again each child runs exactly once, everybody was started after whatever the strategy
+//! says concerned him, and each cause was counted once.
+
+mod loser;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use noex_actors::{ExitReason, Generation, Incarnation, NodeDownReason, Pid};
 use proptest::prelude::*;
 
+use self::loser::Loser;
 use super::*;
 use crate::{
     machine::{
         Found,
         placement::{Candidate, Placement, Selector},
         plan::concerned,
-        policy::Stop,
-        supervision::{Failure, Output as Command, Report, Rule, Scope, Settings, State},
+        policy::{Stop, is_superseded},
+        supervision::{Cause, Failure, Output as Command, Report, Rule, Scope, Settings, State},
     },
     options::{AutoShutdown, Backoff, Restart, RestartIntensity, Shutdown, Strategy},
 };
@@ -58,6 +61,8 @@ struct Node {
 #[derive(Clone, Debug)]
 enum Event {
     Fact(Input),
+    /// For the supervisor before this one, which lost its name.
+    Old(Box<Event>),
     /// By which supervisor it was ordered.
     Spawn {
         node: NodeId,
@@ -82,6 +87,7 @@ enum Event {
         session: u64,
         pid: Pid,
         how: Stop,
+        reason: ExitReason,
     },
     Watch {
         node: NodeId,
@@ -120,6 +126,8 @@ struct World {
     settings: Settings,
     /// Which supervisor it is, from 0.
     era: u64,
+    /// The one before, if it lives.
+    loser: Option<Loser>,
     /// Not every child was started once.
     starting: bool,
     /// When each instance was started.
@@ -183,6 +191,7 @@ impl World {
             ended: false,
             settings,
             era: 0,
+            loser: None,
             starting: true,
             born: BTreeMap::new(),
             causes: Vec::new(),
@@ -208,19 +217,30 @@ impl World {
         }
     }
 
-    /// The supervisor is killed; its children run on, and the next one of its name begins.
+    /// The supervisor is killed, or beaten to its name; its children run on, and the next one of its name begins.
     fn replace(&mut self) {
+        // Children of a template are stopped by the supervisor that loses its name: nothing to see here.
+        let beaten = self.settings.strategy != Strategy::SimpleOneForOne && self.dice.roll(2) == 0;
         self.settings.unix_seconds += 1 + self.dice.roll(2);
         let rules = rules(self.settings.strategy, self.children);
-        self.machine = Coordinator::new(Supervision::new(self.settings, rules), Failover::new(INTERVAL, 3));
+        let next = Coordinator::new(Supervision::new(self.settings, rules), Failover::new(INTERVAL, 3));
+        let last = std::mem::replace(&mut self.machine, next);
+        self.loser = beaten.then(|| Loser::new(last));
         self.era += 1;
         self.starting = true;
         self.in_flight.clear();
         self.causes.clear();
-        // What was on its way to the other one is lost, what was on its way from it is not.
+        // What was on its way to the other one is lost with it, what was on its way from it is not.
+        self.queue.retain(|_, event| !matches!(event, Event::Old(_)));
+        for event in self.queue.values_mut() {
+            if beaten && matches!(event, Event::Fact(_) | Event::Spawned { .. } | Event::Told { .. }) {
+                *event = Event::Old(Box::new(event.clone()));
+            }
+        }
         self.queue.retain(|_, event| match event {
             Event::Fact(_) | Event::Spawned { .. } | Event::Told { .. } | Event::Watch { .. } => false,
-            Event::Spawn { .. }
+            Event::Old(_)
+            | Event::Spawn { .. }
             | Event::StopAt { .. }
             | Event::Reconnect { .. }
             | Event::Restart { .. }
@@ -231,6 +251,19 @@ impl World {
             process.watched = false;
         }
         self.begin();
+        self.thaw_loser();
+    }
+
+    /// What a node that is asked in this session tells.
+    fn instances(&self, node: &NodeId, session: u64) -> Option<Vec<Found>> {
+        let target = &self.nodes[node];
+        let tell = |(pid, p): (&Pid, &Process)| Found {
+            child: p.child.clone(),
+            generation: p.generation,
+            pid: pid.clone(),
+        };
+        let reachable = target.connected && target.session == session;
+        reachable.then(|| target.processes.iter().map(tell).collect())
     }
 
     /// Whom the end of these children concerns.
@@ -277,8 +310,12 @@ impl World {
             && *reason != ExitReason::NoConnection
             && supervision.is_cause(child, pid)
         {
-            causes += 1;
-            self.causes.push((self.concerned(std::slice::from_ref(child)), self.now));
+            // What the loser stopped did not fail, and what it had started instead may be taken over.
+            let failed = !is_superseded(reason);
+            causes += u64::from(failed);
+            if failed || self.settings.strategy != Strategy::OneForOne {
+                self.causes.push((self.concerned(std::slice::from_ref(child)), self.now));
+            }
         }
         self.machine.handle(input, self.now, entropy, &mut out);
         for command in &out {
@@ -348,11 +385,7 @@ impl World {
                 let session = self.nodes[&node].session;
                 self.later(0, Event::Watch { node, session, pid });
             }
-            Output::Child(Command::Stop { pid, how, .. }) => {
-                let node = pid.node_id().clone();
-                let session = self.nodes[&node].session;
-                self.soon(Event::StopAt { node, session, pid, how });
-            }
+            Output::Child(Command::Stop { pid, how, cause, .. }) => self.send_stop(pid, how, cause),
             Output::Child(Command::End(_)) => self.ended = true,
             Output::Child(Command::DoubtName) => panic!("there is only one supervisor"),
             Output::Child(Command::Ready) => self.starting = false,
@@ -360,9 +393,16 @@ impl World {
         }
     }
 
+    fn send_stop(&mut self, pid: Pid, how: Stop, cause: Cause) {
+        let (node, reason) = (pid.node_id().clone(), cause.reason());
+        let session = self.nodes[&node].session;
+        self.soon(Event::StopAt { node, session, pid, how, reason });
+    }
+
     fn event(&mut self, event: Event) {
         match event {
             Event::Fact(input) => self.step(input),
+            Event::Old(event) => self.old_event(*event),
             Event::Spawn { node, session, child, generation, era } => {
                 self.spawn(node, session, (child, generation), era);
             }
@@ -382,28 +422,21 @@ impl World {
                 if target.frozen && target.connected && target.session == session {
                     return self.later(50, Event::Told { node, session, query });
                 }
-                let reachable = target.connected && target.session == session;
                 let lost = self.dice.roll(10) == 0;
-                let tell = |(pid, p): (&Pid, &Process)| Found {
-                    child: p.child.clone(),
-                    generation: p.generation,
-                    pid: pid.clone(),
-                };
-                let target = &self.nodes[&node];
-                let found = (reachable && !lost).then(|| target.processes.iter().map(tell).collect());
+                let found = self.instances(&node, session).filter(|_| !lost);
                 self.soon(Event::Fact(Input::Node(failover::Input::Answered { node, query, found })));
             }
-            Event::StopAt { node, session, pid, how } => {
+            Event::StopAt { node, session, pid, how, reason } => {
                 let target = &self.nodes[&node];
                 if !target.connected || target.session != session {
                     return;
                 }
                 if target.frozen {
-                    return self.later(50, Event::StopAt { node, session, pid, how });
+                    return self.later(50, Event::StopAt { node, session, pid, how, reason });
                 }
                 // One in ten ignores being asked.
                 if how == Stop::Kill || self.dice.roll(10) > 0 {
-                    self.die(&pid, ExitReason::Shutdown);
+                    self.die(&pid, reason);
                 }
             }
             Event::Watch { node, session, pid } => {
@@ -453,6 +486,7 @@ impl World {
 
     fn spawn(&mut self, node: NodeId, session: u64, (child, generation): (String, Generation), era: u64) {
         let ours = era == self.era;
+        let the_losers = self.loser.is_some() && era + 1 == self.era;
         let target = self.nodes.get_mut(&node).unwrap();
         let failure = if !target.connected || target.session != session {
             Some(Failure::NodeGone)
@@ -467,6 +501,9 @@ impl World {
             let node = Some(node);
             if ours {
                 self.child(supervision::Input::StartFailed { child, generation, node, failure });
+            } else if the_losers {
+                let fact = supervision::Input::StartFailed { child, generation, node, failure };
+                self.soon(Event::Old(Box::new(Event::Fact(Input::Child(fact)))));
             }
             return;
         }
@@ -479,6 +516,8 @@ impl World {
         self.born.insert(pid.clone(), self.now);
         if ours {
             self.soon(Event::Spawned { session, child, generation, pid });
+        } else if the_losers {
+            self.soon(Event::Old(Box::new(Event::Spawned { session, child, generation, pid })));
         }
     }
 

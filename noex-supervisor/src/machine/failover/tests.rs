@@ -154,9 +154,59 @@ fn a_start_adopts_when_all_have_answered_or_had_their_time() {
     let nodes = vec![(node(), Incarnation(1)), (other, Incarnation(1))];
     let query = bench.asked(Input::Started { nodes });
     assert!(!bench.answer(query, Some(Vec::new())).iter().any(|out| matches!(out, Output::Adopt { .. })));
-    assert!(bench.after(GRACE).contains(&Output::Adopt { found: Vec::new() }));
+    assert!(bench.after(GRACE * 3).contains(&Output::Adopt { found: Vec::new() }));
     let mut alone = Bench { machine: Failover::new(GRACE, 3), now: Monotonic::ZERO };
     assert_eq!(alone.fact(Input::Started { nodes: Vec::new() }), [Output::Adopt { found: Vec::new() }]);
+}
+
+#[test]
+fn an_adoption_waits_for_a_connected_node_that_is_slow_to_answer() {
+    let adopts = |out: &[Output]| out.iter().any(|out| matches!(out, Output::Adopt { .. }));
+    let mut bench = Bench { machine: Failover::new(GRACE, 3), now: Monotonic::ZERO };
+    let query = bench.asked(Input::Started { nodes: vec![(node(), Incarnation(1))] });
+    assert!(!adopts(&bench.after(GRACE)), "what lives there must not be started a second time");
+    assert!(!adopts(&bench.after(GRACE)));
+    let out = bench.answer(query, Some(vec![instance()]));
+    assert!(out.contains(&Output::Adopt { found: vec![instance()] }), "{out:?}");
+}
+
+#[test]
+fn the_question_of_an_adoption_may_take_as_long_as_it_waits() {
+    let mut bench = Bench { machine: Failover::new(GRACE, 3), now: Monotonic::ZERO };
+    let timeout = |out: &[Output]| match out {
+        [Output::Query { timeout, .. }] => *timeout,
+        _ => panic!("{out:?}"),
+    };
+    let asked = bench.fact(Input::Started { nodes: vec![(node(), Incarnation(1))] });
+    assert_eq!(timeout(&asked), GRACE * 3);
+    let [Output::Query { query, .. }] = asked[..] else { panic!("{asked:?}") };
+    assert_eq!(bench.answer(query, None), [], "it could not be asked");
+    let again = bench.after(Duration::from_millis(100));
+    assert_eq!(timeout(&again), Duration::from_millis(500), "what is left");
+}
+
+#[test]
+fn when_it_is_settled_who_has_the_name_a_slow_node_is_waited_for_too() {
+    let adopts = |out: &[Output]| out.iter().any(|out| matches!(out, Output::Adopt { .. }));
+    let mut bench = Bench::up();
+    let query = bench.asked(Input::DoubtSettled);
+    assert!(!adopts(&bench.after(GRACE * 2)));
+    assert!(adopts(&bench.answer(query, Some(Vec::new()))));
+}
+
+#[test]
+fn its_own_stall_is_nobodys_loss() {
+    let mut bench = Bench::up();
+    bench.down(NodeDownReason::ConnectionClosed);
+    assert_eq!(bench.after(GRACE * 10), [], "what happened meanwhile was not heard");
+    assert_eq!(bench.after(GRACE), [lost(Loss::Crash)]);
+    let mut bench = Bench::up();
+    bench.down(NodeDownReason::ConnectionClosed);
+    let query = bench.asked(Input::NodeUp { node: node(), incarnation: Incarnation(1) });
+    let out = bench.after(GRACE * 10);
+    assert!(!out.contains(&lost(Loss::Crash)), "{out:?}");
+    let out = bench.answer(query, Some(vec![instance()]));
+    assert!(matches!(&out[..], [Output::Told { purpose: Purpose::Readopt, .. }, Output::Available]));
 }
 
 #[test]
@@ -187,7 +237,7 @@ fn what_was_found_on_a_node_that_is_lost_during_the_adoption_is_not_adopted() {
     let query = bench.asked(Input::Started { nodes });
     bench.answer(query, Some(vec![instance()]));
     bench.down(NodeDownReason::HeartbeatTimeout);
-    assert!(bench.after(GRACE).contains(&Output::Adopt { found: Vec::new() }));
+    assert!(bench.after(GRACE * 3).contains(&Output::Adopt { found: Vec::new() }));
 }
 
 #[test]

@@ -8,14 +8,15 @@
 //!
 //! Invariants: 1. of a child that must not be taken over, the next instance is higher than every one that was met; a
 //! living one that is lower is replaced, by the strategy's rule, which counts nothing; 2. children that belong together
-//! are those of one supervisor: no instance of another joins them once it has begun.
+//! are those of one supervisor: no instance of another joins them once it has begun; 3. an instance of a later term is
+//! another supervisor's: it is never stopped, and while it is not known who has the name no other instance is either.
 //!
 //! Source: the design's rules "Generation" and "One name, one supervisor".
 
 use noex_actors::Monotonic;
 
 use super::{
-    Answer, Found, Output, Outputs, Phase, Supervision,
+    Answer, Cause, Ending, Found, Output, Outputs, Phase, Supervision,
     child::{State, Then},
 };
 use crate::{
@@ -79,8 +80,11 @@ impl Supervision {
             self.superseded = true;
             return out.push_back(Output::DoubtName);
         }
+        if self.phase == Phase::Ended || found.generation.term() > self.generations.term() {
+            return;
+        }
         let Some(child) = self.children.get_mut(&found.child) else {
-            return self.stop_stray(found, now, out);
+            return self.stop_stray(found, Cause::NoChild, now, out);
         };
         let current = child.generation;
         match child.state.clone() {
@@ -91,13 +95,14 @@ impl Supervision {
                 // The connection was lost, and the watch with it.
                 out.push_back(Output::Watch { child: found.child, generation: current, pid });
             }
-            State::Stopping { pid: Some(pid), how, .. } if found.pid == pid => {
+            State::Stopping { pid: Some(pid), how, then, .. } if found.pid == pid => {
                 if std::mem::replace(&mut child.confirmed, true) {
                     return;
                 }
                 let id = found.child;
                 out.push_back(Output::Watch { child: id.clone(), generation: current, pid: pid.clone() });
-                out.push_back(Output::Stop { child: id, generation: current, pid, how });
+                let cause = self.cause_of(&then);
+                out.push_back(Output::Stop { child: id, generation: current, pid, how, cause });
             }
             // Its success is on the way.
             State::Starting | State::Stopping { pid: None, .. } if found.generation == current => {}
@@ -106,10 +111,12 @@ impl Supervision {
             {
                 self.adopt(found, now, out);
             }
+            // Another supervisor may have the name, and one of the two: it is told of again.
+            State::Running { .. } if self.superseded && open => {}
             // Not ours, and higher: it wins.
             State::Running { pid } if takes_over && found.generation > current => {
                 let old = Found { child: found.child.clone(), generation: current, pid };
-                self.stop_stray(old, now, out);
+                self.stop_stray(old, Cause::Duplicate, now, out);
                 self.adopt(found, now, out);
             }
             State::Starting if takes_over && found.generation > current => self.adopt(found, now, out),
@@ -120,10 +127,10 @@ impl Supervision {
             | State::Pending
             | State::Queued
             | State::Stopping { .. } => {
-                if open {
+                if open && !self.superseded {
                     self.outdo(&found, now, out);
                 }
-                self.stop_stray(found, now, out);
+                self.stop_stray(found, Cause::Duplicate, now, out);
             }
         }
     }
@@ -151,7 +158,7 @@ impl Supervision {
     }
 
     /// It has the name after all: goes beyond every term, so that what is higher is its own to adopt.
-    pub(super) fn reinstate(&mut self, found: Vec<Found>, now: Monotonic, out: &mut Outputs) {
+    pub(super) fn reinstate(&mut self, mut found: Vec<Found>, now: Monotonic, out: &mut Outputs) {
         if !self.superseded {
             return;
         }
@@ -160,11 +167,15 @@ impl Supervision {
             self.generations.doubt(instance.generation);
         }
         self.generations.outlive();
+        found.sort_by_key(|instance| std::cmp::Reverse(instance.generation));
         for instance in found {
             self.meet(instance, now, out);
         }
         if let Some(range) = self.owed.take().and_then(|key| concerned(self.settings.strategy, key)) {
             self.join(range);
+        }
+        if let Some(child) = self.owed_end.take() {
+            self.begin_end(Ending::AutoShutdown { child });
         }
         self.node_available(now, out);
     }

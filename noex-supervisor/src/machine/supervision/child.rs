@@ -44,6 +44,8 @@ pub(crate) enum Why {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
     Remove,
+    /// It is not stopped: another supervisor will find it. Only for a start in flight.
+    Leave,
     Restart,
     /// It waits for its turn in the plan.
     Queue,

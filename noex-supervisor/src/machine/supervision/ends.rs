@@ -8,7 +8,7 @@ use super::{
 };
 use crate::machine::{
     intensity::Allowance,
-    policy::{Verdict, after_exit, after_node_loss},
+    policy::{Verdict, after_exit, after_node_loss, is_superseded},
 };
 
 impl Supervision {
@@ -58,7 +58,13 @@ impl Supervision {
             child.state = State::Pending;
             return self.start_because(id, Why::Leaving { from: node }, None, out);
         }
-        match after_exit(child.rule.restart, &reason) {
+        // Another supervisor of the name took it for one too many, before it knew of this one. It did not fail.
+        let cleared_away = self.settings.scope == Scope::Cluster && is_superseded(&reason);
+        let verdict = match child.rule.restart {
+            restart if cleared_away => after_node_loss(restart),
+            restart => after_exit(restart, &reason),
+        };
+        match verdict {
             Verdict::Remove => self.remove(id, Some(reason), out),
             Verdict::Restart if self.superseded => {
                 child.why = Why::Exit;
@@ -67,7 +73,8 @@ impl Supervision {
             }
             Verdict::Restart => {
                 child.state = State::Pending;
-                match self.count(now) {
+                let allowance = if cleared_away { Allowance::Allowed } else { self.count(now) };
+                match allowance {
                     Allowance::Allowed => self.start_with_siblings(id, Why::Exit, out),
                     Allowance::Exceeded => self.remove(id, Some(reason), out),
                 }

@@ -9,7 +9,10 @@ use super::{
     report::{Answer, Ending, Report},
 };
 use crate::{
-    machine::{Found, policy::Stop},
+    machine::{
+        Found,
+        policy::{Stop, superseded},
+    },
     options::{AutoShutdown, Backoff, RestartIntensity, Strategy},
 };
 
@@ -66,6 +69,59 @@ pub(crate) enum Purpose {
     Reconcile,
 }
 
+/// Why an instance is stopped, for logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The child is terminated by hand.
+    Terminated,
+    /// The child is started anew: by hand, or above an instance that must not be taken over.
+    Restarted,
+    /// The strategy: it is concerned by the end of a sibling.
+    Sibling,
+    /// Its node is leaving.
+    NodeLeaves,
+    /// The supervisor ends.
+    End,
+    /// It did not stop in time.
+    Overdue,
+    /// Another instance of the child has a higher generation.
+    Duplicate,
+    /// No child of this supervisor has its id.
+    NoChild,
+    /// Its start was given up meanwhile.
+    Late,
+}
+
+impl Cause {
+    /// As it is logged.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Terminated => "terminated",
+            Self::Restarted => "restarted",
+            Self::Sibling => "sibling",
+            Self::NodeLeaves => "node leaves",
+            Self::End => "supervisor ends",
+            Self::Overdue => "overdue",
+            Self::Duplicate => "duplicate",
+            Self::NoChild => "no child",
+            Self::Late => "late start",
+        }
+    }
+
+    /// What the instance is asked to stop with.
+    pub(crate) fn reason(self) -> ExitReason {
+        match self {
+            Self::Duplicate | Self::NoChild | Self::Late => superseded(),
+            Self::Terminated
+            | Self::Restarted
+            | Self::Sibling
+            | Self::NodeLeaves
+            | Self::End
+            | Self::Overdue => ExitReason::Shutdown,
+        }
+    }
+}
+
 /// Facts.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
@@ -105,9 +161,10 @@ pub(crate) enum Input {
     StopRequested {
         reason: ExitReason,
     },
-    /// Another supervisor has, or may have, the name: nothing is started any more.
+    /// Another supervisor has the name: nothing is started any more.
     Superseded,
-    /// It ends, but these children are left running for another supervisor.
+    /// It ends, but these children are left running for another supervisor. Nothing else is stopped than the other
+    /// children's instances that it knows.
     HandedOver {
         keep: BTreeSet<String>,
         reason: ExitReason,
@@ -152,6 +209,7 @@ pub(crate) enum Output {
         generation: Generation,
         pid: Pid,
         how: Stop,
+        cause: Cause,
     },
     Reply {
         request: u64,

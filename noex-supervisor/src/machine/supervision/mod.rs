@@ -15,7 +15,8 @@
 //! Invariants: 1. at most one start in flight per child; 2. every start has a generation of its own, higher than all
 //! before it, and a fact that names another generation than the child's changes nothing, but an instance that nobody
 //! expects is stopped; 3. intensity counts rounds, one per cause; 4. after `End` there is no child and no stray, and
-//! nothing but a late instance is acted on; 5. a connection that was lost never restarts anything, only
+//! nothing but a late instance of its own is acted on; while another supervisor may have the name, or what lives was left
+//! to one, no instance is stopped that is not the child's own; 5. a connection that was lost never restarts anything, only
 //! [`Input::NodeLost`] and [`Input::InstancesTold`] do; 6. no fact about one child costs more the more children there are.
 //!
 //! Source: OTP `supervisor`; the design's rules on failover, generations, leaving and intensity.
@@ -40,6 +41,8 @@ mod otp;
 #[cfg(test)]
 mod props;
 #[cfg(test)]
+mod rivals;
+#[cfg(test)]
 mod siblings;
 #[cfg(test)]
 mod tests;
@@ -51,9 +54,11 @@ use noex_actors::{Generation, Monotonic, NodeId, Pid};
 use self::children::Children;
 pub(crate) use self::{
     child::{Child, Rule, State, Why},
-    facts::{Failure, Input, Loss, Output, Purpose, Scope, Settings},
+    facts::{Cause, Failure, Input, Loss, Output, Purpose, Scope, Settings},
     report::{Answer, Ending, Report, Totals},
 };
+#[cfg(test)]
+use super::policy;
 use super::{Found, generation::Generations, intensity::Intensity, plan::Plan, policy::Stop};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +95,12 @@ pub(crate) struct Supervision {
     draining: BTreeSet<NodeId>,
     /// Whether another supervisor may have the name.
     superseded: bool,
+    /// Whether another supervisor has it.
+    beaten: bool,
+    /// It leaves what lives to another supervisor.
+    handed_over: bool,
+    /// The significant child whose end waits to end the supervisor, until it is known who has the name.
+    owed_end: Option<String>,
     /// The first child whose end waits for the strategy to be applied, until it is known who has the name.
     owed: Option<u64>,
     /// How many times a node came.
@@ -124,6 +135,9 @@ impl Supervision {
             generations: Generations::begin(None, settings.unix_seconds),
             draining: BTreeSet::new(),
             superseded: false,
+            beaten: false,
+            handed_over: false,
+            owed_end: None,
             owed: None,
             arrivals: 0,
             next_slot: Monotonic::ZERO,
@@ -148,8 +162,8 @@ impl Supervision {
             Input::AddRequested { request, rule } => self.add(request, rule, out),
             Input::TerminateRequested { request, child } => self.terminate(request, &child, now, out),
             Input::RestartRequested { request, child } => self.restart(request, &child, now, out),
-            Input::StopRequested { reason } => self.begin_end(Ending::Stopped(reason)),
-            Input::Superseded => self.superseded = true,
+            Input::StopRequested { reason } => self.stop_all(reason, out),
+            Input::Superseded => (self.superseded, self.beaten) = (true, true),
             Input::HandedOver { keep, reason } => self.hand_over(&keep, reason, out),
             Input::NodeSuspected { node } => self.suspect(&node),
             Input::NodeLost { node, loss } => self.node_lost(&node, loss, now, out),
@@ -246,7 +260,13 @@ impl Supervision {
             if stray.kill_at.is_some_and(|at| at <= now) {
                 stray.kill_at = None;
                 let (child, pid, generation) = (stray.child.clone(), pid.clone(), stray.generation);
-                out.push_back(Output::Stop { child, generation, pid, how: Stop::Kill });
+                out.push_back(Output::Stop {
+                    child,
+                    generation,
+                    pid,
+                    how: Stop::Kill,
+                    cause: Cause::Overdue,
+                });
             }
         }
     }
@@ -258,7 +278,13 @@ impl Supervision {
             State::Stopping { pid: Some(pid), how, kill_at, .. } => {
                 (*how, *kill_at) = (Stop::Kill, None);
                 let (child, pid, generation) = (id.to_owned(), pid.clone(), child.generation);
-                out.push_back(Output::Stop { child, generation, pid, how: Stop::Kill });
+                out.push_back(Output::Stop {
+                    child,
+                    generation,
+                    pid,
+                    how: Stop::Kill,
+                    cause: Cause::Overdue,
+                });
             }
             State::Fresh
             | State::Starting

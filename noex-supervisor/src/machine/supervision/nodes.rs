@@ -150,10 +150,12 @@ impl Supervision {
         &mut self,
         node: &NodeId,
         purpose: Purpose,
-        found: Vec<Found>,
+        mut found: Vec<Found>,
         now: Monotonic,
         out: &mut Outputs,
     ) {
+        // The highest first: whether another supervisor may have the name is known before anything is stopped.
+        found.sort_by_key(|instance| std::cmp::Reverse(instance.generation));
         let alive: BTreeSet<Pid> = found.iter().map(|instance| instance.pid.clone()).collect();
         for instance in found {
             self.meet(instance, now, out);

@@ -3,7 +3,7 @@
 use noex_actors::{Generation, Monotonic, NodeId, Pid};
 
 use super::{
-    Answer, Ending, Failure, Found, Input, Output, Outputs, Phase, Report, Supervision,
+    Answer, Cause, Ending, Failure, Found, Input, Output, Outputs, Phase, Report, Supervision,
     child::{Rule, State, Then, Why},
 };
 use crate::machine::{
@@ -71,7 +71,7 @@ impl Supervision {
         out: &mut Outputs,
     ) {
         let Some(child) = self.children.get_mut(&id).filter(|child| child.generation == generation) else {
-            return self.stop_stray(Found { child: id, generation, pid }, now, out);
+            return self.stop_stray(Found { child: id, generation, pid }, Cause::Late, now, out);
         };
         match child.state.clone() {
             State::Starting => {
@@ -84,6 +84,7 @@ impl Supervision {
                     self.stop_child(&id, Then::Migrate { from: pid.node_id().clone() }, now, out);
                 }
             }
+            State::Stopping { pid: None, then: Then::Leave, .. } => self.remove(&id, None, out),
             State::Stopping { pid: None, then, .. } => {
                 out.push_back(Output::Watch { child: id.clone(), generation, pid: pid.clone() });
                 (child.state, child.confirmed) = (State::Running { pid }, true);
@@ -93,7 +94,7 @@ impl Supervision {
             // Told before already, by its node.
             State::Running { .. } | State::Stopping { pid: Some(_), .. } => {}
             State::Fresh | State::Waiting { .. } | State::Pending | State::Queued => {
-                self.stop_stray(Found { child: id, generation, pid }, now, out);
+                self.stop_stray(Found { child: id, generation, pid }, Cause::Late, now, out);
             }
         }
     }
@@ -195,6 +196,7 @@ impl Supervision {
         let generation = child.generation;
         match child.why {
             Why::Added => return self.forget_unstarted(id, Failure::NoNode, out),
+            Why::Initial if self.superseded => return self.put_off(id),
             Why::Initial if !child.rule.pinned => {
                 let ending =
                     Ending::StartFailed { child: id.to_owned(), generation, failure: Failure::NoNode };
@@ -245,6 +247,7 @@ impl Supervision {
             error,
         }));
         match child.why {
+            Why::Initial if self.superseded => return self.put_off(id),
             // One that waited for its node after the others had started is like any other by then.
             Why::Initial if self.phase == Phase::StartingUp => {
                 let ending =
@@ -278,6 +281,19 @@ impl Supervision {
         if *counted < attempt && !self.superseded {
             *counted = attempt;
             self.count(now);
+        }
+    }
+
+    /// A first start failed while another supervisor may have the name: if none has, the start-up comes to it again.
+    fn put_off(&mut self, id: &str) {
+        if let Some((plan, key)) = self.plan.as_mut().zip(self.children.key(id)) {
+            plan.leave(key);
+        }
+        if let Some(child) = self.children.get_mut(id) {
+            child.state = match self.phase {
+                Phase::Idle | Phase::StartingUp => State::Fresh,
+                Phase::Running | Phase::Ending(_) | Phase::Ended => State::Pending,
+            };
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use noex_actors::{ExitReason, Generation, Monotonic};
 
 use super::{
-    Answer, Child, Ending, Failure, Found, Output, Outputs, Phase, Report, Stray, Supervision,
+    Answer, Cause, Child, Ending, Failure, Found, Output, Outputs, Phase, Report, Stray, Supervision,
     child::{State, Then, Why},
 };
 use crate::{
@@ -57,6 +57,7 @@ impl Supervision {
 
     /// Stops a child whatever its state; `then` follows when it is gone. `Remove` overrides what was to follow.
     pub(super) fn stop_child(&mut self, id: &str, then: Then, now: Monotonic, out: &mut Outputs) {
+        let cause = self.cause_of(&then);
         let Some(child) = self.children.get_mut(id) else { return };
         match &mut child.state {
             State::Starting => {
@@ -66,18 +67,29 @@ impl Supervision {
                 let (how, kill_at) = first_step(child.rule.shutdown, now);
                 let (generation, pid) = (child.generation, pid.clone());
                 child.state = State::Stopping { pid: Some(pid.clone()), how, kill_at, then };
-                out.push_back(Output::Stop { child: id.to_owned(), generation, pid, how });
+                out.push_back(Output::Stop { child: id.to_owned(), generation, pid, how, cause });
             }
             State::Stopping { then: planned, .. } => {
-                if then == Then::Remove {
+                if then == Then::Remove && *planned != Then::Leave {
                     *planned = then;
                 }
             }
             State::Fresh | State::Waiting { .. } | State::Pending | State::Queued => match then {
                 Then::Remove => self.remove(id, Some(ExitReason::Shutdown), out),
                 Then::Restart => self.start_because(id, Why::Manual, None, out),
-                Then::Queue | Then::Migrate { .. } => {}
+                Then::Leave | Then::Queue | Then::Migrate { .. } => {}
             },
+        }
+    }
+
+    /// Why an instance is stopped of which that follows.
+    pub(super) fn cause_of(&self, then: &Then) -> Cause {
+        match then {
+            Then::Remove | Then::Leave if self.is_open() => Cause::Terminated,
+            Then::Remove | Then::Leave => Cause::End,
+            Then::Restart => Cause::Restarted,
+            Then::Queue => Cause::Sibling,
+            Then::Migrate { .. } => Cause::NodeLeaves,
         }
     }
 
@@ -99,6 +111,7 @@ impl Supervision {
                 self.start_because(id, Why::Leaving { from }, None, out);
             }
             Then::Queue if open => self.made_way(id, reason, out),
+            Then::Leave => self.remove(id, None, out),
             Then::Remove | Then::Restart | Then::Queue | Then::Migrate { .. } => {
                 self.remove(id, Some(reason), out);
             }
@@ -142,30 +155,59 @@ impl Supervision {
             AutoShutdown::AnySignificant => true,
             AutoShutdown::AllSignificant => self.children.significant() == 0,
         };
-        if over {
+        if over && self.superseded {
+            self.owed_end = Some(id.to_owned());
+        } else if over {
             self.begin_end(Ending::AutoShutdown { child: id.to_owned() });
         }
     }
 
-    /// Stops an instance that no child stands for.
-    pub(super) fn stop_stray(&mut self, found: Found, now: Monotonic, out: &mut Outputs) {
+    /// Stops an instance that no child stands for, unless another supervisor has it, or may have it.
+    pub(super) fn stop_stray(&mut self, found: Found, cause: Cause, now: Monotonic, out: &mut Outputs) {
+        if self.handed_over || (self.superseded && self.is_open()) {
+            return;
+        }
         let Found { child, generation, pid } = found;
         let known = self.strays.contains_key(&pid);
         out.push_back(Output::Watch { child: child.clone(), generation, pid: pid.clone() });
         let kill_at = (!known).then(|| now.plus(DUPLICATE_GRACE));
         let how = if known { Stop::Kill } else { Stop::Ask };
         self.strays.insert(pid.clone(), Stray { child: child.clone(), generation, kill_at });
-        out.push_back(Output::Stop { child, generation, pid, how });
+        out.push_back(Output::Stop { child, generation, pid, how, cause });
     }
 
-    /// Ends without touching the children that another supervisor has, or will have.
+    /// It is to end. What it had belongs to the supervisor that has its name, if it is known that there is one; children
+    /// of a template are nobody else's.
+    pub(super) fn stop_all(&mut self, reason: ExitReason, out: &mut Outputs) {
+        if !self.beaten {
+            return self.begin_end(Ending::Stopped(reason));
+        }
+        let keep = match self.settings.strategy {
+            Strategy::SimpleOneForOne => BTreeSet::new(),
+            Strategy::OneForOne | Strategy::OneForAll | Strategy::RestForOne => {
+                self.children.iter().map(|child| child.rule.id.clone()).collect()
+            }
+        };
+        self.hand_over(&keep, reason, out);
+    }
+
+    /// Ends without touching the children that another supervisor has, or will have. A start in flight is waited for, so
+    /// that nobody takes its instance for an orphan.
     pub(super) fn hand_over(&mut self, keep: &BTreeSet<String>, reason: ExitReason, out: &mut Outputs) {
         if !self.is_open() {
             return;
         }
         self.begin_end(Ending::Stopped(reason));
+        self.handed_over = true;
         for id in keep {
-            self.remove(id, None, out);
+            match self.children.get_mut(id) {
+                Some(child) if matches!(child.state, State::Starting | State::Stopping { pid: None, .. }) => {
+                    let then = Then::Leave;
+                    child.state = State::Stopping { pid: None, how: Stop::Ask, kill_at: None, then };
+                }
+                Some(_) => self.remove(id, None, out),
+                None => {}
+            }
         }
         self.strays.clear();
     }

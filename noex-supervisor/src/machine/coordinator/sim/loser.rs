@@ -1,0 +1,102 @@
+//! A supervisor that has lost its name to the next one. It was frozen, or cut off, and does not know at first: then it may
+//! take what the next one has for its own, or for duplicates. Once it knows, it starts nothing and stops nothing.
+
+use super::*;
+
+#[derive(Debug)]
+pub(super) struct Loser {
+    machine: Coordinator,
+    /// It was told that another one has its name.
+    knows: bool,
+}
+
+impl Loser {
+    pub(super) fn new(machine: Coordinator) -> Self {
+        Self { machine, knows: false }
+    }
+}
+
+impl World {
+    /// All its connections are new; it may have taken all other nodes for dead meanwhile.
+    pub(super) fn thaw_loser(&mut self) {
+        let Some(loser) = &self.loser else { return };
+        let all = loser.machine.supervision().children().map(|child| child.rule.id.clone());
+        let (keep, reason) = (all.collect(), ExitReason::error("name_lost"));
+        let hand_over = Input::Child(supervision::Input::HandedOver { keep, reason });
+        let here = |(id, node): (&NodeId, &Node)| (id.clone(), Incarnation(node.incarnation));
+        let connected = self.nodes.iter().filter(|(_, node)| node.connected);
+        let connected: Vec<_> = connected.map(here).collect();
+        let cut_off = self.dice.roll(2) == 0;
+        for (node, incarnation) in connected {
+            let reason = match cut_off && node != self::node(0) {
+                true => NodeDownReason::HeartbeatTimeout,
+                false => NodeDownReason::ConnectionClosed,
+            };
+            let down = failover::Input::NodeDown { node: node.clone(), incarnation, reason };
+            let back = self.dice.roll(20);
+            self.old_step(Input::Node(down));
+            let up = failover::Input::NodeUp { node, incarnation };
+            self.later(back, Event::Old(Box::new(Event::Fact(Input::Node(up)))));
+        }
+        let knows = self.dice.roll(60);
+        let superseded = Input::Child(supervision::Input::Superseded);
+        self.later(knows, Event::Old(Box::new(Event::Fact(superseded))));
+        let asked = knows + 1 + self.dice.roll(30);
+        self.later(asked, Event::Old(Box::new(Event::Fact(hand_over))));
+    }
+
+    fn old_step(&mut self, input: Input) {
+        let Some(loser) = &mut self.loser else { return };
+        loser.knows |= matches!(input, Input::Child(supervision::Input::Superseded));
+        let knows = loser.knows;
+        let mut out = VecDeque::new();
+        loser.machine.handle(input, self.now, 0, &mut out);
+        for command in out {
+            match command {
+                Output::Query { node, query, .. } => {
+                    let session = self.nodes[&node].session;
+                    let answer = self.dice.roll(60);
+                    self.later(answer, Event::Old(Box::new(Event::Told { node, session, query })));
+                }
+                Output::Child(Command::Start { child, generation, .. }) => {
+                    assert!(!knows, "it starts {child}");
+                    let (node, era) = (node(0), self.era - 1);
+                    let session = self.nodes[&node].session;
+                    self.soon(Event::Spawn { node, session, child, generation, era });
+                }
+                Output::Child(Command::Stop { child, pid, how, cause, .. }) => {
+                    // Then only what it had told to go before.
+                    let is_new = matches!(cause, Cause::Duplicate | Cause::NoChild | Cause::Late);
+                    assert!(!knows || !is_new, "it stops {child}");
+                    self.send_stop(pid, how, cause);
+                }
+                Output::Child(Command::End(_)) => {
+                    self.soon(Event::Fact(Input::Node(failover::Input::RivalGone)));
+                }
+                Output::Child(
+                    Command::DoubtName
+                    | Command::Watch { .. }
+                    | Command::Ready
+                    | Command::Reply { .. }
+                    | Command::Report(_)
+                    | Command::Forget { .. },
+                ) => {}
+            }
+        }
+    }
+
+    pub(super) fn old_event(&mut self, event: Event) {
+        match event {
+            Event::Fact(input) => self.old_step(input),
+            Event::Spawned { child, generation, pid, .. } => {
+                let fact = supervision::Input::StartSucceeded { child, generation, pid };
+                self.old_step(Input::Child(fact));
+            }
+            Event::Told { node, session, query } => {
+                let found = self.instances(&node, session);
+                self.old_step(Input::Node(failover::Input::Answered { node, query, found }));
+            }
+            other => unreachable!("{other:?}"),
+        }
+    }
+}

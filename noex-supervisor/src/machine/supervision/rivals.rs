@@ -1,0 +1,163 @@
+//! What a supervisor leaves alone because another one of its name has it, or may have it.
+
+use noex_actors::ExitReason;
+
+use super::{
+    bench::{Bench, crash, node, pid, rule, settings},
+    *,
+};
+use crate::options::{AutoShutdown, Restart, Strategy};
+
+fn found(child: &str, generation: Generation, number: u64) -> Found {
+    Found { child: child.into(), generation, pid: pid("b", number) }
+}
+
+fn told(found: Vec<Found>) -> Input {
+    Input::InstancesTold { node: node("b"), purpose: Purpose::Reconcile, found }
+}
+
+/// Of the supervisor that came after, and before.
+fn later(n: u64) -> Generation {
+    Generation::new(1007, n)
+}
+
+fn earlier(n: u64) -> Generation {
+    Generation::new(999, n)
+}
+
+fn hand_over(bench: &mut Bench, keep: &[&str]) {
+    let keep = keep.iter().map(|id| (*id).to_owned()).collect();
+    bench.fact(Input::HandedOver { keep, reason: ExitReason::Error("name_lost".into()) });
+}
+
+#[test]
+fn once_it_handed_over_it_stops_nothing_that_a_node_tells_of() {
+    for keep in [&["x", "y"][..], &["x"], &[]] {
+        let mut bench = Bench::running(Scope::Cluster, vec![rule("x"), rule("y")]);
+        bench.fact(Input::Superseded);
+        hand_over(&mut bench, keep);
+        bench.stops();
+        // The question was asked before. The other one has these children now, and others.
+        bench.fact(told(vec![
+            found("x", earlier(1), 50),
+            found("y", later(2), 51),
+            found("z", later(3), 52),
+        ]));
+        assert_eq!(bench.stops(), [], "left to the other: {keep:?}");
+    }
+}
+
+#[test]
+fn once_it_ended_it_stops_nothing_that_a_node_tells_of() {
+    let mut bench = Bench::running(Scope::Cluster, vec![rule("x")]);
+    bench.fact(Input::StopRequested { reason: ExitReason::Shutdown });
+    bench.fact(told(vec![found("x", later(1), 50)]));
+    assert_eq!(bench.stops(), [("x".to_owned(), Stop::Ask)], "its own, not that of a later supervisor");
+    bench.exit("x", ExitReason::Shutdown);
+    assert!(bench.ended().is_some());
+    bench.fact(told(vec![found("x", earlier(1), 51)]));
+    assert_eq!(bench.stops(), []);
+}
+
+#[test]
+fn one_in_doubt_about_its_name_stops_no_duplicates_until_it_is_sure() {
+    let mut bench = Bench::running(Scope::Cluster, vec![rule("x"), rule("y")]);
+    let all = vec![found("x", earlier(1), 50), found("gone", earlier(2), 51), found("y", later(1), 52)];
+    bench.fact(told(all.clone()));
+    assert!(bench.has(&Output::DoubtName));
+    assert_eq!(bench.stops(), [], "the order in the answer says nothing");
+    bench.fact(told(all.clone()));
+    let old = bench.pid_of("x");
+    bench.fact(Input::StartSucceeded { child: "x".into(), generation: earlier(3), pid: pid("b", 53) });
+    assert_eq!(bench.stops(), []);
+    bench.fact(Input::Begun { found: all });
+    let mut stops: Vec<String> = bench.stops().into_iter().map(|(child, _)| child).collect();
+    stops.sort();
+    assert_eq!(stops, ["gone", "x", "y"], "now it is");
+    assert_eq!(bench.pid_of("x"), old);
+}
+
+#[test]
+fn a_start_in_flight_when_it_hands_over_is_waited_for_and_left_alone() {
+    let mut bench = Bench::running(Scope::Cluster, vec![rule("x"), rule("y")]);
+    bench.exit("x", crash());
+    bench.exit("y", crash());
+    let (x, y) = (bench.next_start().unwrap(), bench.next_start().unwrap());
+    bench.fact(Input::Superseded);
+    hand_over(&mut bench, &["x"]);
+    assert!(bench.ended().is_none());
+    bench.fact(Input::StartSucceeded { child: x.0, generation: x.1, pid: pid("a", 50) });
+    bench.fact(Input::StartSucceeded { child: y.0, generation: y.1, pid: pid("a", 51) });
+    assert_eq!(bench.stops(), [("y".to_owned(), Stop::Ask)], "which the other does not have");
+    bench.exit("y", ExitReason::Shutdown);
+    assert!(matches!(bench.ended(), Some(Ending::Stopped(_))));
+}
+
+#[test]
+fn one_that_is_stopped_after_it_lost_its_name_leaves_its_children_to_the_other() {
+    let mut bench = Bench::running(Scope::Cluster, vec![rule("x"), rule("y")]);
+    bench.fact(Input::Superseded);
+    bench.fact(Input::StopRequested { reason: ExitReason::Shutdown });
+    assert_eq!(bench.stops(), []);
+    assert_eq!(bench.ended(), Some(&Ending::Stopped(ExitReason::Shutdown)));
+    // Children of a template are nobody else's.
+    let settings = Settings { strategy: Strategy::SimpleOneForOne, ..settings(Scope::Cluster) };
+    let mut bench = Bench::running_with(settings, Vec::new());
+    bench.fact(Input::AddRequested { request: 1, rule: rule("x") });
+    bench.start_next("a").unwrap();
+    bench.fact(Input::Superseded);
+    bench.fact(Input::StopRequested { reason: ExitReason::Shutdown });
+    assert_eq!(bench.stops(), [("x".to_owned(), Stop::Ask)]);
+}
+
+#[test]
+fn a_first_start_that_fails_while_another_may_have_the_name_ends_nothing() {
+    for failure in [Failure::NoNode, Failure::Refused("no".into())] {
+        let mut bench = Bench::of(Scope::Cluster, vec![rule("x"), rule("y")]);
+        bench.fact(Input::Begun { found: vec![found("x", earlier(1), 50)] });
+        let later = found("x", later(1), 51);
+        bench.fact(told(vec![later.clone()]));
+        assert_eq!(bench.fail_next(failure.clone()), "y");
+        assert!(bench.stops().is_empty() && bench.ended().is_none(), "{failure:?}");
+        bench.fact(Input::Begun { found: vec![later] });
+        assert_eq!(bench.start_next("a").unwrap().0, "y", "it is sure now");
+        assert!(bench.has(&Output::Ready));
+    }
+}
+
+#[test]
+fn the_end_of_a_significant_child_ends_the_supervisor_only_once_it_is_sure_of_its_name() {
+    let significant = || Rule { significant: true, restart: Restart::Transient, ..rule("x") };
+    let settings = Settings { auto_shutdown: AutoShutdown::AnySignificant, ..settings(Scope::Cluster) };
+    let mut bench = Bench::running_with(settings, vec![significant(), rule("y")]);
+    bench.fact(told(vec![found("y", later(1), 50)]));
+    bench.exit("x", ExitReason::Normal);
+    assert!(bench.stops().is_empty() && bench.ended().is_none());
+    bench.fact(Input::Begun { found: Vec::new() });
+    assert_eq!(bench.stops(), [("y".to_owned(), Stop::Ask)]);
+    bench.exit("y", ExitReason::Shutdown);
+    assert_eq!(bench.ended(), Some(&Ending::AutoShutdown { child: "x".into() }));
+}
+
+#[test]
+fn what_a_rival_stops_is_started_again_and_counts_nothing() {
+    let transient = || Rule { restart: Restart::Transient, ..rule("x") };
+    let mut bench = Bench::running(Scope::Cluster, vec![transient(), rule("y")]);
+    for _ in 0..10 {
+        bench.exit("x", policy::superseded());
+        bench.exit("y", policy::superseded());
+        assert_eq!(bench.start_next("a").unwrap().0, "x", "nobody said that it is to end");
+        assert_eq!(bench.start_next("a").unwrap().0, "y");
+    }
+    assert_eq!((bench.machine.counted(), bench.alive().as_str()), (0, "xy"));
+    // By the strategy's rule, as when a higher one is found.
+    let settings = Settings { strategy: Strategy::OneForAll, ..settings(Scope::Cluster) };
+    let mut bench = Bench::running_with(settings, vec![rule("x"), rule("y")]);
+    bench.exit("x", policy::superseded());
+    assert_eq!(bench.obey(), "-y +x +y");
+    assert_eq!(bench.machine.counted(), 0);
+    // On one node nobody else has children of this supervisor.
+    let mut bench = Bench::running(Scope::Local, vec![rule("x")]);
+    bench.exit("x", policy::superseded());
+    assert_eq!(bench.machine.counted(), 1);
+}
