@@ -16,6 +16,10 @@ use crate::{
     net::Net,
 };
 
+/// Most bytes that the kernel takes ahead of what it can send.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MAX_UNSENT: u32 = 128 * 1024;
+
 /// How a handshake ended that did not lead to a session.
 pub(super) enum Failed {
     /// This end refuses.
@@ -47,7 +51,7 @@ pub(super) async fn dial(net: Arc<Net>, target: Target) -> Result<Ready, (Option
     let (host, port) = target.address();
     let (mut socket, addr) = connect(&net, host, port).await.map_err(|error| (None, Failed::Dial(error)))?;
     let failed = |failed| (Some(addr), failed);
-    let _ = socket.set_nodelay(true);
+    tune(&socket);
     let nonce = nonce().map_err(failed)?;
     let handshake = initiate(&net, &mut socket, target.expected(), nonce);
     match actix_rt::time::timeout(net.config.handshake_timeout(), handshake).await {
@@ -55,6 +59,14 @@ pub(super) async fn dial(net: Arc<Net>, target: Target) -> Result<Ready, (Option
         Ok(Err(error)) => Err(failed(error)),
         Err(_elapsed) => Err(failed(Failed::Refused(RefusedReason::Timeout, "no answer".to_owned()))),
     }
+}
+
+/// What is written goes out at once, and what cannot go out yet waits here and not in the kernel, where a sign of life
+/// could not pass it any more.
+fn tune(socket: &TcpStream) {
+    let _ = socket.set_nodelay(true);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(MAX_UNSENT);
 }
 
 /// Tries every address that the host has.
@@ -99,7 +111,7 @@ async fn initiate(
 }
 
 pub(super) async fn accept(net: Arc<Net>, mut socket: TcpStream) -> Result<Ready, Failed> {
-    let _ = socket.set_nodelay(true);
+    tune(&socket);
     let nonce = nonce()?;
     let handshake = async {
         let keys = net.keys.read().clone();
