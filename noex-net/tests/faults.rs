@@ -210,13 +210,8 @@ async fn a_handler_that_blocks_its_arbiter_for_30_s_makes_no_node_down_at_defaul
     blocked(config, 6).await
 }
 
-#[actix_rt::test]
-#[cfg(target_os = "linux")]
-async fn the_kernel_holds_no_more_of_what_cannot_be_sent_than_it_needs() -> Res {
-    let (a, b, cable) =
-        wired(Duration::ZERO, |config| config.heartbeat_interval(Duration::from_secs(60))).await?;
-    let there = b.spawn_on::<Box_>(&id(&a), 0).await?;
-    cable.silence();
+/// Fills the outbox of the dialling node over a cable that says nothing.
+async fn fill(there: &Ref<Box_>) -> usize {
     let text = "x".repeat(32 * 1024);
     let mut casts = 0;
     let full = loop {
@@ -228,6 +223,22 @@ async fn the_kernel_holds_no_more_of_what_cannot_be_sent_than_it_needs() -> Res 
         actix_rt::task::yield_now().await;
     };
     assert!(matches!(full, CastError::Overloaded(Overload::Outbox)), "{full:?} after {casts} casts");
+    casts
+}
+
+/// What the kernel holds of what cannot be sent: 128 KiB, the receive buffer of the other end, and what one segment more
+/// takes.
+#[cfg(target_os = "linux")]
+const IN_KERNEL: u64 = 128 * 1024 + RECEIVE_BUFFER as u64 * 2 + 128 * 1024;
+
+#[actix_rt::test]
+#[cfg(target_os = "linux")]
+async fn the_kernel_holds_no_more_of_what_cannot_be_sent_than_it_needs() -> Res {
+    let (a, b, cable) =
+        wired(Duration::ZERO, |config| config.heartbeat_interval(Duration::from_secs(60))).await?;
+    let there = b.spawn_on::<Box_>(&id(&a), 0).await?;
+    cable.silence();
+    fill(&there).await;
     let stats = || b.peer_stats(&id(&a)).unwrap();
     // Until the kernel takes nothing more.
     let last = std::cell::Cell::new((0, 0));
@@ -239,11 +250,48 @@ async fn the_kernel_holds_no_more_of_what_cannot_be_sent_than_it_needs() -> Res 
     })
     .await;
     let held = stats().bytes_sent - cable.outward();
-    // 128 KiB that cannot be sent yet, the receive buffer of the other end, and what one segment more takes.
-    let most = 128 * 1024 + u64::from(RECEIVE_BUFFER) * 2 + 128 * 1024;
-    assert!(held <= most, "the kernel holds {held} bytes, {most} at most");
+    assert!(held <= IN_KERNEL, "the kernel holds {held} bytes, {IN_KERNEL} at most");
     assert!(stats().outbox_bytes > 15 * 1024 * 1024, "the rest waits where urgent messages pass it");
     cable.cut();
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+#[cfg(target_os = "linux")]
+async fn a_heartbeat_passes_a_full_outbox() -> Res {
+    let settings = |config: ClusterConfigBuilder| {
+        config.heartbeat_interval(Duration::from_millis(200)).heartbeat_miss_threshold(100)
+    };
+    let (a, b, cable) = wired(Duration::ZERO, settings).await?;
+    let there = b.spawn_on::<Box_>(&id(&a), 0).await?;
+    cable.silence();
+    let casts = fill(&there).await;
+    // Nobody casts any more: what still comes to the outbox are heartbeats.
+    let queued = || b.peer_stats(&id(&a)).map_or(0, |peer| peer.outbox_bytes);
+    let least = std::cell::Cell::new(queued());
+    until(10, "a heartbeat waits", || {
+        let now = queued();
+        least.set(least.get().min(now));
+        now > least.get()
+    })
+    .await;
+    let full = queued();
+    let received = || a.peer_stats(&id(&b)).map_or(0, |peer| peer.bytes_received);
+    let heard = || a.node(&id(&b)).and_then(|node| node.last_heartbeat_at);
+    let (bytes, last) = (received(), heard());
+    // 16 MiB take more than two seconds, and a look is taken every 5 ms, each 32 KiB further.
+    cable.speak_slowly(Duration::from_millis(10));
+    until(20, "the heartbeat arrives", || heard() > last).await;
+    let before_it = received() - bytes;
+    // Behind it are what the kernel had, what was sealed for it and in the cable, and what came until the look.
+    let most = IN_KERNEL + 4 * 128 * 1024;
+    assert!(before_it <= most, "{before_it} bytes of {full} came before the heartbeat, {most} at most");
+    until(60, "nothing is lost", || {
+        a.process(there.pid()).is_some_and(|process| process.message_count >= u64::try_from(casts).unwrap())
+    })
+    .await;
     b.stop().await;
     a.stop().await;
     Ok(())

@@ -37,7 +37,7 @@ const UNDER_WAY: usize = 8;
 fn start(host: &Host, seed: Option<&Cluster>) -> Cluster {
     let ip = host.ip.to_string();
     let config = ClusterConfig::builder(host.name.as_str()).host(&ip).port(0).secret(SECRET);
-    let config = config.heartbeat_interval(INTERVAL).heartbeat_miss_threshold(5);
+    let config = config.heartbeat_interval(INTERVAL).heartbeat_miss_threshold(20);
     let config = seed.iter().fold(config, |config, seed| config.seed(seed.local_node_id().to_string()));
     let config = config.build().unwrap();
     host.within(|| {
@@ -74,7 +74,6 @@ async fn saturated(time: Duration) {
         let up = node.wait_for_nodes(3);
         tokio::time::timeout(Duration::from_secs(20), up).await.expect("three nodes").unwrap();
     }
-    println!("{:?} {:?} {:?} {:?}", a.nodes(), a.stats(), b.stats(), c.stats());
     let sink = a.spawn_on::<Sink>(b.local_node_id(), ()).await.unwrap();
     lab.narrow(&hosts[1], MEGABITS);
 

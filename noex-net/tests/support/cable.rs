@@ -35,6 +35,8 @@ pub struct Cable {
 struct Shared {
     delay: Duration,
     silent: watch::Sender<bool>,
+    /// The rest after each chunk that comes out.
+    pause: Cell<Duration>,
     /// Bytes read from the dialling end.
     outward: Cell<u64>,
     pumps: RefCell<Vec<JoinHandle<()>>>,
@@ -67,7 +69,8 @@ impl Cable {
         first: Option<Rc<Barrier>>,
     ) -> io::Result<Self> {
         let (silent, outward, pumps) = (watch::Sender::new(false), Cell::new(0), RefCell::default());
-        let shared = Rc::new(Shared { delay, silent, outward, pumps });
+        let pause = Cell::new(Duration::ZERO);
+        let shared = Rc::new(Shared { delay, silent, pause, outward, pumps });
         let (own_port, accepted) = (listener.local_addr()?.port(), Rc::clone(&shared));
         let accepting = spawn(async move {
             let mut first = first;
@@ -88,6 +91,12 @@ impl Cable {
     /// Nothing is read and nothing is passed on, and nobody is told.
     pub fn silence(&self) {
         self.shared.silent.send_replace(true);
+    }
+
+    /// Ends the silence; from now on a chunk of 64 KiB comes out at a time, with a pause after it.
+    pub fn speak_slowly(&self, pause: Duration) {
+        self.shared.pause.set(pause);
+        self.shared.silent.send_replace(false);
     }
 
     /// Closes every connection, in both directions at once.
@@ -155,6 +164,10 @@ impl Shared {
                 time::sleep_until(at).await;
                 if silent.wait_for(|silent| !silent).await.is_err() || to.write_all(&chunk).await.is_err() {
                     return;
+                }
+                let pause = self.pause.get();
+                if !pause.is_zero() {
+                    time::sleep(pause).await;
                 }
             }
         };
