@@ -194,9 +194,8 @@ async fn blocked(config: impl Fn(&str) -> ClusterConfigBuilder, count: usize) ->
 #[actix_rt::test]
 async fn a_handler_that_blocks_its_arbiter_for_long_makes_no_node_down() -> Res {
     // Four times the silence after which a node is lost.
-    let config = |name: &str| {
-        config(name).heartbeat_interval(Duration::from_millis(150)).heartbeat_miss_threshold(4)
-    };
+    let config =
+        |name: &str| config(name).heartbeat_interval(Duration::from_millis(150)).heartbeat_miss_threshold(4);
     blocked(config, 16).await
 }
 

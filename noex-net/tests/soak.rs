@@ -88,8 +88,10 @@ async fn both_up(nodes: &[Cluster; 2], ups: u64, round: usize) -> Res {
     let one = |near: &Cluster, far: &Cluster| {
         let (near, far) = (near.clone(), far.clone());
         async move {
-            until(20, "a node is up", || near.stats().node_up_total == ups && near.connected_node_count() == 1)
-                .await;
+            until(20, "a node is up", || {
+                near.stats().node_up_total == ups && near.connected_node_count() == 1
+            })
+            .await;
             use_it(&near, &far).await
         }
     };

@@ -37,9 +37,7 @@ fn lossy(time: Duration, settings: impl Fn(Setup) -> Setup) {
 #[test]
 fn a_fifth_of_the_packets_lost_on_one_way_makes_no_node_down() {
     // TCP sends again after 0.2, 0.6, 1.4 and 3 s: five losses in a row of one packet fit into the silence.
-    let settings = |setup: Setup| {
-        setup.var("HEARTBEAT_INTERVAL_MS", 500).var("HEARTBEAT_MISS_THRESHOLD", 10)
-    };
+    let settings = |setup: Setup| setup.var("HEARTBEAT_INTERVAL_MS", 500).var("HEARTBEAT_MISS_THRESHOLD", 10);
     lossy(Duration::from_secs(10), settings);
 }
 

@@ -56,7 +56,12 @@ impl Setup {
             ("RUST_LOG", "info,noex_net=debug"),
         ];
         let vars = vars.map(|(var, value)| (var.to_owned(), value.to_owned())).into();
-        Self { name: host.name.clone(), advertised: ip, vars, log: lab.dir.join(format!("{}.log", host.name)) }
+        Self {
+            name: host.name.clone(),
+            advertised: ip,
+            vars,
+            log: lab.dir.join(format!("{}.log", host.name)),
+        }
     }
 
     pub(crate) fn var(mut self, var: &str, value: impl ToString) -> Self {
