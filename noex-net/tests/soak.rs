@@ -1,4 +1,4 @@
-//! Many nodes, for long: a mesh from one seed, dials from both sides at once, and churn that leaves nothing behind.
+//! Many nodes, for long: a mesh from one seed, and dials from both sides at once.
 //!
 //! Each runs in a short form by default and in a long one as a soak test (CONTRIBUTING.md has the table):
 //! `cargo test -p noex-net --test soak -- --ignored --nocapture --test-threads=1`
