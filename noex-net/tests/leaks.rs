@@ -57,7 +57,7 @@ async fn come_and_go(stay: &[Cluster; 2], port: u16, round: usize) -> Res {
         }
         watcher.seen().await?;
     }
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         cables.iter().for_each(Cable::cut);
     }
     within(10, "the guest stops", guest.stop()).await;

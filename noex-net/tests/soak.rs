@@ -120,7 +120,7 @@ async fn mutual_dials(pairs: usize) -> Res {
             .collect::<Result<_, _>>()?;
         // The first dials of both pass at once; who is the pair's arbiter changes from round to round.
         let cables = Cable::crossed([ports[1], ports[0]]).await?;
-        let names = if round % 2 == 0 { ["n0", "n1"] } else { ["n1", "n0"] };
+        let names = if round.is_multiple_of(2) { ["n0", "n1"] } else { ["n1", "n0"] };
         let start = |n: usize| {
             let other = format!("{}@127.0.0.1:{}", names[1 - n], cables[n].port);
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
