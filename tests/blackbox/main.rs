@@ -25,6 +25,7 @@ mod proxy;
 mod wait;
 mod witness;
 
+mod churn;
 mod configuration;
 mod endpoints;
 mod failover;

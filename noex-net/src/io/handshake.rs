@@ -50,7 +50,6 @@ pub(crate) struct Channel {
 
 impl Channel {
     pub(crate) fn new(socket: TcpStream) -> Self {
-        let _ = socket.set_nodelay(true);
         Self { socket, secured: None }
     }
 

@@ -17,6 +17,10 @@ use crate::{
     tls::TlsConfig,
 };
 
+/// Most bytes that the kernel takes ahead of what it can send.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MAX_UNSENT: u32 = 128 * 1024;
+
 /// How a handshake ended that did not lead to a session.
 pub(super) enum Failed {
     /// This end refuses.
@@ -54,6 +58,7 @@ pub(super) async fn dial(net: Arc<Net>, target: Target) -> Result<Ready, (Option
     let (host, port) = target.address();
     let (socket, addr) = connect(&net, host, port).await.map_err(|error| (None, Failed::Dial(error)))?;
     let failed = |failed| (Some(addr), failed);
+    tune(&socket);
     let mut channel = Channel::new(socket);
     let nonce = nonce().map_err(failed)?;
     let handshake = initiate(&net, &mut channel, target.expected(), nonce);
@@ -75,6 +80,14 @@ async fn finish(channel: Channel, done: Result<Box<Established>, Failed>) -> Res
             Err(failed)
         }
     }
+}
+
+/// What is written goes out at once, and what cannot go out yet waits here and not in the kernel, where a sign of life
+/// could not pass it any more.
+fn tune(socket: &TcpStream) {
+    let _ = socket.set_nodelay(true);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(MAX_UNSENT);
 }
 
 /// Tries every address that the host has.
@@ -120,6 +133,7 @@ async fn initiate(
 }
 
 pub(super) async fn accept(net: Arc<Net>, socket: TcpStream) -> Result<Ready, Failed> {
+    tune(&socket);
     let mut channel = Channel::new(socket);
     let nonce = nonce()?;
     let handshake = async {

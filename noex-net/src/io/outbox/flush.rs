@@ -71,6 +71,9 @@ impl Write for Kernel<'_> {
     }
 }
 
+/// So many bytes are sealed ahead of the kernel. The order of what is sealed is settled: nothing can pass it any more.
+const MAX_SEALED: usize = 128 * 1024;
+
 impl Outbox {
     /// Lets the tasks run that the reader woke, then flushes what they sent. Saves the flusher its turn.
     ///
@@ -104,11 +107,11 @@ impl Outbox {
         loop {
             let Some(mut writer) = self.writer.try_lock() else { return Ok(Flushed::Busy) };
             self.dirty.store(false, Ordering::Release);
-            self.seal(&mut writer);
+            let more = self.seal(&mut writer);
             let done = self.write(&mut writer);
             drop(writer);
             match done {
-                Ok(()) if self.dirty.load(Ordering::Acquire) => {}
+                Ok(()) if more || self.dirty.load(Ordering::Acquire) => {}
                 Ok(()) => return Ok(Flushed::All),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked.store(true, Ordering::Release);
@@ -119,11 +122,13 @@ impl Outbox {
         }
     }
 
-    fn seal(&self, writer: &mut Writer) {
+    /// Seals what is to be written next. True if more waits, which urgent messages can still pass.
+    fn seal(&self, writer: &mut Writer) -> bool {
         // Both lanes are taken at one moment, so that what was appended later is written later. While a user's
         // message is being encoded, only the urgent lane goes: whoever encodes schedules the next flush.
         let Writer { tagger, sealed, .. } = writer;
         let before = sealed.len();
+        let mut more = false;
         {
             let open = self.open.try_lock();
             let mut urgent = self.urgent.lock();
@@ -132,7 +137,14 @@ impl Outbox {
             }
             drop(urgent);
             if let Some(mut open) = open {
-                sealed.extend(open.batches.drain(..));
+                let mut ahead: usize = sealed.iter().map(Vec::len).sum();
+                while ahead < MAX_SEALED
+                    && let Some(batch) = open.batches.pop_front()
+                {
+                    ahead += batch.len();
+                    sealed.push_back(batch);
+                }
+                more = !open.batches.is_empty();
             }
         }
         let mut count = 0;
@@ -145,6 +157,7 @@ impl Outbox {
             count += 1;
         }
         self.batches_sent.fetch_add(count, Ordering::Relaxed);
+        more
     }
 
     fn write(&self, writer: &mut Writer) -> io::Result<()> {

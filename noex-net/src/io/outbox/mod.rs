@@ -5,6 +5,8 @@
 //!                           ├─flush──► sealed batches ──try_write──► kernel
 //! urgent ──► urgent batch ──┘
 //! ```
+//! Little is sealed ahead of the kernel, and the kernel takes little ahead of what it can send: a full outbox holds up
+//! no urgent message.
 //! With TLS, sealed batches are encrypted on their way to the kernel, and only when what was encrypted before is there.
 //!
 //! The urgent lane holds signs of life and the like. It has a lock of its own: a heartbeat does not wait for a user's
