@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use noex_net::__fuzz::{Session, TARGETS, seeds};
+use noex_net::__fuzz::{Session, TARGETS, sealed, seeds, stream};
+use tokio::io::AsyncWriteExt;
 
 /// Longest input made here, in bytes.
 const MAX_INPUT: usize = 8192;
@@ -110,6 +111,44 @@ fn a_million_malformed_inputs_break_no_invariant() {
     all(100_000, 50_000);
     let after = resident();
     println!("resident {before} bytes before, {after} after");
+    assert!(after <= before + MORE_MEMORY, "{before} bytes before, {after} after");
+}
+
+/// Sends changed frames, each over a stream of its own, sealed or as they are, to what reads a session; returns how many
+/// streams ended badly.
+async fn over_duplex(count: usize) -> usize {
+    let corpus: Vec<Vec<u8>> =
+        ["frames", "control", "failure", "batches"].into_iter().flat_map(inputs).collect();
+    let mut choices = Choices(0xD1CE);
+    let mut refused = 0;
+    for _ in 0..count {
+        let changed = choices.changed(&corpus);
+        let bytes = if choices.below(4) == 0 { changed } else { sealed(&changed) };
+        let (mut far, near) = tokio::io::duplex(1 + choices.below(512));
+        let write = async move {
+            let _ = far.write_all(&bytes).await; // the reader may have hung up
+        };
+        let ((), (_, well)) = futures_util::future::join(write, stream(near)).await;
+        refused += usize::from(!well);
+    }
+    refused
+}
+
+#[actix_rt::test]
+async fn malformed_frames_over_a_duplex_end_their_stream_and_nothing_else() {
+    let refused = over_duplex(5_000).await;
+    assert!(refused > 2_500, "most of them are malformed: {refused}");
+}
+
+#[actix_rt::test]
+#[ignore = "soak: cargo test --release -p noex-net --features __fuzz --test corpus -- --ignored over_a_duplex --nocapture"]
+async fn a_million_malformed_frames_over_a_duplex() {
+    over_duplex(10_000).await;
+    let before = resident();
+    let refused = over_duplex(1_400_000).await;
+    let after = resident();
+    println!("{refused} malformed streams; resident {before} bytes before, {after} after");
+    assert!(refused >= 1_000_000, "{refused}");
     assert!(after <= before + MORE_MEMORY, "{before} bytes before, {after} after");
 }
 

@@ -7,6 +7,7 @@ mod handshake;
 mod input;
 mod seeds;
 mod session;
+mod stream;
 mod text;
 mod wire;
 
@@ -14,6 +15,7 @@ pub use self::{
     handshake::{acceptor, initiator},
     seeds::seeds,
     session::Session,
+    stream::{sealed, stream},
     text::{environment, exit_reason, node_id, secrets, seed},
     wire::{batches, control, failure, frames, handshake_message, payload},
 };

@@ -196,7 +196,7 @@ pub fn batches(bytes: &[u8]) {
     assert!(tagged || got.len() == wanted.len(), "all that is whole comes out");
 }
 
-fn batch(tagger: &mut Tagger, frames: &[u8]) -> Vec<u8> {
+pub(super) fn batch(tagger: &mut Tagger, frames: &[u8]) -> Vec<u8> {
     let len = u32::try_from(frames.len() + TAG).unwrap_or(u32::MAX);
     let mut batch = [&len.to_le_bytes()[..], &[0; TAG], frames].concat();
     tagger.seal(&mut batch[LEN..]);
