@@ -9,7 +9,10 @@
 //! A process that is not confirmed within 10 s, or by the end of the session, is killed: a spawn whose requester gave
 //! up leaves no orphan.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use noex_actors::{
     AnyRef, CallError, Delivery, Generation, NameError, NodeId, Pid, SpawnError, SpawnOptions, StartError,
@@ -146,7 +149,7 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
                 return process.kill();
             }
             // On the control arbiter: a pending timer makes every wait of an arbiter dearer.
-            node.control().spawn(kill_unconfirmed(Arc::clone(&link), id));
+            node.control().spawn(kill_unconfirmed(Arc::downgrade(&link), id));
             Ok(number)
         }
         Err(error) => {
@@ -157,8 +160,10 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
     link.control(&Control::Response { id, body: Response::Spawned(outcome) });
 }
 
-async fn kill_unconfirmed(link: Arc<Link>, id: u64) {
+/// Does not keep the connection, and with it a socket, beyond its end, which kills what is unconfirmed, too.
+async fn kill_unconfirmed(link: Weak<Link>, id: u64) {
     actix_rt::time::sleep(CONFIRM_TIMEOUT).await;
+    let Some(link) = link.upgrade() else { return };
     if let Some(orphan) = link.requests.take(id) {
         tracing::debug!(peer = %link.peer, pid = %orphan.pid(), "a process that nobody confirmed is killed");
         orphan.kill();
