@@ -9,7 +9,10 @@
 //! A process that is not confirmed within 10 s, or by the end of the session, is killed: a spawn whose requester gave
 //! up leaves no orphan.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use noex_actors::{
     AnyRef, CallError, Delivery, Generation, NameError, NodeId, Overload, Pid, SpawnError, SpawnOptions,
@@ -162,7 +165,7 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
             node.monitor(process.pid(), ended, |_| {});
             match link.requests.hold(id, process, node.now().plus(CONFIRM_TIMEOUT)) {
                 // On the control arbiter: a pending timer makes every wait of an arbiter dearer.
-                Ok(true) => drop(node.control().spawn(kill_unconfirmed(Arc::clone(&link)))),
+                Ok(true) => drop(node.control().spawn(kill_unconfirmed(Arc::downgrade(&link)))),
                 Ok(false) => {}
                 Err(process) => return process.kill(),
             }
@@ -176,10 +179,12 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
     respond(outcome);
 }
 
-/// One task for all that wait on a connection: a peer that starts and stops processes must not gather timers here.
-async fn kill_unconfirmed(link: Arc<Link>) {
+/// One task for all that wait on a connection: a peer that starts and stops processes must not gather timers here. It does
+/// not keep the connection, and with it a socket, beyond its end, which kills what is unconfirmed, too.
+async fn kill_unconfirmed(link: Weak<Link>) {
     loop {
         actix_rt::time::sleep(SWEEP).await;
+        let Some(link) = link.upgrade() else { return };
         let (orphans, others_wait) = link.requests.overdue(link.net.node.now());
         for orphan in orphans {
             tracing::debug!(peer = %link.peer, pid = %orphan.pid(), "a process that nobody confirmed is killed");
