@@ -104,6 +104,7 @@ impl Cluster {
         net.names.close().await;
         net.events.close().await;
         net.node.stop_runtime().await;
+        net.let_go();
     }
 
     /// Frees the port, says goodbye and closes.

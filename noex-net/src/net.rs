@@ -185,6 +185,16 @@ impl Net {
         }
     }
 
+    /// The actors are gone, and with them whoever would have heard of the ends of sessions: nothing may keep one, as a
+    /// session keeps all of this.
+    pub(crate) fn let_go(&self) {
+        let links = std::mem::take(&mut *self.links.lock());
+        links.values().for_each(|link| link.end());
+        let sessions = std::mem::take(&mut *self.up.write());
+        self.peers.read().values().for_each(|peer| peer.disconnected());
+        drop((links, sessions)); // with no lock held
+    }
+
     /// A peer says that it leaves.
     pub(crate) fn draining(&self, id: &NodeId) {
         if self.peer(id).start_draining() {
