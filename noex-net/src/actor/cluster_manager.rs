@@ -96,6 +96,9 @@ impl ClusterManager {
                 let mut first = heartbeat(&self.net);
                 first.behaviors = Some(self.net.node.behaviors().names());
                 self.send(conn, &Control::Heartbeat(first));
+                if let Some(conn) = self.conns.get(&conn) {
+                    conn.link.begin();
+                }
             }
             sessions::Output::SendPing { conn, nonce } => {
                 self.send(conn, &Control::Ping { nonce });

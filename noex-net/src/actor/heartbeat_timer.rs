@@ -33,7 +33,8 @@ impl HeartbeatTimer {
         let mut heartbeat = heartbeat(&self.net);
         heartbeat.cpu = self.cpu.share(self.net.node.now());
         let message = Control::Heartbeat(heartbeat);
-        let links: Vec<_> = self.net.up.read().values().cloned().collect();
+        // Also to a peer whose first heartbeat is still on its way: it is up there already, and must not fall silent.
+        let links: Vec<_> = self.net.links.lock().values().filter(|link| link.has_begun()).cloned().collect();
         for link in links {
             link.control(&message);
             link.measure();

@@ -73,6 +73,8 @@ pub(crate) struct Link {
     pub(crate) vitals: Vitals,
     /// The arbiter of the reader.
     home: ArbiterHandle,
+    /// Its first heartbeat was sent: from now on it gets one each interval, whether or not the peer has spoken.
+    begun: AtomicBool,
     over: AtomicBool,
     /// The peer broke the protocol: that counts once.
     broken_off: AtomicBool,
@@ -105,6 +107,7 @@ impl Link {
             socket,
             vitals: Vitals::new(now),
             home: Arbiter::current(),
+            begun: AtomicBool::new(false),
             over: AtomicBool::new(false),
             broken_off: AtomicBool::new(false),
         })
@@ -220,6 +223,15 @@ impl Link {
             orphan.kill();
         }
         self.alarm.notify_one();
+    }
+
+    /// Its first heartbeat is sent.
+    pub(crate) fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire) && !self.is_over()
     }
 
     pub(crate) fn is_over(&self) -> bool {
