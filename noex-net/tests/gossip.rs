@@ -4,8 +4,14 @@
 
 mod support;
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use noex_net::Cluster;
 use support::{Res, builder, config, id, until};
@@ -83,5 +89,42 @@ async fn a_heartbeat_costs_the_same_in_a_cluster_of_two_and_of_twelve() -> Res {
     for node in more.into_iter().chain([a, b]) {
         node.stop().await;
     }
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_seed_provider_is_asked_until_it_names_one_and_what_is_no_seed_does_no_harm() -> Res {
+    let a = support::node("a", &[]).await?;
+    let (asked, seed) = (Arc::new(AtomicUsize::new(0)), id(&a).to_string());
+    let asks = Arc::clone(&asked);
+    let b = builder(config("b"))?
+        .seed_provider(move || {
+            let (round, seed) = (asks.fetch_add(1, Ordering::Relaxed), seed.clone());
+            async move {
+                match round {
+                    0 => Err("the database is not there yet".into()),
+                    1 => Ok(vec!["no seed".to_owned()]),
+                    _ => Ok(vec![String::new(), seed]),
+                }
+            }
+        })
+        .start()
+        .await?;
+    until(10, "they meet", || a.is_node_connected(&id(&b)) && b.is_node_connected(&id(&a))).await;
+    assert!(asked.load(Ordering::Relaxed) >= 3);
+    assert_eq!(b.configured_seed_count(), 1, "what was named is a seed like any other");
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_host_name_is_a_seed_and_every_address_of_it_is_tried() -> Res {
+    // `localhost` is ::1 as well on most machines, where nobody listens.
+    let a = support::node("a", &[]).await?;
+    let b = builder(config("b").seed(format!("localhost:{}", id(&a).port())))?.start().await?;
+    until(10, "they meet", || a.is_node_connected(&id(&b)) && b.is_node_connected(&id(&a))).await;
+    b.stop().await;
+    a.stop().await;
     Ok(())
 }
