@@ -1,5 +1,7 @@
 //! What membership is told, what it commands, and what it keeps of a node.
 
+use std::time::Duration;
+
 use noex_actors::{Incarnation, Monotonic, NodeDownReason, NodeId};
 
 use super::{DialOutcome, Target, gossip::View};
@@ -42,12 +44,22 @@ pub(crate) struct Member {
     pub(crate) last_heartbeat: Option<Monotonic>,
     /// When the session came up that is up, or was the last.
     pub(crate) up_since: Option<Monotonic>,
+    /// When the last session ended, while none is up.
+    pub(crate) down_since: Option<Monotonic>,
     /// It said goodbye.
     pub(crate) left: bool,
     /// Dials since this node is known, those that were answered included.
     pub(crate) dials: u32,
     pub(super) fingerprint: u64,
     pub(super) forget_at: Option<Monotonic>,
+}
+
+impl Member {
+    /// How long its session is up, or was.
+    pub(crate) fn uptime(&self, now: Monotonic) -> Duration {
+        let until = self.down_since.unwrap_or(now);
+        self.up_since.map_or(Duration::ZERO, |since| until.since(since))
+    }
 }
 
 /// Facts.

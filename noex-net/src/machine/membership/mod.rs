@@ -50,6 +50,22 @@ pub(crate) const MAX_KNOWN: usize = 10_000;
 /// How long the node with the greater id waits before it dials one that it has heard of; half an interval at most.
 const COURTESY: Duration = Duration::from_millis(500);
 
+/// A life that is not dialled from hints for a while.
+#[derive(Clone, Copy, Debug)]
+struct Forgotten {
+    incarnation: Incarnation,
+    /// It was connected here: so earlier ones are over. If not, its number is only what somebody said.
+    met: bool,
+    until: Monotonic,
+}
+
+impl Forgotten {
+    fn covers(&self, incarnation: Incarnation, now: Monotonic) -> bool {
+        let over = self.met && incarnation < self.incarnation;
+        self.until > now && (over || incarnation == self.incarnation)
+    }
+}
+
 /// The nodes that one node knows.
 #[derive(Debug)]
 pub(crate) struct Membership {
@@ -61,7 +77,7 @@ pub(crate) struct Membership {
     members: BTreeMap<NodeId, Member>,
     /// Every `forget_at`, in order.
     forget_queue: BTreeSet<(Monotonic, NodeId)>,
-    forgotten: BTreeMap<NodeId, (Incarnation, Monotonic)>,
+    forgotten: BTreeMap<NodeId, Forgotten>,
     hints: Hints,
     /// Members that were not the same at the last [`Membership::drain_changed`].
     changed: BTreeSet<NodeId>,
@@ -182,6 +198,7 @@ impl Membership {
             load: Load::default(),
             last_heartbeat: Some(now), // node-up is the receipt of one
             up_since: Some(now),
+            down_since: None,
             left: false,
             dials,
             fingerprint,
@@ -209,7 +226,8 @@ impl Membership {
         }
         member.status = NodeStatus::Disconnected;
         member.left = reason == NodeDownReason::GracefulShutdown;
-        let lived = member.up_since.map_or(Duration::ZERO, |since| now.since(since));
+        let lived = member.uptime(now);
+        member.down_since = Some(now);
         self.gossip.down(&peer, member.fingerprint);
         if member.left {
             self.dialer.left(&peer, now);
@@ -271,7 +289,7 @@ impl Membership {
             if *id == *local {
                 return false;
             }
-            if forgotten.get(id).is_some_and(|(life, until)| *until > now && incarnation <= *life) {
+            if forgotten.get(id).is_some_and(|life| life.covers(incarnation, now)) {
                 return false;
             }
             match members.get(id) {
@@ -299,6 +317,7 @@ impl Membership {
             load: Load::default(),
             last_heartbeat: None,
             up_since: None,
+            down_since: None,
             left: false,
             dials: 0,
             fingerprint: 0,
@@ -332,14 +351,14 @@ impl Membership {
         }
         let due = self.forget_queue.first().is_some_and(|(at, _)| *at <= now);
         if due {
-            self.forgotten.retain(|_, (_, until)| *until > now);
+            self.forgotten.retain(|_, life| life.until > now);
         }
         while let Some((at, node)) = self.forget_queue.first().cloned()
             && at <= now
         {
             self.set_forget(&node, None);
             if let Some(member) = self.members.remove(&node) {
-                self.remember_as_forgotten(&node, member.incarnation, now);
+                self.remember_as_forgotten(&node, &member, now);
             }
             self.dialer.forget_node(&node);
             self.changed.insert(node.clone());
@@ -347,12 +366,14 @@ impl Membership {
         }
     }
 
-    fn remember_as_forgotten(&mut self, node: &NodeId, incarnation: Incarnation, now: Monotonic) {
+    fn remember_as_forgotten(&mut self, node: &NodeId, member: &Member, now: Monotonic) {
         if self.forgotten.len() >= MAX_KNOWN {
-            let first = self.forgotten.iter().min_by_key(|(_, (_, until))| *until).map(|(id, _)| id.clone());
+            let first = self.forgotten.iter().min_by_key(|(_, life)| life.until).map(|(id, _)| id.clone());
             first.and_then(|id| self.forgotten.remove(&id));
         }
-        self.forgotten.insert(node.clone(), (incarnation, now.plus(self.forget_after)));
+        let (incarnation, met) = (member.incarnation, member.up_since.is_some());
+        self.forgotten
+            .insert(node.clone(), Forgotten { incarnation, met, until: now.plus(self.forget_after) });
     }
 }
 

@@ -285,6 +285,34 @@ fn a_dead_node_is_forgotten_and_stays_so_for_as_long() {
 }
 
 #[test]
+fn a_life_that_somebody_made_up_does_not_stand_in_the_way_of_the_true_one() {
+    let mut bench = Bench::new();
+    bench.up(1);
+    bench.up(2);
+    assert_eq!(bench.hint(1, [(3, u64::MAX)]), [node(3)]);
+    bench.give(Input::DialEnded { target: Target::Node(id(3)), outcome: DialOutcome::Failed });
+    bench.now = bench.now.plus(Duration::from_secs(600));
+    assert!(bench.give(Input::DeadlineReached).contains(&Output::Forgotten { node: id(3) }));
+    assert_eq!(bench.hint(1, [(3, u64::MAX)]), [], "that life is not dialled again");
+    assert_eq!(bench.hint(2, [(3, 7)]), [node(3)]);
+}
+
+#[test]
+fn the_uptime_of_a_session_that_is_over_does_not_grow() {
+    let mut bench = Bench::new();
+    bench.up(1);
+    bench.now = bench.now.plus(Duration::from_secs(60));
+    bench.down(1, NodeDownReason::HeartbeatTimeout);
+    let uptime = |bench: &Bench| bench.membership.members()[&id(1)].uptime(bench.now);
+    assert_eq!(uptime(&bench), Duration::from_secs(60));
+    bench.now = bench.now.plus(Duration::from_secs(60));
+    assert_eq!(uptime(&bench), Duration::from_secs(60));
+    bench.up(1);
+    bench.now = bench.now.plus(Duration::from_secs(1));
+    assert_eq!(uptime(&bench), Duration::from_secs(1));
+}
+
+#[test]
 fn a_hinted_node_that_never_answers_is_forgotten() {
     let mut bench = Bench::new();
     bench.up(1);
