@@ -17,6 +17,9 @@ use crate::{
     tls::TlsConfig,
 };
 
+/// Addresses of one name that are tried in one dial: each may take all of its timeouts.
+const MAX_ADDRESSES: usize = 16;
+
 /// How a handshake ended that did not lead to a session.
 pub(super) enum Failed {
     /// This end refuses.
@@ -50,18 +53,40 @@ fn nonce() -> Result<[u8; 32], Failed> {
     Ok(nonce)
 }
 
+/// Dials the addresses of a target one after the other, until one answers that is not this node.
 pub(super) async fn dial(net: Arc<Net>, target: Target) -> Result<Ready, (Option<SocketAddr>, Failed)> {
-    let (host, port) = target.address();
-    let (socket, addr) = connect(&net, host, port).await.map_err(|error| (None, Failed::Dial(error)))?;
-    let failed = |failed| (Some(addr), failed);
+    let addresses = look_up(&net, target.address()).await.map_err(|error| (None, Failed::Dial(error)))?;
+    let none = DialError::Dns("the name has no address".to_owned());
+    let mut last = (None, Failed::Dial(none));
+    for address in addresses {
+        match dial_address(&net, address, target.expected()).await {
+            Ok(ready) => return Ok(ready),
+            // A name with an address per node, this one included: the next may be another node.
+            Err(Failed::SelfConnection) => last = (Some(address), Failed::SelfConnection),
+            Err(Failed::Dial(_)) if matches!(last.1, Failed::SelfConnection) => {}
+            Err(Failed::Dial(error)) => last = (None, Failed::Dial(error)),
+            Err(failed) => return Err((Some(address), failed)),
+        }
+    }
+    Err(last)
+}
+
+async fn look_up(net: &Net, address: (&str, u16)) -> Result<Vec<SocketAddr>, DialError> {
+    let found = actix_rt::time::timeout(net.config.connect_timeout(), tokio::net::lookup_host(address)).await;
+    let found = found.map_err(|_elapsed| DialError::Timeout)?;
+    Ok(found.map_err(|error| DialError::Dns(error.to_string()))?.take(MAX_ADDRESSES).collect())
+}
+
+async fn dial_address(net: &Net, address: SocketAddr, expected: Expected) -> Result<Ready, Failed> {
+    let socket = connect(net, address).await.map_err(Failed::Dial)?;
     let mut channel = Channel::new(socket);
-    let nonce = nonce().map_err(failed)?;
-    let handshake = initiate(&net, &mut channel, target.expected(), nonce);
+    let nonce = nonce()?;
+    let handshake = initiate(net, &mut channel, expected, nonce);
     let done = match actix_rt::time::timeout(net.config.handshake_timeout(), handshake).await {
         Ok(done) => done,
         Err(_elapsed) => Err(Failed::Refused(RefusedReason::Timeout, "no answer".to_owned())),
     };
-    finish(channel, done).await.map_err(failed)
+    finish(channel, done).await
 }
 
 /// Whom TLS is the trouble of is read on until it knows.
@@ -77,25 +102,15 @@ async fn finish(channel: Channel, done: Result<Box<Established>, Failed>) -> Res
     }
 }
 
-/// Tries every address that the host has.
-async fn connect(net: &Net, host: &str, port: u16) -> Result<(TcpStream, SocketAddr), DialError> {
-    let connecting = async {
-        let found = tokio::net::lookup_host((host, port)).await;
-        let addresses = found.map_err(|error| DialError::Dns(error.to_string()))?;
-        let mut last = DialError::Dns("the name has no address".to_owned());
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(socket) => return Ok((socket, address)),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    last = DialError::ConnectionRefused;
-                }
-                Err(error) => last = DialError::Other(error.to_string()),
-            }
+async fn connect(net: &Net, address: SocketAddr) -> Result<TcpStream, DialError> {
+    match actix_rt::time::timeout(net.config.connect_timeout(), TcpStream::connect(address)).await {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Err(DialError::ConnectionRefused)
         }
-        Err(last)
-    };
-    let timeout = net.config.connect_timeout();
-    actix_rt::time::timeout(timeout, connecting).await.unwrap_or(Err(DialError::Timeout))
+        Ok(Err(error)) => Err(DialError::Other(error.to_string())),
+        Err(_elapsed) => Err(DialError::Timeout),
+    }
 }
 
 async fn initiate(
