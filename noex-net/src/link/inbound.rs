@@ -404,7 +404,8 @@ fn room_for_signals(process: &dyn Process) -> Result<(), Broken> {
     if waiting > MAX_WIRE_BYTES + MAX_SIGNAL_BYTES { Err(Broken::Signals) } else { Ok(()) }
 }
 
-/// The load that a heartbeat tells of.
+/// The load that a heartbeat tells of. A share that is none counts as 0.
 pub(crate) fn load(heartbeat: &Heartbeat) -> Load {
-    Load { process_count: heartbeat.processes, mailbox_len: heartbeat.mailbox_len, cpu: heartbeat.cpu }
+    let cpu = if heartbeat.cpu.is_nan() { 0.0 } else { heartbeat.cpu.clamp(0.0, 1.0) };
+    Load { process_count: heartbeat.processes, mailbox_len: heartbeat.mailbox_len, cpu }
 }
