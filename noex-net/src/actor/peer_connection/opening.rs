@@ -56,10 +56,18 @@ fn nonce() -> Result<[u8; 32], Failed> {
 /// Dials the addresses of a target one after the other, until one answers that is not this node.
 pub(super) async fn dial(net: Arc<Net>, target: Target) -> Result<Ready, (Option<SocketAddr>, Failed)> {
     let addresses = look_up(&net, target.address()).await.map_err(|error| (None, Failed::Dial(error)))?;
+    dial_one_of(&net, &addresses, &target.expected()).await
+}
+
+async fn dial_one_of(
+    net: &Net,
+    addresses: &[SocketAddr],
+    expected: &Expected,
+) -> Result<Ready, (Option<SocketAddr>, Failed)> {
     let none = DialError::Dns("the name has no address".to_owned());
     let mut last = (None, Failed::Dial(none));
-    for address in addresses {
-        match dial_address(&net, address, target.expected()).await {
+    for &address in addresses {
+        match dial_address(net, address, expected.clone()).await {
             Ok(ready) => return Ok(ready),
             // A name with an address per node, this one included: the next may be another node.
             Err(Failed::SelfConnection) => last = (Some(address), Failed::SelfConnection),
@@ -206,4 +214,30 @@ async fn perform(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cluster, ClusterConfig};
+
+    #[actix_rt::test]
+    async fn of_the_addresses_of_a_name_the_first_is_taken_that_answers_and_is_not_this_node() {
+        let start = async |name| Cluster::start(ClusterConfig::test(name).build().unwrap()).await.unwrap();
+        let (a, b) = (start("a").await, start("b").await);
+        let address = |cluster: &Cluster| SocketAddr::from(([127, 0, 0, 1], cluster.local_node_id().port()));
+        let (own, other) = (address(&a), address(&b));
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let dial = async |addresses: &[SocketAddr]| {
+            dial_one_of(&a.net, addresses, &Expected::Anyone).await.map(|ready| ready.established.peer)
+        };
+        assert_eq!(dial(&[own, closed, other]).await.ok().as_ref(), Some(b.local_node_id()));
+        for addresses in [vec![own], vec![own, closed], vec![closed, own]] {
+            assert!(matches!(dial(&addresses).await, Err((_, Failed::SelfConnection))));
+        }
+        let refused = dial(&[closed]).await;
+        assert!(matches!(refused, Err((None, Failed::Dial(DialError::ConnectionRefused)))));
+        a.stop().await;
+        b.stop().await;
+    }
 }
