@@ -10,7 +10,7 @@ use crate::config::Seed;
 /// Where a node stands, as seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeStatus {
-    /// Known, and dialled for the first time.
+    /// This life of it is known, and dialled, and was not connected yet.
     Connecting,
     /// A session is up.
     Connected,
@@ -55,6 +55,22 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// Of a life that was not up yet.
+    pub(super) fn hinted(incarnation: Incarnation) -> Self {
+        Self {
+            incarnation,
+            status: NodeStatus::Connecting,
+            load: Load::default(),
+            last_heartbeat: None,
+            up_since: None,
+            down_since: None,
+            left: false,
+            dials: 0,
+            fingerprint: 0,
+            forget_at: None,
+        }
+    }
+
     /// How long its session is up, or was.
     pub(crate) fn uptime(&self, now: Monotonic) -> Duration {
         let until = self.down_since.unwrap_or(now);

@@ -11,8 +11,8 @@
 //! need be: most often it need not.
 //!
 //! Invariants: 1. `NodeUp` and `NodeDown` of a node alternate; 2. at most [`HINTS_PER_INTERVAL`] new nodes per peer
-//! and interval are taken from hints, the rest waits; 3. a forgotten life is not dialled from hints for as long
-//! again; 4. every table is bounded, whatever peers say; 5. what a heartbeat costs does not depend on how many nodes
+//! and interval are taken from hints, the rest waits; 3. a life that was only hinted, and was forgotten, is
+//! not dialled from hints for as long again; 4. every table is bounded, whatever peers say; 5. what a heartbeat costs does not depend on how many nodes
 //! there are.
 //!
 //! The seam for another engine (SWIM, say) is [`Input`] and [`Output`]: whoever takes these facts and gives these
@@ -50,19 +50,26 @@ pub(crate) const MAX_KNOWN: usize = 10_000;
 /// How long the node with the greater id waits before it dials one that it has heard of; half an interval at most.
 const COURTESY: Duration = Duration::from_millis(500);
 
-/// A life that is not dialled from hints for a while.
+/// A node that was forgotten, for a while.
 #[derive(Clone, Copy, Debug)]
 struct Forgotten {
     incarnation: Incarnation,
-    /// It was connected here: so earlier ones are over. If not, its number is only what somebody said.
+    /// This life was connected here. If not, its number is only what somebody said.
     met: bool,
+    left: bool,
     until: Monotonic,
 }
 
 impl Forgotten {
+    /// Whether a life is not dialled from hints. One that was lost is: who is connected to it after so long a time, is so
+    /// since a partition healed.
     fn covers(&self, incarnation: Incarnation, now: Monotonic) -> bool {
-        let over = self.met && incarnation < self.incarnation;
-        self.until > now && (over || incarnation == self.incarnation)
+        let over = match (self.met, self.left) {
+            (true, true) => incarnation <= self.incarnation,
+            (true, false) => incarnation < self.incarnation,
+            (false, _) => incarnation == self.incarnation,
+        };
+        self.until > now && over
     }
 }
 
@@ -311,23 +318,15 @@ impl Membership {
     }
 
     fn learn(&mut self, id: &NodeId, incarnation: Incarnation, now: Monotonic) {
-        let member = self.members.entry(id.clone()).or_insert(Member {
-            incarnation,
-            status: NodeStatus::Connecting,
-            load: Load::default(),
-            last_heartbeat: None,
-            up_since: None,
-            down_since: None,
-            left: false,
-            dials: 0,
-            fingerprint: 0,
-            forget_at: None,
-        });
+        let member = self.members.entry(id.clone()).or_insert(Member::hinted(incarnation));
         if member.incarnation != incarnation || member.fingerprint == 0 {
-            member.incarnation = incarnation;
-            member.fingerprint = fingerprint(id, incarnation);
-            member.up_since = None; // this life was not up yet
-            member.left = false;
+            // This life was not up yet, if there is one: nothing that is known of another is said of it.
+            *member = Member {
+                dials: member.dials,
+                fingerprint: fingerprint(id, incarnation),
+                forget_at: member.forget_at,
+                ..Member::hinted(incarnation)
+            };
             self.set_forget(id, Some(now.plus(self.forget_after)));
             self.changed.insert(id.clone());
         }
@@ -371,9 +370,9 @@ impl Membership {
             let first = self.forgotten.iter().min_by_key(|(_, life)| life.until).map(|(id, _)| id.clone());
             first.and_then(|id| self.forgotten.remove(&id));
         }
-        let (incarnation, met) = (member.incarnation, member.up_since.is_some());
+        let (incarnation, met, left) = (member.incarnation, member.up_since.is_some(), member.left);
         self.forgotten
-            .insert(node.clone(), Forgotten { incarnation, met, until: now.plus(self.forget_after) });
+            .insert(node.clone(), Forgotten { incarnation, met, left, until: now.plus(self.forget_after) });
     }
 }
 

@@ -271,17 +271,44 @@ fn no_flood_of_hints_grows_the_node() {
 }
 
 #[test]
-fn a_dead_node_is_forgotten_and_stays_so_for_as_long() {
+fn a_node_that_left_is_forgotten_and_stays_so_for_as_long() {
     let mut bench = Bench::new();
     bench.up(1);
     bench.up(2);
-    bench.down(1, NodeDownReason::ConnectionClosed);
-    bench.give(Input::DialEnded { target: Target::Node(id(1)), outcome: DialOutcome::Failed });
+    bench.down(1, NodeDownReason::GracefulShutdown);
     assert_eq!(bench.pass(600_000)[0], Output::Forgotten { node: id(1) });
     assert_eq!(bench.status(1), None);
     assert_eq!(bench.hint(2, [(1, 7), (1, 6)]), [], "the same life is not dialled again");
     assert_eq!(bench.pass(600_000), []);
     assert_eq!(bench.hint(2, [(1, 7)]), [node(1)]);
+}
+
+#[test]
+fn a_node_that_was_lost_and_forgotten_is_dialled_when_a_partition_heals() {
+    let mut bench = Bench::new();
+    bench.up(1);
+    bench.up(2);
+    bench.down(1, NodeDownReason::HeartbeatTimeout);
+    bench.give(Input::DialEnded { target: Target::Node(id(1)), outcome: DialOutcome::Failed });
+    assert_eq!(bench.pass(600_000)[0], Output::Forgotten { node: id(1) });
+    assert_eq!(bench.hint(2, [(1, 6)]), [], "an earlier life is over");
+    assert_eq!(bench.hint(2, [(1, 7)]), [node(1)]);
+}
+
+#[test]
+fn what_is_known_of_one_life_is_not_said_of_the_next() {
+    let mut bench = Bench::new();
+    bench.up(1);
+    bench.up(2);
+    let load = Load { process_count: 3, mailbox_len: 4, cpu: 0.5 };
+    bench.give(Input::HeartbeatReceived { peer: id(1), load, view: view(1, [0, 2]) });
+    bench.down(1, NodeDownReason::GracefulShutdown);
+    assert_eq!(bench.membership.members()[&id(1)].load, load);
+    bench.hint(2, [(1, 8)]);
+    let member = &bench.membership.members()[&id(1)];
+    assert_eq!((member.status, member.incarnation), (NodeStatus::Connecting, life(8)));
+    assert_eq!((member.load, member.last_heartbeat), (Load::default(), None));
+    assert_eq!(member.dials, 1);
 }
 
 #[test]
