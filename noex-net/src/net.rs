@@ -6,7 +6,6 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use actix::Addr;
@@ -253,7 +252,7 @@ impl Net {
             status: member.status,
             process_count: usize::try_from(member.load.process_count).unwrap_or(usize::MAX),
             last_heartbeat_at: member.last_heartbeat.map(|at| self.node.clock().wall(at)),
-            uptime: member.up_since.map_or(Duration::ZERO, |since| now.since(since)),
+            uptime: member.uptime(now),
             incarnation: member.incarnation,
             mailbox_len: usize::try_from(member.load.mailbox_len).unwrap_or(usize::MAX),
             cpu: member.load.cpu,

@@ -7,7 +7,8 @@ mod support;
 use std::time::Duration;
 
 use noex_actors::{Ref, SpawnOptions};
-use support::{Box_, Res, id, pair, until};
+use noex_net::ClusterEvent;
+use support::{Box_, Res, id, node, pair, until, within};
 
 #[actix_rt::test]
 async fn the_figures_of_a_peer_are_measured_and_go_on() -> Res {
@@ -64,5 +65,28 @@ async fn a_node_that_comes_back_was_dialled() -> Res {
     until(10, "a left", || b.connected_node_count() == 0).await;
     assert!(b.peer_stats(&id(&a)).is_none());
     b.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn the_event_of_a_node_up_has_the_load_of_its_first_heartbeat() -> Res {
+    let (a, b) = pair().await?;
+    let _there: Ref<Box_> = b.spawn_on(&id(&a), 0).await?;
+    let c = node("c", &[]).await?;
+    let mut events = c.events();
+    let d = node("d", &[&a, &c]).await?; // tells a and c of each other
+    let info = within(10, "a is up at c", async {
+        loop {
+            match events.recv().await.unwrap() {
+                ClusterEvent::NodeUp(info) if info.id == id(&a) => break info,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert_eq!(info.process_count, 1);
+    for cluster in [a, b, c, d] {
+        cluster.stop().await;
+    }
     Ok(())
 }

@@ -113,8 +113,11 @@ impl ClusterManager {
                 self.net.peer(&peer).connected(&link, behaviors, first.draining);
                 self.net.names.session_up(&link);
                 let _ = self.timer.try_send(Watch::Begin(conn));
-                self.member(membership::Input::SessionUp { peer: peer.clone(), incarnation, view });
-                self.member(membership::Input::HeartbeatReceived { peer, load, view });
+                // Together: the event of the node-up has the load of the first heartbeat.
+                self.members([
+                    membership::Input::SessionUp { peer: peer.clone(), incarnation, view },
+                    membership::Input::HeartbeatReceived { peer, load, view },
+                ]);
                 if let Some(up) = up {
                     let _ = up.send(());
                 }
@@ -157,8 +160,14 @@ impl ClusterManager {
     }
 
     fn member(&mut self, input: membership::Input) {
-        let mut out = VecDeque::new();
-        self.membership.handle(input, self.net.node.now(), &mut out);
+        self.members([input]);
+    }
+
+    fn members(&mut self, inputs: impl IntoIterator<Item = membership::Input>) {
+        let (mut out, now) = (VecDeque::new(), self.net.node.now());
+        for input in inputs {
+            self.membership.handle(input, now, &mut out);
+        }
         let changed = self.membership.drain_changed();
         self.net.publish(&changed, self.membership.members(), self.membership.view());
         let seeds = self.membership.configured_seeds();

@@ -1,5 +1,7 @@
 //! What a peer does that ends its session.
 
+use noex_actors::{MAX_WIRE_BYTES, process::Process};
+
 use crate::{
     io::reader::BatchError,
     protocol_error::ProtocolError,
@@ -8,6 +10,9 @@ use crate::{
 
 /// Most characters of what a decoder says that are kept: it may quote the peer.
 const MAX_DETAIL: usize = 200;
+/// Bytes of exit signals and stops of peers that may wait in a mailbox, beyond what may wait there of calls and casts. They
+/// are never refused, so whoever sends more than that loses its session.
+const MAX_SIGNAL_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The peer broke the protocol: the session ends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,4 +51,10 @@ impl Broken {
             Self::TooLong(_) | Self::Streams | Self::Facts | Self::Signals => ProtocolError::Limit,
         }
     }
+}
+
+/// Signals are exempt from the bound of a mailbox; this is the bound on those of peers.
+pub(super) fn room_for_signals(process: &dyn Process) -> Result<(), Broken> {
+    let waiting = process.mailbox().wire_bytes;
+    if waiting > MAX_WIRE_BYTES + MAX_SIGNAL_BYTES { Err(Broken::Signals) } else { Ok(()) }
 }

@@ -19,19 +19,15 @@ use std::{
 
 use noex_actors::{
     __private::{CallFailure, decode, panic_text},
-    MAX_WIRE_BYTES, Monotonic, Node, Overload, Pid,
+    Monotonic, Node, Overload, Pid,
     process::{Process, RemoteCall},
     route::{ReplyBytes, Session},
 };
 
-use super::{Broken, Link, PROBE};
+use super::{Broken, Link, PROBE, broken::room_for_signals, load};
 use crate::{
     actor::messages::Fact,
-    machine::{
-        membership::{Load, MAX_KNOWN},
-        names::Update,
-        sessions,
-    },
+    machine::{membership::MAX_KNOWN, names::Update, sessions},
     remote,
     wire::{
         control::{Control, Heartbeat, Request},
@@ -47,9 +43,6 @@ const CROWDED: usize = 4096;
 const MAX_FACTS: u32 = 1000;
 /// Hints that count as much as a fact.
 const HINTS_OF_A_FACT: usize = 16;
-/// Bytes of exit signals and stops of peers that may wait in a mailbox, beyond what may wait there of calls and casts. They
-/// are never refused, so whoever sends more than that loses its session.
-const MAX_SIGNAL_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What the reader must do before it goes on.
 #[derive(Debug)]
@@ -396,15 +389,4 @@ impl Inbound {
             Request::IsAlive { number } => remote::serve_is_alive(&link, id, number),
         }
     }
-}
-
-/// Signals are exempt from the bound of a mailbox; this is the bound on those of peers.
-fn room_for_signals(process: &dyn Process) -> Result<(), Broken> {
-    let waiting = process.mailbox().wire_bytes;
-    if waiting > MAX_WIRE_BYTES + MAX_SIGNAL_BYTES { Err(Broken::Signals) } else { Ok(()) }
-}
-
-/// The load that a heartbeat tells of.
-pub(crate) fn load(heartbeat: &Heartbeat) -> Load {
-    Load { process_count: heartbeat.processes, mailbox_len: heartbeat.mailbox_len, cpu: heartbeat.cpu }
 }

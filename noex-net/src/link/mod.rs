@@ -34,10 +34,10 @@ use tokio::{
 pub(crate) use self::{
     broken::Broken,
     calls::{Calls, Totals},
-    inbound::{Inbound, Step, load},
+    inbound::{Inbound, Step},
     requests::Requests,
     ties::Ties,
-    vitals::{PROBE, Vitals},
+    vitals::{PROBE, Vitals, load},
     watches::Watches,
 };
 use crate::{

@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 
 use super::Link;
 use crate::{
-    machine::detector::Reading,
+    machine::{detector::Reading, membership::Load},
     stats::{Counter, PeerStats},
-    wire::control::Control,
+    wire::control::{Control, Heartbeat},
 };
 
 /// The nonce of a ping that only measures: the sessions count theirs from zero.
@@ -150,6 +150,26 @@ impl Link {
             rtt: vitals.probe.lock().rtt,
             outbox_bytes: self.outbox.queued(),
             outbox_high_water: self.outbox.high_water(),
+        }
+    }
+}
+
+/// The load that a heartbeat tells of. A share that is none counts as 0.
+pub(crate) fn load(heartbeat: &Heartbeat) -> Load {
+    let cpu = if heartbeat.cpu.is_nan() { 0.0 } else { heartbeat.cpu.clamp(0.0, 1.0) };
+    Load { process_count: heartbeat.processes, mailbox_len: heartbeat.mailbox_len, cpu }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_of_processors_is_one_whatever_a_peer_says() {
+        let shares = [(0.5, 0.5), (-1.0, 0.0), (7.0, 1.0), (f32::INFINITY, 1.0), (f32::NAN, 0.0)];
+        for (cpu, expected) in shares {
+            let found = load(&Heartbeat { cpu, ..Heartbeat::default() }).cpu;
+            assert!((found - expected).abs() < f32::EPSILON, "{cpu}: {found}");
         }
     }
 }

@@ -23,6 +23,9 @@ const SAMPLES: usize = 100;
 const LONGEST: f64 = 4.0;
 /// The least standard deviation, in intervals: heartbeats that came like clockwork may still be late once.
 const LEAST_DEVIATION: f64 = 0.25;
+/// The least patience, in intervals: a reader that has no turn for up to one interval is not noticed, and what it has not
+/// read meanwhile is up to one interval old.
+const LEAST_PATIENCE: f64 = 2.0;
 
 /// How many standard deviations beyond the mean phi reaches the threshold.
 pub(crate) fn deviations(threshold: f64) -> f64 {
@@ -45,6 +48,8 @@ pub(crate) fn deviations(threshold: f64) -> f64 {
 pub(crate) struct Arrivals {
     interval: f64,
     last: Option<Monotonic>,
+    /// The gap that is open says nothing of the peer.
+    skipped: bool,
     /// Gaps in intervals.
     gaps: VecDeque<f64>,
 }
@@ -52,7 +57,8 @@ pub(crate) struct Arrivals {
 impl Arrivals {
     /// Of a peer that sends every `interval`. Two made-up gaps stand for those that are not known yet.
     pub(crate) fn new(interval: Duration) -> Self {
-        Self { interval: interval.as_secs_f64(), last: None, gaps: VecDeque::from([0.75, 1.25]) }
+        let gaps = VecDeque::from([0.75, 1.25]);
+        Self { interval: interval.as_secs_f64(), last: None, skipped: false, gaps }
     }
 
     /// A heartbeat came. Times that were heard of before are nothing new.
@@ -60,7 +66,10 @@ impl Arrivals {
         if self.last.is_some_and(|last| last >= at) {
             return;
         }
-        if let Some(last) = self.last {
+        let skipped = std::mem::take(&mut self.skipped);
+        if let Some(last) = self.last
+            && !skipped
+        {
             let gap = at.since(last).as_secs_f64() / self.interval;
             self.gaps.push_back(gap.min(LONGEST));
             if self.gaps.len() > SAMPLES {
@@ -70,9 +79,9 @@ impl Arrivals {
         self.last = Some(at);
     }
 
-    /// A gap that says nothing of the peer: this node did not read.
+    /// This node does not read: the gap until the next heartbeat says nothing of the peer.
     pub(crate) fn skip(&mut self) {
-        self.last = None;
+        self.skipped = true;
     }
 
     /// The silence at which phi reaches its threshold.
@@ -82,7 +91,7 @@ impl Arrivals {
         let mean = self.gaps.iter().sum::<f64>() / count;
         let variance = self.gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / count;
         let deviation = variance.sqrt().max(LEAST_DEVIATION);
-        let intervals = (mean + deviations * deviation).max(1.0);
+        let intervals = (mean + deviations * deviation).max(LEAST_PATIENCE);
         Duration::try_from_secs_f64(intervals * self.interval).unwrap_or(Duration::MAX)
     }
 }
@@ -137,7 +146,10 @@ mod tests {
         let mut arrivals = Arrivals::new(INTERVAL);
         arrivals.heard(Monotonic::from_millis(1_000));
         arrivals.skip();
+        arrivals.heard(Monotonic::from_millis(1_000)); // looked at before anything was read again
         arrivals.heard(Monotonic::from_millis(60_000));
         assert_eq!(arrivals.gaps.len(), 2);
+        arrivals.heard(Monotonic::from_millis(61_000));
+        assert_eq!(arrivals.gaps.len(), 3);
     }
 }

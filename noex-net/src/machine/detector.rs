@@ -274,6 +274,21 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_that_is_blocked_for_less_than_an_interval_kills_nobody_whatever_the_threshold() {
+        let mut detector = detector_of(config::Detector::Phi { threshold: 1.0 });
+        // Blocked from 5 ms before every tenth beat on, for 190 ms.
+        let read = |now: u64| {
+            let blocked = (now + 5) % 2_000 < 190;
+            let free = if blocked { now - (now + 5) % 2_000 } else { now };
+            (free / 200 * 200, if blocked { free / 50 * 50 } else { now })
+        };
+        for now in (2_050..30_000).step_by(10).filter(|now| now % 50 == 30) {
+            let (received, tick) = read(now);
+            assert_eq!(detector.tick(at(now), |_| Some(reading(received, tick))), [], "at {now}");
+        }
+    }
+
+    #[test]
     fn a_stall_is_neither_death_nor_jitter_for_phi() {
         let mut detector = detector_of(config::Detector::Phi { threshold: 8.0 });
         for now in (50..=10_000).step_by(50) {

@@ -20,6 +20,8 @@ use crate::{
 /// Most bytes that the kernel takes ahead of what it can send.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const MAX_UNSENT: u32 = 128 * 1024;
+/// Addresses of one name that are tried in one dial: each may take all of its timeouts.
+const MAX_ADDRESSES: usize = 16;
 
 /// How a handshake ended that did not lead to a session.
 pub(super) enum Failed {
@@ -54,19 +56,49 @@ fn nonce() -> Result<[u8; 32], Failed> {
     Ok(nonce)
 }
 
+/// Dials the addresses of a target one after the other, until one answers that is not this node.
 pub(super) async fn dial(net: Arc<Net>, target: Target) -> Result<Ready, (Option<SocketAddr>, Failed)> {
-    let (host, port) = target.address();
-    let (socket, addr) = connect(&net, host, port).await.map_err(|error| (None, Failed::Dial(error)))?;
-    let failed = |failed| (Some(addr), failed);
+    let addresses = look_up(&net, target.address()).await.map_err(|error| (None, Failed::Dial(error)))?;
+    dial_one_of(&net, &addresses, &target.expected()).await
+}
+
+async fn dial_one_of(
+    net: &Net,
+    addresses: &[SocketAddr],
+    expected: &Expected,
+) -> Result<Ready, (Option<SocketAddr>, Failed)> {
+    let none = DialError::Dns("the name has no address".to_owned());
+    let mut last = (None, Failed::Dial(none));
+    for &address in addresses {
+        match dial_address(net, address, expected.clone()).await {
+            Ok(ready) => return Ok(ready),
+            // A name with an address per node, this one included: the next may be another node.
+            Err(Failed::SelfConnection) => last = (Some(address), Failed::SelfConnection),
+            Err(Failed::Dial(_)) if matches!(last.1, Failed::SelfConnection) => {}
+            Err(Failed::Dial(error)) => last = (None, Failed::Dial(error)),
+            Err(failed) => return Err((Some(address), failed)),
+        }
+    }
+    Err(last)
+}
+
+async fn look_up(net: &Net, address: (&str, u16)) -> Result<Vec<SocketAddr>, DialError> {
+    let found = actix_rt::time::timeout(net.config.connect_timeout(), tokio::net::lookup_host(address)).await;
+    let found = found.map_err(|_elapsed| DialError::Timeout)?;
+    Ok(found.map_err(|error| DialError::Dns(error.to_string()))?.take(MAX_ADDRESSES).collect())
+}
+
+async fn dial_address(net: &Net, address: SocketAddr, expected: Expected) -> Result<Ready, Failed> {
+    let socket = connect(net, address).await.map_err(Failed::Dial)?;
     tune(&socket);
     let mut channel = Channel::new(socket);
-    let nonce = nonce().map_err(failed)?;
-    let handshake = initiate(&net, &mut channel, target.expected(), nonce);
+    let nonce = nonce()?;
+    let handshake = initiate(net, &mut channel, expected, nonce);
     let done = match actix_rt::time::timeout(net.config.handshake_timeout(), handshake).await {
         Ok(done) => done,
         Err(_elapsed) => Err(Failed::Refused(RefusedReason::Timeout, "no answer".to_owned())),
     };
-    finish(channel, done).await.map_err(failed)
+    finish(channel, done).await
 }
 
 /// Whom TLS is the trouble of is read on until it knows.
@@ -90,25 +122,15 @@ fn tune(socket: &TcpStream) {
     let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(MAX_UNSENT);
 }
 
-/// Tries every address that the host has.
-async fn connect(net: &Net, host: &str, port: u16) -> Result<(TcpStream, SocketAddr), DialError> {
-    let connecting = async {
-        let found = tokio::net::lookup_host((host, port)).await;
-        let addresses = found.map_err(|error| DialError::Dns(error.to_string()))?;
-        let mut last = DialError::Dns("the name has no address".to_owned());
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(socket) => return Ok((socket, address)),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    last = DialError::ConnectionRefused;
-                }
-                Err(error) => last = DialError::Other(error.to_string()),
-            }
+async fn connect(net: &Net, address: SocketAddr) -> Result<TcpStream, DialError> {
+    match actix_rt::time::timeout(net.config.connect_timeout(), TcpStream::connect(address)).await {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Err(DialError::ConnectionRefused)
         }
-        Err(last)
-    };
-    let timeout = net.config.connect_timeout();
-    actix_rt::time::timeout(timeout, connecting).await.unwrap_or(Err(DialError::Timeout))
+        Ok(Err(error)) => Err(DialError::Other(error.to_string())),
+        Err(_elapsed) => Err(DialError::Timeout),
+    }
 }
 
 async fn initiate(
@@ -205,4 +227,30 @@ async fn perform(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cluster, ClusterConfig};
+
+    #[actix_rt::test]
+    async fn of_the_addresses_of_a_name_the_first_is_taken_that_answers_and_is_not_this_node() {
+        let start = async |name| Cluster::start(ClusterConfig::test(name).build().unwrap()).await.unwrap();
+        let (a, b) = (start("a").await, start("b").await);
+        let address = |cluster: &Cluster| SocketAddr::from(([127, 0, 0, 1], cluster.local_node_id().port()));
+        let (own, other) = (address(&a), address(&b));
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let dial = async |addresses: &[SocketAddr]| {
+            dial_one_of(&a.net, addresses, &Expected::Anyone).await.map(|ready| ready.established.peer)
+        };
+        assert_eq!(dial(&[own, closed, other]).await.ok().as_ref(), Some(b.local_node_id()));
+        for addresses in [vec![own], vec![own, closed], vec![closed, own]] {
+            assert!(matches!(dial(&addresses).await, Err((_, Failed::SelfConnection))));
+        }
+        let refused = dial(&[closed]).await;
+        assert!(matches!(refused, Err((None, Failed::Dial(DialError::ConnectionRefused)))));
+        a.stop().await;
+        b.stop().await;
+    }
 }

@@ -6,21 +6,25 @@
 //! | node that was lost | once at once, then with backoff, until it is forgotten |
 //! | node that left in good order | not at all, until a hint names a new life of it |
 //! | hinted node | at once, then with backoff, until it is forgotten |
-//! | own address | never again, once it has answered as this node |
+//! | own address | never again, once it has answered as this node; a host name with backoff: it may have other addresses |
 //!
-//! A node whose address is that of a seed is left to the seed after the first attempt.
+//! A node that a seed leads to is left to the seed after the first attempt.
 //!
-//! Invariants: 1. at most one dial of a target is under way, and at most `MAX_DIALS` of all; 2. a target that is neither satisfied nor this node
-//! has a dial under way or a time for the next (a node that is left to a seed: its seed has); 3. what is connected
-//! is not dialled.
+//! Invariants: 1. at most one dial of a target is under way, and at most `MAX_DIALS` of all; 2. a target that is neither
+//! satisfied nor this node has a dial under way or a time for the next (a node that is left to a seed: its seed has);
+//! 3. what is connected is not dialled; 4. hints, and nodes that do not answer, keep no seed waiting.
+
+mod queue;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     time::Duration,
 };
 
 use noex_actors::{Monotonic, NodeId};
 
+use self::queue::{Queue, Rank};
 use super::{
     backoff::{Backoff, Entropy},
     handshake::Expected,
@@ -74,15 +78,17 @@ pub(crate) enum DialOutcome {
 
 /// How long a connection that passed its handshake may take to become a session.
 const SESSION_WAIT: Duration = Duration::from_secs(5);
-/// Dials under way at a time: each holds a socket, here and, until it is authenticated, at the other end.
-const MAX_DIALS: usize = 128;
 
 #[derive(Debug, Default)]
 struct Entry {
     failed: u32,
-    next: Option<Monotonic>,
+    next: Option<(Rank, Monotonic)>,
     dialling: bool,
+    /// Given up while a dial was under way: goes when that comes back.
+    given_up: bool,
     is_self: bool,
+    /// It was connected.
+    met: bool,
     /// Who answered last.
     answered: Option<NodeId>,
 }
@@ -94,8 +100,8 @@ pub(crate) struct Dialer {
     backoff: Backoff,
     entropy: Entropy,
     targets: BTreeMap<Target, Entry>,
-    /// Every `next`, in order.
-    queue: BTreeSet<(Monotonic, Target)>,
+    /// Every `next`.
+    queue: Queue,
     under_way: usize,
     connected: BTreeSet<NodeId>,
     /// Failed dials before the session that is up: a node that comes and goes is not dialled at once again.
@@ -109,7 +115,7 @@ impl Dialer {
             backoff,
             entropy,
             targets: BTreeMap::new(),
-            queue: BTreeSet::new(),
+            queue: Queue::default(),
             under_way: 0,
             connected: BTreeSet::new(),
             flaps: BTreeMap::new(),
@@ -148,8 +154,9 @@ impl Dialer {
         let target = Target::Node(id.clone());
         let entry = self.targets.entry(target.clone()).or_default();
         entry.failed = 0;
+        entry.given_up = false;
         let at = now.plus(wait);
-        if !entry.dialling && entry.next.is_none_or(|next| next > at) {
+        if !entry.dialling && entry.next.is_none_or(|(_, next)| next > at) {
             self.schedule(&target, Some(at));
         }
     }
@@ -162,29 +169,40 @@ impl Dialer {
 
     fn drop_target(&mut self, target: &Target) {
         self.schedule(target, None);
-        if self.targets.remove(target).is_some_and(|entry| entry.dialling) {
-            self.under_way -= 1;
+        match self.targets.get_mut(target) {
+            Some(entry) if entry.dialling => entry.given_up = true,
+            Some(_) | None => drop(self.targets.remove(target)),
         }
     }
 
     /// Sets the time of the next dial of a target.
     fn schedule(&mut self, target: &Target, next: Option<Monotonic>) {
         let Some(entry) = self.targets.get_mut(target) else { return };
-        if let Some(before) = std::mem::replace(&mut entry.next, next) {
-            self.queue.remove(&(before, target.clone()));
+        if let Some((rank, at)) = entry.next.take() {
+            self.queue.remove(rank, at, target);
         }
-        if let Some(next) = next {
-            self.queue.insert((next, target.clone()));
+        if let Some(at) = next {
+            let rank = match target {
+                Target::Seed(_) => Rank::Seed,
+                Target::Node(_) if entry.met => Rank::Met,
+                Target::Node(_) => Rank::Hinted,
+            };
+            entry.next = Some((rank, at));
+            self.queue.insert(rank, at, target.clone());
         }
     }
 
-    /// A dial is not under way any more; false if nobody knows it.
+    /// A dial is not under way any more; false if it matters to nobody how it ended.
     fn came_back(&mut self, target: &Target) -> bool {
         let Some(entry) = self.targets.get_mut(target) else { return false };
         if std::mem::take(&mut entry.dialling) {
             self.under_way -= 1;
         }
-        true
+        let matters = !entry.given_up;
+        if !matters {
+            self.drop_target(target);
+        }
+        matters
     }
 
     /// A handshake went well: now it is the sessions' turn.
@@ -192,10 +210,13 @@ impl Dialer {
         if !self.came_back(target) {
             return;
         }
-        if let Some(entry) = self.targets.get_mut(target) {
-            entry.answered = Some(peer.clone());
-        }
+        let Some(entry) = self.targets.get_mut(target) else { return };
+        entry.is_self = false;
+        let before = entry.answered.replace(peer.clone());
         self.schedule(target, Some(now.plus(SESSION_WAIT.max(self.backoff.base()))));
+        if let Some(before) = before.filter(|before| before != peer) {
+            self.take_back(&before, now);
+        }
         self.rest(target);
     }
 
@@ -204,21 +225,40 @@ impl Dialer {
         if !self.came_back(target) {
             return;
         }
-        let left_to_seed = self.covered_by_seed(target);
-        let Some(entry) = self.targets.get_mut(target) else { return };
-        let next = match outcome {
-            DialOutcome::SelfAnswered => {
-                entry.is_self = true;
-                None
-            }
-            DialOutcome::Failed if left_to_seed => None,
-            DialOutcome::Failed => {
-                entry.failed = entry.failed.saturating_add(1);
-                Some(now.plus(self.backoff.delay(entry.failed, self.entropy.draw())))
-            }
+        let rests = match outcome {
+            DialOutcome::SelfAnswered => self.is_own(target),
+            DialOutcome::Failed => self.covered_by_seed(target),
         };
+        let Some(entry) = self.targets.get_mut(target) else { return };
+        let mut before = None;
+        if outcome == DialOutcome::SelfAnswered {
+            entry.is_self = true;
+            before = entry.answered.take();
+        }
+        let next = (!rests).then(|| {
+            entry.failed = entry.failed.saturating_add(1);
+            now.plus(self.backoff.delay(entry.failed, self.entropy.draw()))
+        });
         self.schedule(target, next);
         self.rest(target);
+        if let Some(before) = before {
+            self.take_back(&before, now);
+        }
+    }
+
+    /// Whether a target where this node answered leads to it for ever: a name may have other addresses, or get them.
+    fn is_own(&self, target: &Target) -> bool {
+        let named = target.node().is_some_and(|id| id.name() == self.local.name());
+        named || target.address().0.parse::<IpAddr>().is_ok()
+    }
+
+    /// A seed does not lead to that node any more: if it was left to the seed, it is dialled.
+    fn take_back(&mut self, id: &NodeId, now: Monotonic) {
+        let target = Target::Node(id.clone());
+        let left = |entry: &Entry| entry.next.is_none() && !entry.dialling && !entry.is_self;
+        if self.targets.get(&target).is_some_and(left) {
+            self.schedule(&target, Some(now));
+        }
     }
 
     /// A node is connected: nothing that leads to it is dialled.
@@ -267,7 +307,7 @@ impl Dialer {
         };
         let target = Target::Node(peer.clone());
         let entry = self.targets.entry(target.clone()).or_default();
-        entry.failed = failed;
+        (entry.failed, entry.met, entry.given_up) = (failed, true, false);
         if !entry.dialling {
             self.schedule(&target, Some(now.plus(wait)));
         }
@@ -281,16 +321,15 @@ impl Dialer {
         self.wake_seeds(now);
     }
 
-    /// When the next dial is due. None while as many as may be are under way: the end of one brings the next.
+    /// When the next dial is due. Of those that may not begin now, the end of another brings the next.
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
-        if self.under_way >= MAX_DIALS { None } else { self.queue.first().map(|(at, _)| *at) }
+        self.queue.deadline(self.under_way)
     }
 
     /// The targets to dial now; each counts as under way until `answered` or `ended`.
     pub(crate) fn due(&mut self, now: Monotonic) -> Vec<Target> {
         let mut due = Vec::new();
-        while self.deadline().is_some_and(|at| at <= now) {
-            let Some((_, target)) = self.queue.pop_first() else { break };
+        while let Some(target) = self.queue.pop(self.under_way, now) {
             if let Some(entry) = self.targets.get_mut(&target) {
                 entry.next = None;
                 entry.dialling = true;
@@ -313,14 +352,13 @@ impl Dialer {
         }
     }
 
-    /// Whether a seed leads to the same node at the same address.
+    /// Whether a seed is known to lead to the same node at the same address.
     fn covered_by_seed(&self, target: &Target) -> bool {
         let Target::Node(id) = target else { return false };
         self.seeds().any(|(other, entry)| match other {
             Target::Seed(Seed::Node(seed)) => seed == id,
             Target::Seed(Seed::Address { host, port }) => {
-                let same = entry.answered.as_ref().is_none_or(|answered| answered == id);
-                same && !entry.is_self && *port == id.port() && host == id.host()
+                entry.answered.as_ref() == Some(id) && *port == id.port() && host == id.host()
             }
             Target::Node(_) => false,
         })

@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    queue::{MAX_DIALS, RESERVED},
+    *,
+};
 
 const LOCAL: &str = "me@h:1";
 
@@ -59,10 +62,10 @@ fn a_seed_without_a_name_rests_while_who_answered_is_connected() {
 
 #[test]
 fn own_addresses_are_no_seeds() {
-    let mut dialer = dialer(&[LOCAL, "alias:1", "s@h:2"]);
+    let mut dialer = dialer(&[LOCAL, "10.0.0.1:1", "s@h:2"]);
     assert_eq!(dialer.configured_seeds(), 2);
     assert_eq!(dialer.due(at(0)).len(), 2);
-    dialer.ended(&seed("alias:1"), DialOutcome::SelfAnswered, at(1));
+    dialer.ended(&seed("10.0.0.1:1"), DialOutcome::SelfAnswered, at(1));
     assert_eq!(dialer.configured_seeds(), 1);
     dialer.answered(&seed("s@h:2"), &id("s@h:2"), at(1));
     dialer.connected(&id("s@h:2"));
@@ -135,19 +138,102 @@ fn a_node_that_comes_and_goes_is_dialled_ever_less_often() {
 }
 
 #[test]
-fn no_more_than_128_dials_are_under_way_and_the_end_of_one_brings_the_next() {
+fn hinted_nodes_take_128_dials_and_the_end_of_one_brings_the_next() {
     let mut dialer = dialer(&[]);
     for port in 2..302 {
         dialer.dial_node(&id(&format!("x@h:{port}")), Duration::ZERO, at(0));
     }
     let first = dialer.due(at(0));
-    assert_eq!(first.len(), MAX_DIALS);
+    assert_eq!(first.len(), MAX_DIALS - 2 * RESERVED);
     assert_eq!((dialer.due(at(0)).len(), dialer.deadline()), (0, None));
     dialer.ended(&first[0], DialOutcome::Failed, at(1));
     assert_eq!(dialer.due(at(1)).len(), 1);
     dialer.answered(&first[1], first[1].node().unwrap(), at(2));
     dialer.forget_node(first[2].node().unwrap());
-    assert_eq!(dialer.due(at(2)).len(), 2);
+    assert_eq!(dialer.due(at(2)).len(), 1, "what is given up holds its socket until it comes back");
+    dialer.ended(&first[2], DialOutcome::Failed, at(3));
+    assert_eq!(dialer.due(at(3)).len(), 1);
+    assert!(!dialer.targets.contains_key(&first[2]));
+}
+
+#[test]
+fn nodes_that_do_not_answer_keep_no_seed_and_no_lost_node_waiting() {
+    let mut dialer = dialer(&[]);
+    for port in 2..1002 {
+        dialer.dial_node(&id(&format!("x@h:{port}")), Duration::ZERO, at(0));
+    }
+    dialer.due(at(0));
+    dialer.connected(&id("y@h:2"));
+    dialer.lost(&id("y@h:2"), LONG, at(1));
+    assert_eq!(dialer.due(at(1)), [Target::Node(id("y@h:2"))]);
+    for port in 3..1003 {
+        dialer.connected(&id(&format!("y@h:{port}")));
+        dialer.lost(&id(&format!("y@h:{port}")), LONG, at(2));
+    }
+    dialer.due(at(2));
+    dialer.add_seeds(["s@h:2".parse().unwrap()], at(3));
+    assert_eq!(dialer.deadline(), Some(at(3)));
+    assert_eq!(dialer.due(at(3)), [seed("s@h:2")]);
+    assert_eq!(dialer.deadline(), None);
+}
+
+#[test]
+fn what_is_given_up_in_the_middle_of_a_dial_is_not_dialled_a_second_time_meanwhile() {
+    let mut dialer = dialer(&[]);
+    let x = id("x@h:2");
+    let target = Target::Node(x.clone());
+    dialer.dial_node(&x, Duration::ZERO, at(0));
+    assert_eq!(dialer.due(at(0)).len(), 1);
+    dialer.connected(&x);
+    dialer.left(&x, at(1));
+    dialer.dial_node(&x, Duration::ZERO, at(2)); // a hint of its next life
+    assert_eq!((dialer.due(at(2)), dialer.under_way), (vec![], 1));
+    dialer.ended(&target, DialOutcome::Failed, at(3));
+    assert_eq!((dialer.under_way, dialer.due(at(1000))), (0, vec![target]));
+}
+
+#[test]
+fn a_node_that_was_left_to_a_seed_is_dialled_when_another_answers_there() {
+    let mut dialer = dialer(&["h:2"]);
+    let (x, y) = (id("x@h:2"), id("y@h:2"));
+    dialer.due(at(0));
+    dialer.answered(&seed("h:2"), &x, at(1));
+    dialer.connected(&x);
+    dialer.lost(&x, LONG, at(2));
+    assert_eq!(dialer.due(at(2)), [Target::Node(x.clone())]);
+    dialer.ended(&Target::Node(x.clone()), DialOutcome::Failed, at(3));
+    assert_eq!(dialer.due(at(1000)), [seed("h:2")]);
+    dialer.answered(&seed("h:2"), &y, at(1001));
+    dialer.connected(&y);
+    assert_eq!(dialer.due(at(1001)), [Target::Node(x)]);
+}
+
+#[test]
+fn a_node_at_the_address_of_a_seed_that_was_never_answered_is_not_left_to_it() {
+    let mut dialer = dialer(&["h:2"]);
+    let x = Target::Node(id("x@h:2"));
+    dialer.due(at(0));
+    dialer.dial_node(&id("x@h:2"), Duration::ZERO, at(0));
+    dialer.due(at(0));
+    dialer.ended(&x, DialOutcome::Failed, at(1));
+    dialer.answered(&seed("h:2"), &id("y@h:2"), at(2));
+    dialer.connected(&id("y@h:2"));
+    assert_eq!(dialer.due(at(1000)), [x]);
+}
+
+#[test]
+fn a_name_that_led_to_this_node_is_looked_up_again() {
+    let mut dialer = dialer(&["service:1", "other@service:1", "me@service:1"]);
+    assert_eq!(dialer.due(at(0)).len(), 3);
+    for text in ["service:1", "other@service:1", "me@service:1"] {
+        dialer.ended(&seed(text), DialOutcome::SelfAnswered, at(1));
+    }
+    assert_eq!(dialer.configured_seeds(), 0);
+    let mut due = dialer.due(at(1000));
+    due.sort();
+    assert_eq!(due, [seed("other@service:1"), seed("service:1")]);
+    dialer.answered(&seed("service:1"), &id("x@h:2"), at(1001));
+    assert_eq!(dialer.configured_seeds(), 1);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What membership is told, what it commands, and what it keeps of a node.
 
+use std::time::Duration;
+
 use noex_actors::{Incarnation, Monotonic, NodeDownReason, NodeId};
 
 use super::{DialOutcome, Target, gossip::View};
@@ -8,7 +10,7 @@ use crate::config::Seed;
 /// Where a node stands, as seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeStatus {
-    /// Known, and dialled for the first time.
+    /// This life of it is known, and dialled, and was not connected yet.
     Connecting,
     /// A session is up.
     Connected,
@@ -42,12 +44,38 @@ pub(crate) struct Member {
     pub(crate) last_heartbeat: Option<Monotonic>,
     /// When the session came up that is up, or was the last.
     pub(crate) up_since: Option<Monotonic>,
+    /// When the last session ended, while none is up.
+    pub(crate) down_since: Option<Monotonic>,
     /// It said goodbye.
     pub(crate) left: bool,
     /// Dials since this node is known, those that were answered included.
     pub(crate) dials: u32,
     pub(super) fingerprint: u64,
     pub(super) forget_at: Option<Monotonic>,
+}
+
+impl Member {
+    /// Of a life that was not up yet.
+    pub(super) fn hinted(incarnation: Incarnation) -> Self {
+        Self {
+            incarnation,
+            status: NodeStatus::Connecting,
+            load: Load::default(),
+            last_heartbeat: None,
+            up_since: None,
+            down_since: None,
+            left: false,
+            dials: 0,
+            fingerprint: 0,
+            forget_at: None,
+        }
+    }
+
+    /// How long its session is up, or was.
+    pub(crate) fn uptime(&self, now: Monotonic) -> Duration {
+        let until = self.down_since.unwrap_or(now);
+        self.up_since.map_or(Duration::ZERO, |since| until.since(since))
+    }
 }
 
 /// Facts.

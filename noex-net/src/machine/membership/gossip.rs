@@ -127,9 +127,14 @@ impl Gossip {
 
     /// Up to `most` connected nodes, chosen at random.
     pub(super) fn some(&mut self, most: usize) -> Vec<NodeId> {
-        let from = (self.entropy.draw(), NodeId::nonode());
-        let behind = self.connected.range(from.clone()..);
-        behind.chain(self.connected.range(..from)).take(most).map(|(_, id)| id.clone()).collect()
+        let from = self.entropy.draw();
+        self.all_from(from).take(most).map(|(_, id)| id.clone()).collect()
+    }
+
+    /// All connected nodes, beginning somewhere in their circle.
+    fn all_from(&self, fingerprint: u64) -> impl Iterator<Item = &(u64, NodeId)> {
+        let from = (fingerprint, NodeId::nonode());
+        self.connected.range(from.clone()..).chain(self.connected.range(..from))
     }
 
     /// A heartbeat showed the view of a peer; true if the peer should be asked now.
@@ -172,7 +177,9 @@ impl Gossip {
         self.answered.insert(peer.clone(), now);
         known.sort_unstable();
         let unknown = |fingerprint: &u64| known.binary_search(fingerprint).is_err();
-        let beyond = self.connected.iter().filter(|(fingerprint, id)| id != peer && unknown(fingerprint));
+        // Not always the same ones, should they be more than an answer holds.
+        let from = self.entropy.draw();
+        let beyond = self.all_from(from).filter(|(fingerprint, id)| id != peer && unknown(fingerprint));
         beyond.take(MAX_HINTS).map(|(_, id)| id.clone()).collect()
     }
 }
@@ -298,5 +305,17 @@ mod tests {
         assert_eq!(answer, [4, 6, 7, 8].map(id));
         assert_eq!(a.answer(&id(3), known.clone(), at(50)), []);
         assert_eq!(a.answer(&id(3), known, at(200)).len(), 4);
+    }
+
+    #[test]
+    fn who_knows_less_than_an_answer_holds_hears_of_everybody_in_time() {
+        let mut a = gossip(0, 1..=1200);
+        let mut heard = BTreeSet::new();
+        for round in 0..20 {
+            let answer = a.answer(&id(3), Vec::new(), at(round * 200));
+            assert_eq!(answer.len(), MAX_HINTS);
+            heard.extend(answer);
+        }
+        assert_eq!(heard.len(), 1199);
     }
 }

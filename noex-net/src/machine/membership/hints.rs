@@ -70,7 +70,9 @@ impl Hints {
             }
             peer.waiting.pop_front();
         }
-        if !peer.waiting.is_empty() {
+        if peer.waiting.is_empty() {
+            peer.waiting = VecDeque::new(); // of thousands of peers, empty queues would be most of the memory
+        } else {
             self.queue.insert((peer.window.plus(self.interval), from.clone()));
         }
         taken

@@ -11,8 +11,8 @@
 //! need be: most often it need not.
 //!
 //! Invariants: 1. `NodeUp` and `NodeDown` of a node alternate; 2. at most [`HINTS_PER_INTERVAL`] new nodes per peer
-//! and interval are taken from hints, the rest waits; 3. a forgotten life is not dialled from hints for as long
-//! again; 4. every table is bounded, whatever peers say; 5. what a heartbeat costs does not depend on how many nodes
+//! and interval are taken from hints, the rest waits; 3. a life that was only hinted, and was forgotten, is
+//! not dialled from hints for as long again; 4. every table is bounded, whatever peers say; 5. what a heartbeat costs does not depend on how many nodes
 //! there are.
 //!
 //! The seam for another engine (SWIM, say) is [`Input`] and [`Output`]: whoever takes these facts and gives these
@@ -50,6 +50,29 @@ pub(crate) const MAX_KNOWN: usize = 10_000;
 /// How long the node with the greater id waits before it dials one that it has heard of; half an interval at most.
 const COURTESY: Duration = Duration::from_millis(500);
 
+/// A node that was forgotten, for a while.
+#[derive(Clone, Copy, Debug)]
+struct Forgotten {
+    incarnation: Incarnation,
+    /// This life was connected here. If not, its number is only what somebody said.
+    met: bool,
+    left: bool,
+    until: Monotonic,
+}
+
+impl Forgotten {
+    /// Whether a life is not dialled from hints. One that was lost is: who is connected to it after so long a time, is so
+    /// since a partition healed.
+    fn covers(&self, incarnation: Incarnation, now: Monotonic) -> bool {
+        let over = match (self.met, self.left) {
+            (true, true) => incarnation <= self.incarnation,
+            (true, false) => incarnation < self.incarnation,
+            (false, _) => incarnation == self.incarnation,
+        };
+        self.until > now && over
+    }
+}
+
 /// The nodes that one node knows.
 #[derive(Debug)]
 pub(crate) struct Membership {
@@ -61,7 +84,7 @@ pub(crate) struct Membership {
     members: BTreeMap<NodeId, Member>,
     /// Every `forget_at`, in order.
     forget_queue: BTreeSet<(Monotonic, NodeId)>,
-    forgotten: BTreeMap<NodeId, (Incarnation, Monotonic)>,
+    forgotten: BTreeMap<NodeId, Forgotten>,
     hints: Hints,
     /// Members that were not the same at the last [`Membership::drain_changed`].
     changed: BTreeSet<NodeId>,
@@ -182,6 +205,7 @@ impl Membership {
             load: Load::default(),
             last_heartbeat: Some(now), // node-up is the receipt of one
             up_since: Some(now),
+            down_since: None,
             left: false,
             dials,
             fingerprint,
@@ -209,7 +233,8 @@ impl Membership {
         }
         member.status = NodeStatus::Disconnected;
         member.left = reason == NodeDownReason::GracefulShutdown;
-        let lived = member.up_since.map_or(Duration::ZERO, |since| now.since(since));
+        let lived = member.uptime(now);
+        member.down_since = Some(now);
         self.gossip.down(&peer, member.fingerprint);
         if member.left {
             self.dialer.left(&peer, now);
@@ -271,7 +296,7 @@ impl Membership {
             if *id == *local {
                 return false;
             }
-            if forgotten.get(id).is_some_and(|(life, until)| *until > now && incarnation <= *life) {
+            if forgotten.get(id).is_some_and(|life| life.covers(incarnation, now)) {
                 return false;
             }
             match members.get(id) {
@@ -293,22 +318,15 @@ impl Membership {
     }
 
     fn learn(&mut self, id: &NodeId, incarnation: Incarnation, now: Monotonic) {
-        let member = self.members.entry(id.clone()).or_insert(Member {
-            incarnation,
-            status: NodeStatus::Connecting,
-            load: Load::default(),
-            last_heartbeat: None,
-            up_since: None,
-            left: false,
-            dials: 0,
-            fingerprint: 0,
-            forget_at: None,
-        });
+        let member = self.members.entry(id.clone()).or_insert(Member::hinted(incarnation));
         if member.incarnation != incarnation || member.fingerprint == 0 {
-            member.incarnation = incarnation;
-            member.fingerprint = fingerprint(id, incarnation);
-            member.up_since = None; // this life was not up yet
-            member.left = false;
+            // This life was not up yet, if there is one: nothing that is known of another is said of it.
+            *member = Member {
+                dials: member.dials,
+                fingerprint: fingerprint(id, incarnation),
+                forget_at: member.forget_at,
+                ..Member::hinted(incarnation)
+            };
             self.set_forget(id, Some(now.plus(self.forget_after)));
             self.changed.insert(id.clone());
         }
@@ -332,14 +350,14 @@ impl Membership {
         }
         let due = self.forget_queue.first().is_some_and(|(at, _)| *at <= now);
         if due {
-            self.forgotten.retain(|_, (_, until)| *until > now);
+            self.forgotten.retain(|_, life| life.until > now);
         }
         while let Some((at, node)) = self.forget_queue.first().cloned()
             && at <= now
         {
             self.set_forget(&node, None);
             if let Some(member) = self.members.remove(&node) {
-                self.remember_as_forgotten(&node, member.incarnation, now);
+                self.remember_as_forgotten(&node, &member, now);
             }
             self.dialer.forget_node(&node);
             self.changed.insert(node.clone());
@@ -347,12 +365,14 @@ impl Membership {
         }
     }
 
-    fn remember_as_forgotten(&mut self, node: &NodeId, incarnation: Incarnation, now: Monotonic) {
+    fn remember_as_forgotten(&mut self, node: &NodeId, member: &Member, now: Monotonic) {
         if self.forgotten.len() >= MAX_KNOWN {
-            let first = self.forgotten.iter().min_by_key(|(_, (_, until))| *until).map(|(id, _)| id.clone());
+            let first = self.forgotten.iter().min_by_key(|(_, life)| life.until).map(|(id, _)| id.clone());
             first.and_then(|id| self.forgotten.remove(&id));
         }
-        self.forgotten.insert(node.clone(), (incarnation, now.plus(self.forget_after)));
+        let (incarnation, met, left) = (member.incarnation, member.up_since.is_some(), member.left);
+        self.forgotten
+            .insert(node.clone(), Forgotten { incarnation, met, left, until: now.plus(self.forget_after) });
     }
 }
 

@@ -271,17 +271,72 @@ fn no_flood_of_hints_grows_the_node() {
 }
 
 #[test]
-fn a_dead_node_is_forgotten_and_stays_so_for_as_long() {
+fn a_node_that_left_is_forgotten_and_stays_so_for_as_long() {
     let mut bench = Bench::new();
     bench.up(1);
     bench.up(2);
-    bench.down(1, NodeDownReason::ConnectionClosed);
-    bench.give(Input::DialEnded { target: Target::Node(id(1)), outcome: DialOutcome::Failed });
+    bench.down(1, NodeDownReason::GracefulShutdown);
     assert_eq!(bench.pass(600_000)[0], Output::Forgotten { node: id(1) });
     assert_eq!(bench.status(1), None);
     assert_eq!(bench.hint(2, [(1, 7), (1, 6)]), [], "the same life is not dialled again");
     assert_eq!(bench.pass(600_000), []);
     assert_eq!(bench.hint(2, [(1, 7)]), [node(1)]);
+}
+
+#[test]
+fn a_node_that_was_lost_and_forgotten_is_dialled_when_a_partition_heals() {
+    let mut bench = Bench::new();
+    bench.up(1);
+    bench.up(2);
+    bench.down(1, NodeDownReason::HeartbeatTimeout);
+    bench.give(Input::DialEnded { target: Target::Node(id(1)), outcome: DialOutcome::Failed });
+    assert_eq!(bench.pass(600_000)[0], Output::Forgotten { node: id(1) });
+    assert_eq!(bench.hint(2, [(1, 6)]), [], "an earlier life is over");
+    assert_eq!(bench.hint(2, [(1, 7)]), [node(1)]);
+}
+
+#[test]
+fn what_is_known_of_one_life_is_not_said_of_the_next() {
+    let mut bench = Bench::new();
+    bench.up(1);
+    bench.up(2);
+    let load = Load { process_count: 3, mailbox_len: 4, cpu: 0.5 };
+    bench.give(Input::HeartbeatReceived { peer: id(1), load, view: view(1, [0, 2]) });
+    bench.down(1, NodeDownReason::GracefulShutdown);
+    assert_eq!(bench.membership.members()[&id(1)].load, load);
+    bench.hint(2, [(1, 8)]);
+    let member = &bench.membership.members()[&id(1)];
+    assert_eq!((member.status, member.incarnation), (NodeStatus::Connecting, life(8)));
+    assert_eq!((member.load, member.last_heartbeat), (Load::default(), None));
+    assert_eq!(member.dials, 1);
+}
+
+#[test]
+fn a_life_that_somebody_made_up_does_not_stand_in_the_way_of_the_true_one() {
+    let mut bench = Bench::new();
+    bench.up(1);
+    bench.up(2);
+    assert_eq!(bench.hint(1, [(3, u64::MAX)]), [node(3)]);
+    bench.give(Input::DialEnded { target: Target::Node(id(3)), outcome: DialOutcome::Failed });
+    bench.now = bench.now.plus(Duration::from_secs(600));
+    assert!(bench.give(Input::DeadlineReached).contains(&Output::Forgotten { node: id(3) }));
+    assert_eq!(bench.hint(1, [(3, u64::MAX)]), [], "that life is not dialled again");
+    assert_eq!(bench.hint(2, [(3, 7)]), [node(3)]);
+}
+
+#[test]
+fn the_uptime_of_a_session_that_is_over_does_not_grow() {
+    let mut bench = Bench::new();
+    bench.up(1);
+    bench.now = bench.now.plus(Duration::from_secs(60));
+    bench.down(1, NodeDownReason::HeartbeatTimeout);
+    let uptime = |bench: &Bench| bench.membership.members()[&id(1)].uptime(bench.now);
+    assert_eq!(uptime(&bench), Duration::from_secs(60));
+    bench.now = bench.now.plus(Duration::from_secs(60));
+    assert_eq!(uptime(&bench), Duration::from_secs(60));
+    bench.up(1);
+    bench.now = bench.now.plus(Duration::from_secs(1));
+    assert_eq!(uptime(&bench), Duration::from_secs(1));
 }
 
 #[test]

@@ -67,6 +67,8 @@ fn run(seed: u64, n: usize) -> (u64, u64) {
     world.after(5_000, Event::Trouble);
     world.run_until(TROUBLE_MS + PERIOD_MS, |_| false);
     assert!(world.now > TROUBLE_MS);
+    // Silence that began in the trouble becomes a verdict after it.
+    world.run_until(TROUBLE_MS + PERIOD_MS + world.silence() + 2 * world.interval(), |_| false);
     let end = TROUBLE_MS + PERIOD_MS + CALM_MS;
     let agreed = world.run_until(end, World::agree);
     assert!(agreed, "seed {seed}: {n} nodes do not agree: {}; run({seed}, {n})", world.disagreement());
