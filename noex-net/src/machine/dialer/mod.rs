@@ -24,6 +24,8 @@ use std::{
 
 use noex_actors::{Monotonic, NodeId};
 
+#[cfg(test)]
+pub(crate) use self::queue::MAX_DIALS;
 use self::queue::{Queue, Rank};
 use super::{
     backoff::{Backoff, Entropy},

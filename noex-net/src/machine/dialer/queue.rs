@@ -7,7 +7,7 @@ use noex_actors::Monotonic;
 use super::Target;
 
 /// Dials under way at a time: each holds a socket, here and, until it is authenticated, at the other end.
-pub(super) const MAX_DIALS: usize = 160;
+pub(crate) const MAX_DIALS: usize = 160;
 /// Of them, those that a rank leaves to the ranks before it.
 pub(super) const RESERVED: usize = 16;
 

@@ -14,8 +14,8 @@ struct Figures {
     joined: f64,
     /// Dials for one node that joins.
     dials: u64,
-    /// Of the sessions in a minute with 1 % of all packets lost: how many were given up.
-    false_downs: u64,
+    /// Of the sessions in a minute with 1 % of all packets lost: how many were given up. Not asked of the largest.
+    false_downs: Option<u64>,
 }
 
 impl World {
@@ -58,14 +58,18 @@ impl World {
     }
 }
 
+/// From here on an interval takes a minute to simulate, and there are fewer of them.
+const LARGE: usize = 3000;
+
 #[allow(clippy::cast_precision_loss, reason = "small numbers")]
 fn measure(seed: u64, n: usize) -> Figures {
     let mut world = World::mesh(seed, n);
     let mut figures = Figures::default();
+    let (rests, parted) = if n < LARGE { (4, 12) } else { (1, 6) };
     world.pass(1);
     world.bytes.take();
-    world.pass(4);
-    let seconds = 4.0 * world.interval() as f64 / 1000.0;
+    world.pass(rests);
+    let seconds = rests as f64 * world.interval() as f64 / 1000.0;
     let rest = world.bytes.take() as f64;
     figures.rest = rest / n as f64 / seconds;
 
@@ -75,7 +79,7 @@ fn measure(seed: u64, n: usize) -> Figures {
     world.start(n, &[first]);
     figures.join = world.until_agreed("a join");
     figures.dials = world.dials - dials;
-    let beats = rest / 4.0 * figures.join; // what would have been sent anyway
+    let beats = rest / rests as f64 * figures.join; // what would have been sent anyway
     figures.joined = (world.bytes.take() as f64 - beats).max(0.0) / n as f64;
 
     // Its machine goes, without a word.
@@ -84,18 +88,20 @@ fn measure(seed: u64, n: usize) -> Figures {
     figures.crash = world.until_agreed("a crash");
 
     // One packet in a hundred is lost, for a minute.
-    let downs = world.downs;
-    world.net.loss = 10;
-    world.pass(12);
-    world.net.loss = 0;
-    figures.false_downs = world.downs - downs;
-    assert!(world.run_until(world.now + 100 * world.interval(), World::agree));
+    if n < LARGE {
+        let downs = world.downs;
+        world.net.loss = 10;
+        world.pass(12);
+        world.net.loss = 0;
+        figures.false_downs = Some(world.downs - downs);
+        assert!(world.run_until(world.now + 100 * world.interval(), World::agree));
+    }
 
-    // A partition in the middle, for a minute.
+    // A partition in the middle, for a minute; half a minute of the largest.
     for at in 0..n / 2 {
         world.net.part(at, 1);
     }
-    world.pass(12);
+    world.pass(parted);
     let sessions = (0..n).flat_map(|a| (0..n).map(move |b| (a, b)));
     let across = sessions.filter(|(a, b)| (*a < n / 2) != (*b < n / 2));
     assert_eq!(across.filter(|(a, b)| world.end(*a, *b).session != 0).count(), 0);
@@ -113,7 +119,7 @@ fn ten_to_three_hundred_nodes_agree_within_three_log_n_intervals() {
     for (seeds, n) in [(30, 10), (2, 100), (1, 200)] {
         for seed in 0..seeds {
             let figures = measure(seed, n);
-            assert_eq!(figures.false_downs, 0, "{figures:?}");
+            assert_eq!(figures.false_downs, Some(0), "{figures:?}");
             assert!(figures.dials < 3 * n as u64, "{figures:?}");
         }
     }
@@ -122,7 +128,7 @@ fn ten_to_three_hundred_nodes_agree_within_three_log_n_intervals() {
 /// The table of docs/scale.md:
 /// `cargo test --release -p noex-net --lib soak_of_scale -- --ignored --nocapture`
 #[test]
-#[ignore = "soak: a quarter of an hour and 8 GB"]
+#[ignore = "soak: most of an hour and 10 GB"]
 #[allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a soak says what it found")]
 fn soak_of_scale() {
     println!(
@@ -138,12 +144,12 @@ fn soak_of_scale() {
             worst.rest = worst.rest.max(figures.rest);
             worst.joined = worst.joined.max(figures.joined);
             worst.dials = worst.dials.max(figures.dials);
-            worst.false_downs += figures.false_downs;
+            worst.false_downs = worst.false_downs.max(figures.false_downs);
         }
         let Figures { join, crash, heal, rest, joined, dials, false_downs } = worst;
         let limit = 3.0 * (n as f64).log2();
         println!(
-            "{n:5} {seeds:5} | {join:5.2} {crash:5.2} {heal:5.2} {limit:5.1} | {rest:9.0} | {joined:8.0} | {dials:6} | {false_downs}"
+            "{n:5} {seeds:5} | {join:5.2} {crash:5.2} {heal:5.2} {limit:5.1} | {rest:9.0} | {joined:8.0} | {dials:6} | {false_downs:?}"
         );
     }
 }

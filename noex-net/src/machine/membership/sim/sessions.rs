@@ -1,6 +1,7 @@
 //! Sessions as the simulation models them: dials, ups and downs, heartbeats and silence.
 
 use super::*;
+use crate::machine::dialer::MAX_DIALS;
 
 impl World {
     pub(super) fn dial(&mut self, from: usize, target: Target) {
@@ -9,7 +10,7 @@ impl World {
         assert_ne!(from, to, "seed {seed}: a node dials itself");
         assert_eq!(self.end(from, to).session, 0, "seed {seed}: a dial of what is connected");
         assert!(self.nodes[from].dialling.insert(target.clone()), "seed {seed}: two dials of one target");
-        assert!(self.nodes[from].dialling.len() <= 128, "seed {seed}: too many dials");
+        assert!(self.nodes[from].dialling.len() <= MAX_DIALS, "seed {seed}: too many dials");
         self.dials += 1;
         self.bytes.dial(from, to);
         let there_and_back = 4 * self.latency();
