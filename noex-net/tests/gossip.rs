@@ -85,7 +85,9 @@ async fn a_heartbeat_costs_the_same_in_a_cluster_of_two_and_of_twelve() -> Res {
     }
     until(20, "twelve", || more.iter().chain([&a, &b]).all(|node| node.connected_node_count() == 11)).await;
     let among_many = per_batch(&a, &b, 4).await;
-    assert!(among_many <= alone + 8, "{alone} bytes per batch alone, {among_many} among twelve");
+    // A batch is a heartbeat with a ping, or the answer to a ping: the mean of a few lies between the two, 50 bytes apart.
+    // The names of ten nodes would be 200 bytes more.
+    assert!(among_many <= alone + 100, "{alone} bytes per batch alone, {among_many} among twelve");
     for node in more.into_iter().chain([a, b]) {
         node.stop().await;
     }
