@@ -56,7 +56,7 @@ pub(crate) struct Member {
 
 impl Member {
     /// Of a life that was not up yet.
-    pub(super) fn hinted(incarnation: Incarnation) -> Self {
+    pub(super) fn hinted(incarnation: Incarnation, fingerprint: u64) -> Self {
         Self {
             incarnation,
             status: NodeStatus::Connecting,
@@ -66,7 +66,7 @@ impl Member {
             down_since: None,
             left: false,
             dials: 0,
-            fingerprint: 0,
+            fingerprint,
             forget_at: None,
         }
     }

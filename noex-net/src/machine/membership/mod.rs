@@ -200,16 +200,11 @@ impl Membership {
         }
         self.set_forget(&peer, None);
         let member = Member {
-            incarnation,
             status: NodeStatus::Connected,
-            load: Load::default(),
             last_heartbeat: Some(now), // node-up is the receipt of one
             up_since: Some(now),
-            down_since: None,
-            left: false,
             dials,
-            fingerprint,
-            forget_at: None,
+            ..Member::hinted(incarnation, fingerprint)
         };
         self.members.insert(peer.clone(), member);
         self.changed.insert(peer.clone());
@@ -318,15 +313,12 @@ impl Membership {
     }
 
     fn learn(&mut self, id: &NodeId, incarnation: Incarnation, now: Monotonic) {
-        let member = self.members.entry(id.clone()).or_insert(Member::hinted(incarnation));
-        if member.incarnation != incarnation || member.fingerprint == 0 {
+        let before = self.members.get(id);
+        if before.is_none_or(|member| member.incarnation != incarnation) {
             // This life was not up yet, if there is one: nothing that is known of another is said of it.
-            *member = Member {
-                dials: member.dials,
-                fingerprint: fingerprint(id, incarnation),
-                forget_at: member.forget_at,
-                ..Member::hinted(incarnation)
-            };
+            let (dials, forget_at) = before.map_or((0, None), |member| (member.dials, member.forget_at));
+            let hinted = Member::hinted(incarnation, fingerprint(id, incarnation));
+            self.members.insert(id.clone(), Member { dials, forget_at, ..hinted });
             self.set_forget(id, Some(now.plus(self.forget_after)));
             self.changed.insert(id.clone());
         }
