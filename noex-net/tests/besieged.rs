@@ -3,6 +3,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+#[path = "support/noise.rs"]
+mod noise;
 mod support;
 
 use std::{
@@ -14,6 +16,7 @@ use std::{
 
 use noex_actors::{Ref, behavior_number};
 use noex_net::Cluster;
+use noise::{Noise, resident};
 use support::{
     Box_, Res, builder, config, id,
     raw::{self, RawPeer, control},
@@ -24,26 +27,7 @@ use tokio::io::AsyncWriteExt;
 /// How much more memory all of it may cost, nodes and attackers together.
 const MORE_MEMORY: u64 = 32 << 20;
 
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
-}
-
-struct Noise(u64);
-
 impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() >> 16).unwrap() % n.max(1)
-    }
-
     fn bytes(&mut self, most: usize) -> Vec<u8> {
         (0..self.below(most)).map(|_| self.next().to_le_bytes()[3]).collect()
     }

@@ -2,12 +2,16 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+#[path = "support/noise.rs"]
+mod noise;
+
 use std::{
     fs, panic,
     path::{Path, PathBuf},
 };
 
 use noex_net::__fuzz::{Session, TARGETS, sealed, seeds, stream};
+use noise::resident;
 use tokio::io::AsyncWriteExt;
 
 /// Longest input made here, in bytes.
@@ -19,12 +23,6 @@ fn corpus() -> PathBuf {
 
 /// How much more memory a million inputs may cost.
 const MORE_MEMORY: u64 = 32 << 20;
-
-fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
-}
 
 /// The inputs of one target, in the order of their names.
 fn inputs(target: &str) -> Vec<Vec<u8>> {

@@ -14,6 +14,7 @@ use std::{
 use crate::{
     http,
     lab::{Lab, Node, SOON, Setup},
+    noise::Noise,
     proxy::Proxy,
     wait,
 };
@@ -64,20 +65,7 @@ impl Callers {
     }
 }
 
-struct Noise(u64);
-
 impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() >> 16).unwrap() % n.max(1)
-    }
-
     /// Bytes that are no handshake: noise, noise in a frame, or a good hello with a few bytes changed.
     fn malformed(&mut self, hello: &[u8]) -> Vec<u8> {
         let mut noise: Vec<u8> = (0..4 + self.below(3000)).map(|_| self.next().to_le_bytes()[3]).collect();

@@ -13,14 +13,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::{
-    fs::{FlockOperation, flock},
-    process::{Pid, Signal, kill_process},
-};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
     http::{self, Answer},
+    place::place,
     wait,
     witness::{self, Alive},
 };
@@ -41,13 +39,7 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn new() -> Self {
-        let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("blackbox");
-        fs::create_dir_all(&base).unwrap();
-        let machine = File::create(base.join("lock")).unwrap();
-        flock(&machine, FlockOperation::LockExclusive).unwrap();
-        let test = thread::current().name().unwrap_or("test").replace("::", "-");
-        let dir = base.join(format!("{test}.{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
+        let (dir, machine) = place("blackbox");
         Self { dir, _machine: machine }
     }
 

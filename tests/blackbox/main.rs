@@ -5,6 +5,8 @@
 //! | Room | What it holds |
 //! |---|---|
 //! | `lab` | nodes as processes: started, signalled, killed at the end |
+//! | `place` | a directory for one test, and the machine for itself |
+//! | `noise` | choices that are the same every time |
 //! | `http` | an HTTP client of a few lines |
 //! | `witness` | which instances live, by their locks |
 //! | `wait` | waiting for a condition, with a deadline |
@@ -21,6 +23,9 @@
 
 mod http;
 mod lab;
+#[path = "../../noex-net/tests/support/noise.rs"]
+mod noise;
+mod place;
 mod proxy;
 mod wait;
 mod witness;

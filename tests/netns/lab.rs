@@ -19,10 +19,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{FlockOperation, flock},
     process::geteuid,
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
+
+use crate::place::place;
 
 /// Where `ip netns exec` finds files that stand in for those in `/etc`.
 const ETC: &str = "/etc/netns";
@@ -59,13 +60,7 @@ impl Lab {
             println!("skipped: {reason}");
             return None;
         }
-        let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("netns");
-        fs::create_dir_all(&base).unwrap();
-        let machine = File::create(base.join("lock")).unwrap();
-        flock(&machine, FlockOperation::LockExclusive).unwrap();
-        let test = thread::current().name().unwrap_or("test").replace("::", "-");
-        let dir = base.join(format!("{test}.{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
+        let (dir, machine) = place("netns");
         let hub = Namespace::new("hub");
         hub.ip("link set dev lo up\nlink add name br type bridge\nlink set dev br up\n");
         let made_etc = !Path::new(ETC).exists();

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `lab` | the bridge, its hosts, and what goes wrong on it: cuts, loss, bandwidth |
 //! | `node` | `examples/node.rs` as a process on a host |
-//! | `http`, `wait` | those of the black box |
+//! | `place`, `http`, `wait` | those of the black box |
 //!
 //! A test that may not make network namespaces (it takes root, `ip` of iproute2 and `nft` of nftables) says so and
 //! passes; with `NOEX_REQUIRE_NETNS=1` it fails instead. Tests run one after the other: they measure time.
@@ -24,6 +24,8 @@
 mod http;
 mod lab;
 mod node;
+#[path = "../blackbox/place.rs"]
+mod place;
 #[path = "../blackbox/wait.rs"]
 mod wait;
 
