@@ -359,6 +359,12 @@ pub enum NameError {
     /// Whoever has it is of another behavior.
     #[error(transparent)]
     WrongBehavior(WrongBehavior),
+    /// The node has as many as it may have.
+    #[error("this node has {max} of them already")]
+    TooMany {
+        /// How many it may have.
+        max: usize,
+    },
 }
 
 /// Why a node did not start.

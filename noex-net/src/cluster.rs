@@ -11,7 +11,7 @@ use noex_actors::{CallError, Events, Monotonic, Node, NodeDownReason, NodeId, Su
 
 use crate::{
     ClusterBuilder, ClusterStartError, ClusterStatus, GlobalRegistry, Instance, NodeInfo, NodeStatus,
-    SecretRing,
+    ProcessGroups, SecretRing,
     actor::messages::{Fact, StopListening},
     config::ClusterConfig,
     event::ClusterEvent,
@@ -31,6 +31,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub struct Cluster {
     pub(crate) net: Arc<Net>,
     global: GlobalRegistry,
+    groups: ProcessGroups,
     secrets: SecretRing,
 }
 
@@ -56,6 +57,7 @@ impl Cluster {
     pub(crate) fn new(net: Arc<Net>) -> Self {
         Self {
             global: GlobalRegistry::new(Arc::clone(&net)),
+            groups: ProcessGroups::new(Arc::clone(&net)),
             secrets: SecretRing::new(Arc::clone(&net)),
             net,
         }
@@ -102,6 +104,7 @@ impl Cluster {
         }
         // Also after a stop that was given up half-way.
         net.names.close().await;
+        net.groups.close();
         net.events.close().await;
         net.node.stop_runtime().await;
         net.let_go();
@@ -303,6 +306,12 @@ impl Cluster {
     #[must_use]
     pub fn global(&self) -> &GlobalRegistry {
         &self.global
+    }
+
+    /// Groups of processes, known in the whole cluster.
+    #[must_use]
+    pub fn groups(&self) -> &ProcessGroups {
+        &self.groups
     }
 
     /// Whether a node knows a behavior; of others, what they told when they connected.

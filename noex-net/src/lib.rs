@@ -7,7 +7,8 @@
 //! | [`SecretRing`] | the secrets of a running node, and how they are changed |
 //! | `TlsConfig`, `TlsCertificates` | feature `tls`: certificates, and how they are changed |
 //! | [`GlobalRegistry`] | names of the whole cluster |
-//! | `machine/` | decisions: handshake, sessions, membership, failure detection, names |
+//! | [`ProcessGroups`] | groups of processes: members on every node, broadcasts |
+//! | `machine/` | decisions: handshake, sessions, membership, failure detection, names, groups |
 //! | `wire/` | bytes: batches, frames, tags, control messages |
 //! | `io/` | moves bytes: outbox, reader |
 //! | `link/` | what waits on one connection: calls, watches, requests |
@@ -27,6 +28,7 @@ mod cluster_stats;
 mod config;
 mod event;
 mod global;
+mod groups;
 mod io;
 mod link;
 mod machine;
@@ -49,6 +51,7 @@ pub use config::{
 };
 pub use event::{ClusterEvent, DialError};
 pub use global::{GlobalEvent, GlobalRegistry, GlobalRegistryStats, OnConflict};
+pub use groups::{Broadcast, GroupEvent, ProcessGroups, ProcessGroupsStats};
 pub use machine::{handshake::RefusedReason, keys::SecretError, membership::NodeStatus};
 pub use node_info::{ClusterStatus, NodeInfo};
 pub use protocol_error::ProtocolError;

@@ -22,6 +22,7 @@ use crate::{
     config::ClusterConfig,
     event::ClusterEvent,
     global::Names,
+    groups::Groups,
     link::Link,
     machine::{
         keys::Keys,
@@ -47,6 +48,7 @@ pub(crate) struct Net {
     pub(crate) counters: Counters,
     pub(crate) events: Hub<ClusterEvent>,
     pub(crate) names: Names,
+    pub(crate) groups: Groups,
     /// The secrets of now; the configuration has those of the start.
     pub(crate) keys: RwLock<Keys>,
     /// The certificates of now, likewise.
@@ -79,6 +81,7 @@ impl Net {
             counters: Counters::default(),
             events: Hub::new(node.next_arbiter()),
             names: Names::new(&node),
+            groups: Groups::new(&node),
             keys: RwLock::new(config.secrets().keys().clone()),
             tls: RwLock::new(config.tls().cloned()),
             links: Mutex::new(BTreeMap::new()),

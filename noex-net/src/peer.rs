@@ -110,7 +110,7 @@ impl Peer {
     }
 }
 
-fn call_error(refusal: Refusal, id: &NodeId) -> CallError {
+pub(crate) fn call_error(refusal: Refusal, id: &NodeId) -> CallError {
     match refusal {
         Refusal::Closed => CallError::NoConnection(id.clone()),
         Refusal::Overloaded(what) => CallError::Overloaded(what),
@@ -119,7 +119,7 @@ fn call_error(refusal: Refusal, id: &NodeId) -> CallError {
     }
 }
 
-fn cast_error(error: CallError, id: &NodeId) -> CastError {
+pub(crate) fn cast_error(error: CallError, id: &NodeId) -> CastError {
     match error {
         CallError::NoProc(pid) => CastError::NoProc(pid),
         CallError::Overloaded(what) => CastError::Overloaded(what),

@@ -15,8 +15,10 @@ use tokio::net::tcp::OwnedWriteHalf;
 use super::input::Input;
 use crate::{
     ClusterConfig,
+    groups::Groups,
     link::{Inbound, Link, Step},
     machine::{
+        groups::Membership,
         handshake::Established,
         names::{Held, Update},
         sessions::ConnId,
@@ -137,6 +139,7 @@ impl Session {
             let link = Link::new(ConnId(runs), &established, socket, None, Arc::clone(&net));
             net.peer(&link.peer).connected(&link, Vec::new(), false);
             net.names.session_up(&link);
+            Groups::session_up(&link);
             talk(&link, &targets, bytes);
             // Spawns that the peer asked for.
             for _ in 0..3 {
@@ -146,10 +149,12 @@ impl Session {
             link.end();
             net.peer(&link.peer).disconnected();
             net.names.node_down(&net, &link.peer);
+            net.groups.node_down(&net, &link.peer);
             assert_eq!(link.watches.counts(), (0, 0), "watches stay");
             assert_eq!(link.ties.len(), 0, "links stay");
             assert!(link.requests.close().is_empty(), "unconfirmed processes stay");
             assert_eq!(net.names.count_of(&link.peer), 0, "names stay");
+            assert_eq!(net.groups.remote_total(), 0, "members stay");
             assert_eq!(witness.echo(runs).await.ok(), Some(runs), "the node answers");
             while net.node.process_count() > 0 {
                 for process in net.node.processes() {
@@ -213,6 +218,7 @@ fn take(inbound: &mut Inbound, batch: &[u8]) -> bool {
         let before = frames.len();
         match inbound.run(&mut frames) {
             Ok(Step::Done) => return true,
+            Ok(Step::Turn) => {}
             Ok(Step::FirstHeartbeat(_)) => assert!(frames.len() < before, "it goes on"),
             Ok(Step::End(_)) => return false,
             Err(broken) => {
@@ -275,11 +281,15 @@ fn update(link: &Link, input: &mut Input<'_>) -> Update {
     Update { name: text(input), version, held }
 }
 
+fn membership(number: u64, input: &mut Input<'_>) -> Membership {
+    Membership { group: text(input), number, count: u32::from(input.byte()) << (input.byte() % 32) }
+}
+
 /// A control message that can be read.
 fn message(link: &Link, targets: &[Ref<Subject>; 2], input: &mut Input<'_>) -> Control {
     let id = u64::from(input.byte());
     let near = number(targets, input);
-    match input.byte() % 26 {
+    match input.byte() % 28 {
         0 => Control::Welcome,
         1 => Control::Heartbeat(Heartbeat { draining: id > 200, ..Heartbeat::default() }),
         2 => Control::Ping { nonce: id },
@@ -308,6 +318,12 @@ fn message(link: &Link, targets: &[Ref<Subject>; 2], input: &mut Input<'_>) -> C
         22 => Control::Request { id, body: Request::IsAlive { number: near } },
         23 => Control::Response { id, body: Response::Alive(true) },
         24 => Control::Confirm { id },
+        26 => Control::Groups((0..id % 8).map(|number| membership(number, input)).collect()),
+        27 => Control::Broadcast {
+            group: text(input),
+            behavior: behavior_number("fuzz"),
+            body: input.bytes().to_vec(),
+        },
         _ => Control::Request { id, body: Request::Spawn(Box::new(order(input))) },
     }
 }

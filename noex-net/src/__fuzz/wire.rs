@@ -15,7 +15,8 @@ use crate::{
         frame::{self, Frame, Head},
         handshake::{MAX_FRAME, Message, MessageError},
         limits::{
-            CHUNK, LEN, MAX_BATCH, MAX_BEHAVIORS, MAX_HINTS_READ, MAX_INSTANCES, MAX_NAMES, READ_BUFFER, TAG,
+            CHUNK, LEN, MAX_BATCH, MAX_BEHAVIORS, MAX_HINTS_READ, MAX_INSTANCES, MAX_MEMBERS, MAX_NAMES,
+            READ_BUFFER, TAG,
         },
         tag::Tagger,
     },
@@ -88,6 +89,7 @@ pub fn control(bytes: &[u8]) {
         Control::Behaviors(names) => behaviors(names),
         Control::Heartbeat(heartbeat) => behaviors(heartbeat.behaviors.as_deref().unwrap_or_default()),
         Control::Names(updates) => assert!(updates.len() <= MAX_NAMES.min(MAX_ENTRIES)),
+        Control::Groups(said) => assert!(said.len() <= MAX_MEMBERS),
         Control::Response { body: Response::Instances(instances), .. } => {
             assert!(instances.len() <= MAX_INSTANCES);
         }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     event::{ClusterEvent, DialError},
+    groups::Groups,
     link::{Link, load},
     machine::{
         handshake::RefusedReason,
@@ -112,6 +113,7 @@ impl ClusterManager {
                 let behaviors = first.behaviors.unwrap_or_default();
                 self.net.peer(&peer).connected(&link, behaviors, first.draining);
                 self.net.names.session_up(&link);
+                Groups::session_up(&link);
                 let _ = self.timer.try_send(Watch::Begin(conn));
                 // Together: the event of the node-up has the load of the first heartbeat.
                 self.members([
@@ -126,6 +128,7 @@ impl ClusterManager {
                 let _ = self.timer.try_send(Watch::End(conn));
                 self.net.peer(&peer).disconnected();
                 self.net.names.node_down(&self.net, &peer);
+                self.net.groups.node_down(&self.net, &peer);
                 self.member(membership::Input::SessionDown { peer, incarnation, reason });
             }
             sessions::Output::SupersededByOther { by } => {

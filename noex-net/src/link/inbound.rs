@@ -6,6 +6,8 @@
 //! SECURITY: everything is bounded and checked; what breaks the protocol ends the session, what asks for something
 //! that is not there gets an error.
 
+mod registries;
+
 use std::{
     any::Any,
     collections::BTreeMap,
@@ -19,7 +21,7 @@ use std::{
 
 use noex_actors::{
     __private::{CallFailure, decode, panic_text},
-    Monotonic, Node, Overload, Pid,
+    Monotonic, Node, Overload,
     process::{Process, RemoteCall},
     route::{ReplyBytes, Session},
 };
@@ -27,7 +29,7 @@ use noex_actors::{
 use super::{Broken, Link, PROBE, broken::room_for_signals, load};
 use crate::{
     actor::messages::Fact,
-    machine::{membership::MAX_KNOWN, names::Update, sessions},
+    machine::{membership::MAX_KNOWN, sessions},
     remote,
     wire::{
         control::{Control, Heartbeat, Request},
@@ -49,6 +51,8 @@ const HINTS_OF_A_FACT: usize = 16;
 pub(crate) enum Step {
     /// Nothing: the batch is done.
     Done,
+    /// Let the arbiter run: this was much.
+    Turn,
     /// Wait until the node is up.
     FirstHeartbeat(Box<Heartbeat>),
     /// The peer ends the connection, for this reason.
@@ -74,6 +78,8 @@ pub(crate) struct Inbound {
     facts: (u64, u32),
     /// The call that is being taken.
     calling: Option<u64>,
+    /// What was done for registries since the last turn.
+    work: usize,
 }
 
 impl Inbound {
@@ -89,6 +95,7 @@ impl Inbound {
             refused_logged: AtomicU64::new(0),
             facts: (0, 0),
             calling: None,
+            work: 0,
         }
     }
 
@@ -300,15 +307,11 @@ impl Inbound {
             _ if !self.up => {}
             Control::Draining => link.net.draining(&link.peer),
             Control::Behaviors(names) => link.net.peer(&link.peer).set_behaviors(names),
-            Control::Name(update) => {
-                self.own(&update)?;
-                link.net.names.merge(&link, update);
-            }
-            Control::Names(updates) => {
-                updates.iter().try_for_each(|update| self.own(update))?;
-                link.net.names.full_sync(&link, updates);
-            }
-            Control::Unregister { name, number } => link.net.names.unregister_requested(&name, number),
+            Control::Name(_)
+            | Control::Names(_)
+            | Control::Unregister { .. }
+            | Control::Groups(_)
+            | Control::Broadcast { .. } => return self.registries(control),
             Control::Monitor { id, number } => link.watch_for_peer(id, number),
             Control::Demonitor { id } => {
                 if let Some((number, watch)) = link.watches.remove_incoming(id)
@@ -355,15 +358,6 @@ impl Inbound {
             Control::Confirm { id } => drop(link.requests.take(id)),
         }
         Ok(Step::Done)
-    }
-
-    /// Nobody speaks for the names of another node.
-    fn own(&self, update: &Update) -> Result<(), Broken> {
-        let own = |pid: &Pid| *pid.node_id() == self.link.peer && pid.incarnation() == self.link.incarnation;
-        match &update.held {
-            Some(held) if !own(&held.pid) => Err(Broken::NotItsOwn),
-            Some(_) | None => Ok(()),
-        }
     }
 
     fn heartbeat(&mut self, heartbeat: Heartbeat) -> Result<Step, Broken> {

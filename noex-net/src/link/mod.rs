@@ -180,6 +180,11 @@ impl Link {
         }
     }
 
+    /// Runs a task on the arbiter of the reader.
+    pub(crate) fn spawn_at_home(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.home.spawn(task);
+    }
+
     /// The socket; reading is the reader's.
     pub(crate) fn socket(&self) -> &TcpStream {
         (*self.socket).as_ref()

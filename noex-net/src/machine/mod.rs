@@ -12,12 +12,14 @@
 //! | [`backoff`] | how long to wait between attempts |
 //! | [`detector`] | when a silent connection is dead |
 //! | [`names`] | who holds a global name |
+//! | [`groups`] | which processes are members of a group |
 
 pub(crate) mod admission;
 pub(crate) mod arrivals;
 pub(crate) mod backoff;
 pub(crate) mod detector;
 pub(crate) mod dialer;
+pub(crate) mod groups;
 pub(crate) mod handshake;
 pub(crate) mod keys;
 pub(crate) mod membership;

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bounded::{list, optional_list},
-    limits::{MAX_BEHAVIORS, MAX_HINTS_READ, MAX_INSTANCES, MAX_NAMES},
+    limits::{MAX_BEHAVIORS, MAX_HINTS_READ, MAX_INSTANCES, MAX_MEMBERS, MAX_NAMES},
 };
-use crate::machine::{membership::View, names::Update};
+use crate::machine::{groups::Membership, membership::View, names::Update};
 
 /// What one node tells another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +68,15 @@ pub(crate) enum Control {
     Response { id: u64, body: Response },
     /// The process started for that request is wanted.
     Confirm { id: u64 },
+    /// How often processes of the sender are members of groups.
+    Groups(#[serde(deserialize_with = "list::<_, _, MAX_MEMBERS>")] Vec<Membership>),
+    /// A cast for the members of a group on your node.
+    Broadcast {
+        group: String,
+        behavior: u32,
+        #[serde(with = "serde_bytes")]
+        body: Vec<u8>,
+    },
 }
 
 impl Control {

@@ -22,6 +22,8 @@ pub(crate) const MAX_BEHAVIORS: usize = 10_000;
 pub(crate) const MAX_BEHAVIOR_NAME: usize = 255;
 /// Most global names in one message: the first of a session holds a thousand, the others follow one by one.
 pub(crate) const MAX_NAMES: usize = 1000;
+/// Most memberships of process groups in one message: what a turn may take.
+pub(crate) const MAX_MEMBERS: usize = 1000;
 /// Most supervised instances in one response.
 pub(crate) const MAX_INSTANCES: usize = 100_000;
 /// Bytes read from a socket before other tasks of the arbiter get their turn.

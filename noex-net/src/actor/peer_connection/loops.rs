@@ -92,6 +92,7 @@ async fn take(
         loop {
             match inbound.run(&mut frames)? {
                 Step::Done => break,
+                Step::Turn => turn().await,
                 Step::End(reason) => return Ok(Some(reason.into())),
                 Step::FirstHeartbeat(heartbeat) => {
                     let (up, is_up) = tokio::sync::oneshot::channel();

@@ -349,7 +349,7 @@ pub(crate) fn fits(token: Option<&FencingToken>) -> bool {
         .is_none_or(|token| [&token.supervisor, &token.child].iter().all(|text| text.len() <= MAX_TOKEN_TEXT))
 }
 
-fn valid(name: &str) -> bool {
+pub(crate) fn valid(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME && !name.contains(char::is_control)
 }
 
