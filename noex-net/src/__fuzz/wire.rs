@@ -11,7 +11,7 @@ use crate::{
     io::reader::{BatchError, Batches},
     machine::names::MAX_ENTRIES,
     wire::{
-        control::{Control, Request, Response},
+        control::{Behavior, Control, Request, Response},
         frame::{self, Frame, Head},
         handshake::{MAX_FRAME, Message, MessageError},
         limits::{
@@ -82,10 +82,10 @@ fn comes_back<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
 /// A control message: its lists are bounded, and it comes back as it was.
 pub fn control(bytes: &[u8]) {
     let Some(control) = comes_back::<Control>(bytes) else { return };
-    let behaviors = |names: &[String]| assert!(names.len() <= MAX_BEHAVIORS);
+    let behaviors = |all: &[Behavior]| assert!(all.len() <= MAX_BEHAVIORS);
     match &control {
         Control::Hints(hints) => assert!(hints.len() <= MAX_HINTS_READ),
-        Control::Behaviors(names) => behaviors(names),
+        Control::Behaviors(all) => behaviors(all),
         Control::Heartbeat(heartbeat) => behaviors(heartbeat.behaviors.as_deref().unwrap_or_default()),
         Control::Names(updates) => assert!(updates.len() <= MAX_NAMES.min(MAX_ENTRIES)),
         Control::Response { body: Response::Instances(instances), .. } => {

@@ -3,7 +3,9 @@
 //! Hot data does not pass through an actor: senders encode into the outbox, the reader completes calls and fills
 //! mailboxes. The `PeerConnection` actor owns the loops, and ends the link exactly once.
 
+mod announced;
 mod broken;
+mod call_id;
 mod calls;
 mod inbound;
 mod requests;
@@ -24,14 +26,16 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use noex_actors::{
     __private::{CallFailure, encode_into},
     COARSE, ExitReason, Incarnation, NodeId, Pid,
-    route::{Encode, ReplyBytes, Session},
+    route::{BehaviorId, Encode, ReplyBytes, Session},
 };
 use tokio::{
     net::{TcpStream, tcp::OwnedWriteHalf},
     sync::Notify,
 };
 
+use self::call_id::CallId;
 pub(crate) use self::{
+    announced::Announced,
     broken::Broken,
     calls::{Calls, Totals},
     inbound::{Inbound, Step},
@@ -63,6 +67,7 @@ pub(crate) struct Link {
     pub(crate) key: Option<KeyMark>,
     pub(crate) net: Arc<Net>,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) announced: Announced,
     pub(crate) calls: Calls,
     /// The alarm of `calls` must be set anew.
     pub(crate) alarm: Notify,
@@ -99,6 +104,7 @@ impl Link {
             key: established.key.clone(),
             net,
             outbox: Arc::new(outbox),
+            announced: Announced::default(),
             calls: Calls::default(),
             alarm: Notify::new(),
             watches: Watches::default(),
@@ -146,7 +152,7 @@ impl Link {
                 if rearm {
                     self.alarm.notify_one();
                 }
-                Head::Call { id: sending.id.unwrap_or(0), behavior, target: number, budget_ms }
+                Head::Call { id: sending.id.unwrap_or(CallId::NONE), behavior, target: number, budget_ms }
             },
             encode,
         );
@@ -273,7 +279,7 @@ impl Drop for Sending<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallHead {
     pub(crate) number: u64,
-    pub(crate) behavior: u32,
+    pub(crate) behavior: BehaviorId,
     pub(crate) budget: Duration,
 }
 

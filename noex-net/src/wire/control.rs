@@ -36,8 +36,8 @@ pub(crate) enum Control {
         #[serde(with = "serde_bytes")]
         known: Vec<u8>,
     },
-    /// The behaviors of the sender, when they change.
-    Behaviors(#[serde(deserialize_with = "list::<_, _, MAX_BEHAVIORS>")] Vec<String>),
+    /// All behaviors of the sender, when they change.
+    Behaviors(#[serde(deserialize_with = "list::<_, _, MAX_BEHAVIORS>")] Vec<Behavior>),
     /// One name of the sender changed.
     Name(Update),
     /// All names of the sender.
@@ -96,10 +96,18 @@ pub(crate) struct Heartbeat {
     pub(crate) draining: bool,
     /// In the first heartbeat of a session: what can be started there.
     #[serde(deserialize_with = "optional_list::<_, _, MAX_BEHAVIORS>")]
-    pub(crate) behaviors: Option<Vec<String>>,
+    pub(crate) behaviors: Option<Vec<Behavior>>,
     /// Whom the sender is connected to.
     #[serde(default)]
     pub(crate) view: View,
+}
+
+/// A behavior of the sender.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Behavior {
+    /// Its number in frames to the sender: from 1 on, and the same for the whole life of the node.
+    pub(crate) number: u32,
+    pub(crate) name: String,
 }
 
 /// A node to which the sender is connected.
