@@ -189,10 +189,11 @@ fn talk(link: &Arc<Link>, targets: &[Ref<Subject>; 2], bytes: &[u8]) {
                     other => BehaviorId::Number(u32::from(other)),
                 };
                 let id = u64::from(input.byte());
-                let head = match input.byte() % 4 {
+                let head = match input.byte() % 5 {
                     0 => Head::Call { id, behavior, target, budget_ms: id },
                     1 => Head::Cast { behavior, target },
                     2 => Head::Reply { id },
+                    3 => Head::Cancel { id, target },
                     _ => Head::Failure { id },
                 };
                 let at = frames.len();

@@ -8,6 +8,7 @@
 //! | 3 reply | id | the reply |
 //! | 4 failure | id | why the call failed, MessagePack |
 //! | 5 chunk | stream, last (u8) | a piece of a longer frame (its kind, fields and body) |
+//! | 6 cancel | id, target | – |
 //!
 //! Fields are varints. A behavior is the number under which the receiver announced it; 0 is followed by the hash of its name
 //! instead (u32 LE).
@@ -29,16 +30,42 @@ pub(crate) const CAST: u8 = 2;
 pub(crate) const REPLY: u8 = 3;
 pub(crate) const FAILURE: u8 = 4;
 pub(crate) const CHUNKED: u8 = 5;
+pub(crate) const CANCEL: u8 = 6;
 
 /// One frame, read in place.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Control(&'a [u8]),
-    Call { id: u64, behavior: BehaviorId, target: u64, budget_ms: u64, body: &'a [u8] },
-    Cast { behavior: BehaviorId, target: u64, body: &'a [u8] },
-    Reply { id: u64, body: &'a [u8] },
-    Failure { id: u64, body: &'a [u8] },
-    Chunk { stream: u64, last: bool, piece: &'a [u8] },
+    Call {
+        id: u64,
+        behavior: BehaviorId,
+        target: u64,
+        budget_ms: u64,
+        body: &'a [u8],
+    },
+    Cast {
+        behavior: BehaviorId,
+        target: u64,
+        body: &'a [u8],
+    },
+    Reply {
+        id: u64,
+        body: &'a [u8],
+    },
+    Failure {
+        id: u64,
+        body: &'a [u8],
+    },
+    Chunk {
+        stream: u64,
+        last: bool,
+        piece: &'a [u8],
+    },
+    /// Nobody waits for the reply to that call any more. It takes its place among what goes to the target, behind the call.
+    Cancel {
+        id: u64,
+        target: u64,
+    },
 }
 
 /// A batch is not made of frames: its sender is broken, the session ends.
@@ -129,6 +156,14 @@ impl<'a> Frame<'a> {
                 }
                 Self::Chunk { stream, last: last == 1, piece }
             }
+            CANCEL => {
+                let (id, rest) = varint(rest)?;
+                let (target, rest) = varint(rest)?;
+                if !rest.is_empty() {
+                    return Err(Malformed);
+                }
+                Self::Cancel { id, target }
+            }
             _ => return Err(Malformed),
         })
     }
@@ -142,6 +177,7 @@ pub(crate) enum Head {
     Cast { behavior: BehaviorId, target: u64 },
     Reply { id: u64 },
     Failure { id: u64 },
+    Cancel { id: u64, target: u64 },
 }
 
 /// A head, put together where it can be appended in one piece.
@@ -217,6 +253,12 @@ impl Head {
                 writing.varint(id);
                 writing
             }
+            Self::Cancel { id, target } => {
+                let mut writing = Writing::new(CANCEL);
+                writing.varint(id);
+                writing.varint(target);
+                writing
+            }
         };
         writing.append_to(out);
     }
@@ -267,6 +309,10 @@ mod tests {
         assert_eq!(written(Head::Reply { id: 1 }, b"r"), [3, 0, 3, 1, b'r']);
         assert_eq!(written(Head::Failure { id: 1 }, b"f"), [3, 0, 4, 1, b'f']);
         assert_eq!(written(Head::Control, b"c"), [2, 0, 0, b'c']);
+        let cancel = Head::Cancel { id: 1, target: 300 };
+        assert_eq!(written(cancel, b""), [4, 0, 6, 1, 0xAC, 2]);
+        let longer = written(cancel, b"x");
+        assert_eq!(Frame::take(&mut longer.as_slice()), Err(Malformed), "a cancel has no body");
         let mut chunk = Vec::new();
         put_chunk(9, true, b"ab", &mut chunk);
         assert_eq!(chunk, [5, 0, 5, 9, 1, b'a', b'b']);

@@ -24,6 +24,7 @@ pub const CAST: u8 = 2;
 pub const REPLY: u8 = 3;
 pub const FAILURE: u8 = 4;
 pub const CHUNK: u8 = 5;
+pub const CANCEL: u8 = 6;
 
 pub type Challenge = (u16, String, u64, ByteBuf, Option<String>, u64, String, ByteBuf);
 
@@ -136,13 +137,21 @@ pub fn numbered(number: u64) -> Vec<u8> {
 }
 
 pub fn call(id: u64, behavior: &[u8], target: u64, body: &impl Serialize) -> Vec<u8> {
+    call_within(5000, id, behavior, target, body)
+}
+
+pub fn call_within(budget_ms: u64, id: u64, behavior: &[u8], target: u64, body: &impl Serialize) -> Vec<u8> {
     let body = rmp_serde::to_vec(body).unwrap();
-    frame(CALL, &[&varint(id), behavior, &varint(target), &varint(5000), &body].concat())
+    frame(CALL, &[&varint(id), behavior, &varint(target), &varint(budget_ms), &body].concat())
 }
 
 pub fn cast(behavior: &[u8], target: u64, body: &impl Serialize) -> Vec<u8> {
     let body = rmp_serde::to_vec(body).unwrap();
     frame(CAST, &[behavior, &varint(target), &body].concat())
+}
+
+pub fn cancel(id: u64, target: u64) -> Vec<u8> {
+    frame(CANCEL, &[varint(id), varint(target)].concat())
 }
 
 pub fn chunk(stream: u64, last: u8, piece: &[u8]) -> Vec<u8> {
