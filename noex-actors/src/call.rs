@@ -30,7 +30,8 @@ pin_project! {
     /// A call in the making: `Future<Output = Result<R, CallError>>`. Sent at its first poll.
     ///
     /// # Cancel safety
-    /// Dropping it gives the call up: if it is still queued on this node, it does not run.
+    /// Dropping it gives the call up: if it is still queued, on this node or on another, it does not run. A handler that began goes
+    /// on; it may ask its `Caller` whether anybody still waits.
     #[must_use = "a call is sent when it is awaited"]
     pub struct Call<'a, B: Behavior, R> {
         message: Option<B::Call>,

@@ -123,12 +123,15 @@ impl<R: Send + 'static> Caller<R> {
         self.deadline().saturating_duration_since(Instant::now())
     }
 
-    /// Whether anybody still waits. A caller on another node is believed to wait until its deadline.
+    /// Whether anybody still waits. Of a caller on another node: whether its deadline is to come, its session lives, and it is not
+    /// among the 1024 of its session that gave up last.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         match &self.0 {
             Some(To::Local(local)) => local.replies.is_waiting(local.id),
-            Some(To::Remote(remote)) => remote.replies.core().node.now() < remote.deadline,
+            Some(To::Remote(remote)) => {
+                remote.replies.core().node.now() < remote.deadline && remote.session.is_waited_for(remote.id)
+            }
             Some(To::Mapped(answer)) => answer.is_waiting(),
             None => false,
         }
@@ -154,6 +157,14 @@ impl<R: Send + 'static> Caller<R> {
         match &self.0 {
             Some(To::Local(local)) => Some(local.id),
             Some(To::Remote(_) | To::Mapped(_)) | None => None,
+        }
+    }
+
+    /// Which call of which connection it is.
+    pub(crate) fn remote_id(&self) -> Option<(&Arc<dyn Session>, u64)> {
+        match &self.0 {
+            Some(To::Remote(remote)) => Some((&remote.session, remote.id)),
+            Some(To::Local(_) | To::Mapped(_)) | None => None,
         }
     }
 

@@ -148,8 +148,12 @@ impl Pending {
 pub trait Session: Send + Sync + fmt::Debug + 'static {
     /// The reply, once it is there. The session keeps the deadline.
     fn poll_reply(&self, id: u64, cx: &mut Context<'_>) -> Poll<Result<ReplyBytes, CallFailure>>;
-    /// The caller went away.
+    /// The caller went away: the other side is told, so that the call does not run if it is still queued there.
     fn abandon(&self, id: u64);
+    /// Whether anybody on the other side still waits for the reply to this call of it, as far as that is known.
+    fn is_waited_for(&self, id: u64) -> bool;
+    /// A call of the other side was not started, because nobody waits for it any more.
+    fn not_started(&self);
     /// Answers a call of the other side.
     fn reply(&self, id: u64, encode: Encode<'_>);
     /// Fails a call of the other side.

@@ -27,6 +27,8 @@ impl Cluster {
             total_resolved: counters.calls_resolved.get(),
             total_rejected: counters.calls_rejected.get(),
             total_timed_out: counters.calls_timed_out.get(),
+            total_cancelled: counters.calls_cancelled.get(),
+            total_not_started: counters.calls_not_started.get(),
             total_casts: counters.casts.get(),
         };
         // What ended is in the counters; what is open counts for itself.
@@ -37,6 +39,7 @@ impl Cluster {
             stats.total_resolved += totals.resolved;
             stats.total_rejected += totals.rejected;
             stats.total_timed_out += totals.timed_out;
+            stats.total_cancelled += totals.cancelled;
             stats.total_casts += link.casts_sent();
         }
         stats

@@ -39,6 +39,9 @@ pub(crate) struct Counters {
     pub(crate) calls_resolved: Counter,
     pub(crate) calls_rejected: Counter,
     pub(crate) calls_timed_out: Counter,
+    pub(crate) calls_cancelled: Counter,
+    /// Calls of other nodes that were cancelled before they began.
+    pub(crate) calls_not_started: Counter,
     pub(crate) casts: Counter,
     pub(crate) casts_refused: Counter,
     pub(crate) spawns_initiated: Counter,
@@ -70,6 +73,7 @@ impl Counters {
         self.calls_resolved.add(calls.resolved);
         self.calls_rejected.add(calls.rejected);
         self.calls_timed_out.add(calls.timed_out);
+        self.calls_cancelled.add(calls.cancelled);
         self.casts.add(casts);
     }
     pub(crate) fn refused(&self, reason: RefusedReason) {
@@ -91,6 +95,10 @@ pub struct RemoteCallStats {
     pub total_rejected: u64,
     /// Calls whose deadline passed.
     pub total_timed_out: u64,
+    /// Calls whose future was dropped before their outcome came.
+    pub total_cancelled: u64,
+    /// Calls of other nodes that were cancelled while they were queued here, and did not run.
+    pub total_not_started: u64,
     /// Casts ever sent.
     pub total_casts: u64,
 }
@@ -183,6 +191,12 @@ pub struct PeerStats {
     pub batches_received: u64,
     /// Casts from there that could not be delivered.
     pub casts_refused: u64,
+    /// Calls sent whose end there was told that nobody waits any more: dropped, or past their deadline.
+    pub cancels_sent: u64,
+    /// The same from there.
+    pub cancels_received: u64,
+    /// Calls from there that were cancelled while they were queued, and did not run.
+    pub calls_not_started: u64,
     /// When anything was sent last, a heartbeat included; up to a quarter of a heartbeat interval late.
     pub last_sent_at: Option<SystemTime>,
     /// When anything was received last.

@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::MutexGuard;
 
-use super::{Envelope, Mailbox, MailboxPolicy};
+use super::{Envelope, Mailbox, MailboxPolicy, RemoteId};
 use crate::{Behavior, Caller, ExitReason, glance::Glance, process::Urgent};
 
 /// The consuming end.
@@ -151,13 +151,27 @@ impl<B: Behavior> Inbox<B> {
         let Some(Envelope::Call(call, from)) = self.local.pop_front() else { return None };
         let started = match self.started.take() {
             Some(started) => started,
-            None => from.start(&mut self.glance),
+            None => from.start(&mut self.glance) && !self.is_cancelled(&from),
         };
         if started {
             return Some((call, from));
         }
         from.forget();
         None
+    }
+
+    /// Whether the caller on another node gave up.
+    #[inline]
+    fn is_cancelled(&self, from: &Caller<B::Reply>) -> bool {
+        if !self.mailbox.cancelling.load(Ordering::Acquire) {
+            return false;
+        }
+        let Some((session, id)) = from.remote_id() else { return false };
+        let cancelled = self.mailbox.is_cancelled(RemoteId::new(session, id), self.taken);
+        if cancelled {
+            session.not_started();
+        }
+        cancelled
     }
 
     /// Takes the cast at the front.

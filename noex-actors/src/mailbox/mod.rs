@@ -9,6 +9,7 @@
 //! | `DropNewest` | dropped, counted | `Overloaded` | dropped, counted |
 //! | `DropOldest` | the oldest is dropped, counted | the same | the same |
 
+mod cancelled;
 mod inbox;
 mod line;
 mod process;
@@ -27,8 +28,9 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
-use self::line::Line;
+use self::{cancelled::Cancelled, line::Line};
 pub(crate) use self::{
+    cancelled::RemoteId,
     inbox::{Inbox, Kind},
     line::Ticket,
 };
@@ -125,6 +127,8 @@ pub(crate) struct Mailbox<B: Behavior> {
     /// The process must look up at its next message: somebody waits for room, or it must end. One flag for both: it costs
     /// every message a look.
     alert: AtomicBool,
+    /// Calls of other nodes are marked as cancelled: the process looks before it starts one.
+    cancelling: AtomicBool,
     capacity: u32,
     queue: Mutex<Queue<B>>,
     /// Messages taken out and done with. Written by the consumer only.
@@ -144,6 +148,7 @@ struct Queue<B: Behavior> {
     line: Option<Box<Line>>,
     /// Where its callers wait; made for the first of them.
     replies: Option<Box<Replies<B::Reply>>>,
+    cancelled: Option<Box<Cancelled>>,
     /// The process waits for a message.
     idle: bool,
     open: bool,
@@ -164,6 +169,7 @@ impl<B: Behavior> Mailbox<B> {
             dropped: 0,
             line: None,
             replies: None,
+            cancelled: None,
             idle: false,
             open: true,
         };
@@ -173,6 +179,7 @@ impl<B: Behavior> Mailbox<B> {
             codec,
             policy,
             alert: AtomicBool::new(false),
+            cancelling: AtomicBool::new(false),
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
             queue: Mutex::new(queue),
             handled: AtomicU64::new(0),

@@ -6,7 +6,7 @@ use std::{
     task::{Poll, Waker},
 };
 
-use super::{Envelope, MIN_WIRE_BYTES, Mailbox, Refusal, short_name};
+use super::{Envelope, MIN_WIRE_BYTES, Mailbox, Refusal, RemoteId, short_name};
 use crate::{
     Behavior, CallError, Caller, CastError, Down, EncodeError, Exit, ExitReason, Info, Monotonic,
     NodeDownReason, NodeId, Overload, Pid,
@@ -15,6 +15,7 @@ use crate::{
     panics::contained,
     process::{MailboxStats, Process, ProcessCore, RemoteCall},
     replies::{CallId, Outcome, Phase},
+    route::Session,
 };
 
 impl<B: Behavior> Process for Mailbox<B> {
@@ -97,6 +98,10 @@ impl<B: Behavior> Process for Mailbox<B> {
             Refusal::Closed => CallFailure::NoProc,
             Refusal::Full => CallFailure::Overloaded(Overload::Mailbox),
         })
+    }
+
+    fn remote_cancel(&self, session: &Arc<dyn Session>, id: u64) {
+        self.cancel(RemoteId::new(session, id));
     }
 
     fn expire(&self, now: Monotonic) -> Option<Monotonic> {

@@ -44,6 +44,8 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// Why it was not queued.
     fn remote_cast(&self, behavior: u32, body: &[u8]) -> Result<(), CallFailure>;
+    /// Nobody waits for that call of a session any more: if it is queued, it will not run.
+    fn remote_cancel(&self, session: &Arc<dyn Session>, id: u64);
     /// Ends the calls whose deadline has come; tells when to look next.
     fn expire(&self, now: Monotonic) -> Option<Monotonic>;
     /// It ended: fails the calls that still wait, wherever their `Caller`s are.

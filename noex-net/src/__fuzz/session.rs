@@ -185,10 +185,11 @@ fn talk(link: &Arc<Link>, targets: &[Ref<Subject>; 2], bytes: &[u8]) {
                 let target = number(targets, &mut input);
                 let behavior = if input.byte() < 0xF0 { behavior_number("fuzz") } else { 7 };
                 let id = u64::from(input.byte());
-                let head = match input.byte() % 4 {
+                let head = match input.byte() % 5 {
                     0 => Head::Call { id, behavior, target, budget_ms: id },
                     1 => Head::Cast { behavior, target },
                     2 => Head::Reply { id },
+                    3 => Head::Cancel { id, target },
                     _ => Head::Failure { id },
                 };
                 let at = frames.len();

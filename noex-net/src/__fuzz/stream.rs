@@ -44,7 +44,7 @@ pub async fn stream(mut from: impl AsyncRead + Unpin) -> (u64, bool) {
                     Ok(Some(Frame::Control(body))) => wire::control(body),
                     Ok(Some(Frame::Failure { body, .. })) => wire::failure(body),
                     Ok(Some(Frame::Call { body, .. } | Frame::Cast { body, .. })) => wire::payload(body),
-                    Ok(Some(Frame::Reply { .. } | Frame::Chunk { .. })) => {}
+                    Ok(Some(Frame::Reply { .. } | Frame::Chunk { .. } | Frame::Cancel { .. })) => {}
                     Ok(None) => break,
                     Err(_malformed) => return (taken, false),
                 }

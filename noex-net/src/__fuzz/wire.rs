@@ -51,6 +51,7 @@ fn written(taken: &Frame<'_>) -> Vec<u8> {
         Frame::Cast { behavior, target, body } => (Head::Cast { behavior, target }, body),
         Frame::Reply { id, body } => (Head::Reply { id }, body),
         Frame::Failure { id, body } => (Head::Failure { id }, body),
+        Frame::Cancel { id, target } => (Head::Cancel { id, target }, &[][..]),
         Frame::Chunk { stream, last, piece } => {
             frame::put_chunk(stream, last, piece, &mut out);
             return out;

@@ -16,6 +16,8 @@ type Outcome = Result<ReplyBytes, CallFailure>;
 struct Entry {
     generation: u32,
     deadline: Monotonic,
+    /// Number of the process that was called.
+    target: u64,
     /// Where in the outgoing stream the call begins.
     offset: u64,
     state: State,
@@ -44,6 +46,21 @@ pub(crate) struct Totals {
     pub(crate) resolved: u64,
     pub(crate) rejected: u64,
     pub(crate) timed_out: u64,
+    pub(crate) cancelled: u64,
+}
+
+impl Totals {
+    /// Calls whose other end was told that nobody waits any more.
+    pub(super) fn given_up(&self) -> u64 {
+        self.timed_out + self.cancelled
+    }
+}
+
+/// A call that nobody waits for any more: its number, and that of the process that was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GivenUp {
+    pub(crate) id: u64,
+    pub(crate) target: u64,
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +91,12 @@ impl Table {
 
 impl Calls {
     /// A place for a call. `None` when the session is over.
-    pub(crate) fn insert(&self, deadline: Monotonic, offset: u64, waker: &Waker) -> Option<Inserted> {
+    pub(crate) fn insert(
+        &self,
+        deadline: Monotonic,
+        (target, offset): (u64, u64),
+        waker: &Waker,
+    ) -> Option<Inserted> {
         let mut table = self.0.lock();
         if table.closed {
             return None;
@@ -83,7 +105,7 @@ impl Calls {
         let generation = table.generation;
         let state = State::Waiting(Some(waker.clone()));
         table.totals.sent += 1;
-        let key = table.entries.insert(Entry { generation, deadline, offset, state });
+        let key = table.entries.insert(Entry { generation, deadline, target, offset, state });
         let rearm = table.alarm.is_none_or(|alarm| deadline < alarm);
         if rearm {
             table.alarm = Some(deadline);
@@ -128,21 +150,24 @@ impl Calls {
         }
     }
 
-    /// The caller went away.
-    pub(crate) fn abandon(&self, id: u64) {
+    /// The caller went away. Gives what the other end should know of, if no outcome has come yet.
+    pub(crate) fn abandon(&self, id: u64) -> Option<GivenUp> {
         let mut table = self.0.lock();
-        if table.get(id).is_some() {
-            let entry = table.entries.remove(key(id).0);
-            drop(table);
-            drop(entry);
-        }
+        table.get(id)?;
+        let entry = table.entries.remove(key(id).0);
+        let waits = matches!(entry.state, State::Waiting(_));
+        table.totals.cancelled += u64::from(waits);
+        drop(table);
+        waits.then_some(GivenUp { id, target: entry.target })
     }
 
     /// The call could not be sent after all: it does not count.
     pub(crate) fn retract(&self, id: u64) {
-        self.abandon(id);
         let mut table = self.0.lock();
+        let entry = table.get(id).is_some().then(|| table.entries.remove(key(id).0));
         table.totals.sent = table.totals.sent.saturating_sub(1);
+        drop(table);
+        drop(entry);
     }
 
     /// When the alarm is due.
@@ -150,26 +175,26 @@ impl Calls {
         self.0.lock().alarm
     }
 
-    /// Ends the calls whose deadline has come, and sets the alarm for the rest.
-    pub(crate) fn expire(&self, now: Monotonic) {
-        let mut wake = Vec::new();
+    /// Ends the calls whose deadline has come, and sets the alarm for the rest. Gives what the other end should know of.
+    pub(crate) fn expire(&self, now: Monotonic) -> Vec<GivenUp> {
+        let (mut wake, mut given_up) = (Vec::new(), Vec::new());
         let mut table = self.0.lock();
         let mut next: Option<Monotonic> = None;
-        let mut timed_out = 0;
-        for (_, entry) in &mut table.entries {
+        for (key, entry) in &mut table.entries {
             let State::Waiting(waker) = &mut entry.state else { continue };
             if entry.deadline <= now {
                 wake.extend(waker.take());
                 entry.state = State::Done(Err(CallFailure::Timeout(Delivery::Unknown)));
-                timed_out += 1;
+                given_up.push(GivenUp { id: id(key, entry.generation), target: entry.target });
             } else {
                 next = Some(next.map_or(entry.deadline, |next| next.min(entry.deadline)));
             }
         }
         table.alarm = next;
-        table.totals.timed_out += timed_out;
+        table.totals.timed_out += u64::try_from(given_up.len()).unwrap_or(u64::MAX);
         drop(table);
         wake.into_iter().for_each(Waker::wake);
+        given_up
     }
 
     /// The session is over. What was never handed to the kernel (`written` bytes were) cannot have run.
@@ -213,12 +238,16 @@ mod tests {
     #[test]
     fn a_late_reply_finds_nothing() {
         let calls = Calls::default();
-        let first = calls.insert(Monotonic::from_millis(5), 0, Waker::noop()).unwrap();
-        calls.abandon(first.id);
-        let second = calls.insert(Monotonic::from_millis(5), 0, Waker::noop()).unwrap();
+        let first = calls.insert(Monotonic::from_millis(5), (7, 0), Waker::noop()).unwrap();
+        assert_eq!(calls.abandon(first.id), Some(GivenUp { id: first.id, target: 7 }));
+        assert_eq!(calls.abandon(first.id), None);
+        let second = calls.insert(Monotonic::from_millis(5), (7, 0), Waker::noop()).unwrap();
         assert_ne!(first.id, second.id, "the place is used again, under another generation");
         assert!(!calls.complete(first.id, Ok(ReplyBytes::new())));
         assert!(calls.complete(second.id, Ok(ReplyBytes::new())));
+        let third = calls.insert(Monotonic::from_millis(5), (7, 0), Waker::noop()).unwrap();
+        assert!(calls.complete(third.id, Ok(ReplyBytes::new())));
+        assert_eq!(calls.abandon(third.id), None, "it was answered: nothing is to be cancelled");
         assert!(matches!(poll(&calls, second.id), Poll::Ready(Ok(_))));
         assert_eq!(calls.len(), 0);
     }
@@ -227,11 +256,11 @@ mod tests {
     fn the_alarm_is_moved_only_forward_in_time() {
         let calls = Calls::default();
         let at = Monotonic::from_millis;
-        assert!(calls.insert(at(50), 0, Waker::noop()).unwrap().rearm);
-        assert!(!calls.insert(at(60), 0, Waker::noop()).unwrap().rearm);
-        let early = calls.insert(at(10), 0, Waker::noop()).unwrap();
+        assert!(calls.insert(at(50), (7, 0), Waker::noop()).unwrap().rearm);
+        assert!(!calls.insert(at(60), (7, 0), Waker::noop()).unwrap().rearm);
+        let early = calls.insert(at(10), (7, 0), Waker::noop()).unwrap();
         assert!(early.rearm && calls.alarm() == Some(at(10)));
-        calls.expire(at(10));
+        assert_eq!(calls.expire(at(10)), [GivenUp { id: early.id, target: 7 }], "the other end is told");
         assert!(matches!(poll(&calls, early.id), Poll::Ready(Err(CallFailure::Timeout(_)))));
         assert_eq!(calls.alarm(), Some(at(50)));
     }
@@ -239,7 +268,7 @@ mod tests {
     #[test]
     fn at_the_end_only_what_never_left_is_safe_to_repeat() {
         let calls = Calls::default();
-        let insert = |offset| calls.insert(Monotonic::ZERO, offset, Waker::noop());
+        let insert = |offset| calls.insert(Monotonic::ZERO, (7, offset), Waker::noop());
         let (sent, kept) = (insert(0).unwrap(), insert(100).unwrap());
         calls.close(100);
         assert_eq!(poll(&calls, sent.id), Poll::Ready(Err(CallFailure::ConnectionLost)));

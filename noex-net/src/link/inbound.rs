@@ -176,6 +176,10 @@ impl Inbound {
                 return self.control(control);
             }
             Frame::Chunk { stream, last, piece } => return self.chunk(stream, last, piece),
+            Frame::Cancel { id, target } => {
+                let link = Arc::clone(&self.link);
+                link.cancelled_by_peer(id, self.target(target));
+            }
         }
         Ok(Step::Done)
     }

@@ -5,6 +5,7 @@
 
 mod broken;
 mod calls;
+mod flow;
 mod inbound;
 mod requests;
 mod ties;
@@ -26,6 +27,7 @@ use noex_actors::{
     COARSE, ExitReason, Incarnation, NodeId, Pid,
     route::{Encode, ReplyBytes, Session},
 };
+use parking_lot::Mutex;
 use tokio::{
     net::{TcpStream, tcp::OwnedWriteHalf},
     sync::Notify,
@@ -75,6 +77,8 @@ pub(crate) struct Link {
     pub(crate) watches: Watches,
     pub(crate) ties: Ties,
     pub(crate) requests: Requests,
+    /// Calls of the peer whose callers gave up.
+    given_up: Mutex<flow::Recent>,
     socket: Arc<OwnedWriteHalf>,
     pub(crate) vitals: Vitals,
     /// The arbiter of the reader.
@@ -111,6 +115,7 @@ impl Link {
             watches: Watches::default(),
             ties: Ties::default(),
             requests: Requests::default(),
+            given_up: Mutex::default(),
             socket,
             vitals: Vitals::new(now),
             home: Arbiter::current(),
@@ -146,7 +151,7 @@ impl Link {
         let mut rearm = false;
         let sent = self.outbox.append(
             |offset| {
-                if let Some(inserted) = self.calls.insert(deadline, offset, waker) {
+                if let Some(inserted) = self.calls.insert(deadline, (number, offset), waker) {
                     sending.id = Some(inserted.id);
                     rearm = inserted.rearm;
                 }
@@ -309,7 +314,18 @@ impl Session for Link {
     }
 
     fn abandon(&self, id: u64) {
-        self.calls.abandon(id);
+        if let Some(given_up) = self.calls.abandon(id) {
+            self.cancel(given_up);
+        }
+    }
+
+    fn is_waited_for(&self, id: u64) -> bool {
+        !self.is_over() && !self.given_up.lock().has(id)
+    }
+
+    fn not_started(&self) {
+        self.vitals.calls_not_started.one();
+        self.net.counters.calls_not_started.one();
     }
 
     fn reply(&self, id: u64, encode: Encode<'_>) {

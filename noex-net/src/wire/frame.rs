@@ -8,6 +8,7 @@
 //! | 3 reply | id u64 LE | the reply |
 //! | 4 failure | id u64 LE | why the call failed, MessagePack |
 //! | 5 chunk | stream varint, last u8 | a piece of a longer frame (its kind, fields and body) |
+//! | 6 cancel | id u64 LE, target varint | – |
 
 use super::limits::CHUNK;
 
@@ -22,16 +23,42 @@ pub(crate) const CAST: u8 = 2;
 pub(crate) const REPLY: u8 = 3;
 pub(crate) const FAILURE: u8 = 4;
 pub(crate) const CHUNKED: u8 = 5;
+pub(crate) const CANCEL: u8 = 6;
 
 /// One frame, read in place.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Control(&'a [u8]),
-    Call { id: u64, behavior: u32, target: u64, budget_ms: u64, body: &'a [u8] },
-    Cast { behavior: u32, target: u64, body: &'a [u8] },
-    Reply { id: u64, body: &'a [u8] },
-    Failure { id: u64, body: &'a [u8] },
-    Chunk { stream: u64, last: bool, piece: &'a [u8] },
+    Call {
+        id: u64,
+        behavior: u32,
+        target: u64,
+        budget_ms: u64,
+        body: &'a [u8],
+    },
+    Cast {
+        behavior: u32,
+        target: u64,
+        body: &'a [u8],
+    },
+    Reply {
+        id: u64,
+        body: &'a [u8],
+    },
+    Failure {
+        id: u64,
+        body: &'a [u8],
+    },
+    Chunk {
+        stream: u64,
+        last: bool,
+        piece: &'a [u8],
+    },
+    /// Nobody waits for the reply to that call any more. It takes its place among what goes to the target, behind the call.
+    Cancel {
+        id: u64,
+        target: u64,
+    },
 }
 
 /// A batch is not made of frames: its sender is broken, the session ends.
@@ -104,6 +131,14 @@ impl<'a> Frame<'a> {
                 }
                 Self::Chunk { stream, last: last == 1, piece }
             }
+            CANCEL => {
+                let (id, rest) = fixed(rest)?;
+                let (target, rest) = varint(rest)?;
+                if !rest.is_empty() {
+                    return Err(Malformed);
+                }
+                Self::Cancel { id: u64::from_le_bytes(id), target }
+            }
             _ => return Err(Malformed),
         })
     }
@@ -117,6 +152,7 @@ pub(crate) enum Head {
     Cast { behavior: u32, target: u64 },
     Reply { id: u64 },
     Failure { id: u64 },
+    Cancel { id: u64, target: u64 },
 }
 
 fn put_varint(number: u64, out: &mut Vec<u8>) {
@@ -149,6 +185,11 @@ impl Head {
             Self::Failure { id } => {
                 out.push(FAILURE);
                 out.extend_from_slice(&id.to_le_bytes());
+            }
+            Self::Cancel { id, target } => {
+                out.push(CANCEL);
+                out.extend_from_slice(&id.to_le_bytes());
+                put_varint(target, out);
             }
         }
     }
@@ -198,6 +239,10 @@ mod tests {
         assert_eq!(written(Head::Reply { id: 1 }, b"r"), [10, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 0, b'r']);
         assert_eq!(written(Head::Failure { id: 1 }, b"f"), [10, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, b'f']);
         assert_eq!(written(Head::Control, b"c"), [2, 0, 0, 0, b'c']);
+        let cancel = Head::Cancel { id: 1, target: 300 };
+        assert_eq!(written(cancel, b""), [11, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0, 0, 0xAC, 2]);
+        let longer = written(cancel, b"x");
+        assert_eq!(Frame::take(&mut longer.as_slice()), Err(Malformed), "a cancel has no body");
         let mut chunk = Vec::new();
         put_chunk(9, true, b"ab", &mut chunk);
         assert_eq!(chunk, [5, 0, 0, 5, 9, 1, b'a', b'b']);

@@ -24,6 +24,7 @@ pub const CAST: u8 = 2;
 pub const REPLY: u8 = 3;
 pub const FAILURE: u8 = 4;
 pub const CHUNK: u8 = 5;
+pub const CANCEL: u8 = 6;
 
 pub type Challenge = (u16, String, u64, ByteBuf, Option<String>, u64, String, ByteBuf);
 
@@ -110,16 +111,22 @@ pub fn varint(mut number: u64) -> Vec<u8> {
 }
 
 pub fn call(id: u64, behavior: u32, target: u64, body: &impl Serialize) -> Vec<u8> {
+    call_within(5000, id, behavior, target, body)
+}
+
+pub fn call_within(budget_ms: u64, id: u64, behavior: u32, target: u64, body: &impl Serialize) -> Vec<u8> {
     let body = rmp_serde::to_vec(body).unwrap();
-    frame(
-        CALL,
-        &[&id.to_le_bytes()[..], &behavior.to_le_bytes(), &varint(target), &varint(5000), &body].concat(),
-    )
+    let (target, budget) = (varint(target), varint(budget_ms));
+    frame(CALL, &[&id.to_le_bytes()[..], &behavior.to_le_bytes(), &target, &budget, &body].concat())
 }
 
 pub fn cast(behavior: u32, target: u64, body: &impl Serialize) -> Vec<u8> {
     let body = rmp_serde::to_vec(body).unwrap();
     frame(CAST, &[&behavior.to_le_bytes()[..], &varint(target), &body].concat())
+}
+
+pub fn cancel(id: u64, target: u64) -> Vec<u8> {
+    frame(CANCEL, &[&id.to_le_bytes()[..], &varint(target)].concat())
 }
 
 pub fn chunk(stream: u64, last: u8, piece: &[u8]) -> Vec<u8> {

@@ -30,7 +30,7 @@ pub(super) async fn keep_deadlines(link: Arc<Link>) {
             Some(at) => {
                 let due = actix_rt::time::sleep_until(link.net.node.clock().instant(at));
                 tokio::select! {
-                    () = due => link.calls.expire(link.net.node.now()),
+                    () = due => link.expire(link.net.node.now()),
                     () = set => {}
                 }
             }
