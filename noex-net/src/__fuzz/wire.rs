@@ -17,7 +17,7 @@ use crate::{
         limits::{
             CHUNK, LEN, MAX_BATCH, MAX_BEHAVIORS, MAX_HINTS_READ, MAX_INSTANCES, MAX_NAMES, READ_BUFFER, TAG,
         },
-        tag::Tagger,
+        tag::{TagAlgorithm, Tagger},
     },
 };
 
@@ -152,9 +152,10 @@ pub fn batches(bytes: &[u8]) {
     let (mode, mut cuts) = (input.byte(), u32::from(input.byte()) | 0x0100);
     let mut stream = input.0.to_vec();
     let tagged = mode & 1 == 1;
+    let algorithm = if mode & 2 == 0 { TagAlgorithm::HmacSha256 } else { TagAlgorithm::Blake3 };
     let sealed = [&b"first"[..], b"", b"third"];
     if tagged {
-        let mut send = Tagger::new(&[1; 32]);
+        let mut send = Tagger::new(algorithm, &[1; 32]);
         stream = sealed.iter().flat_map(|frames| batch(&mut send, frames)).collect();
         // Changes at places that the input names.
         while !input.is_empty() {
@@ -163,7 +164,7 @@ pub fn batches(bytes: &[u8]) {
         }
     }
     let (wanted, fails) = if tagged { (sealed.to_vec(), false) } else { expected(&stream) };
-    let mut reader = Batches::new(tagged.then(|| Tagger::new(&[1; 32])));
+    let mut reader = Batches::new(tagged.then(|| Tagger::new(algorithm, &[1; 32])));
     let (mut got, mut rest) = (Vec::new(), stream.as_slice());
     let error = 'read: loop {
         let room = reader.room();

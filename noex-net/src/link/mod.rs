@@ -48,14 +48,18 @@ pub(crate) use self::{
 };
 use crate::{
     io::outbox::{Outbox, Refusal},
-    machine::{handshake::Established, keys::KeyMark, sessions::ConnId},
+    machine::{
+        handshake::{Established, TagKey},
+        keys::KeyMark,
+        sessions::ConnId,
+    },
     net::Net,
     protocol_error::ProtocolError,
     tls::Cipher,
     wire::{
         control::{Control, Request, Response},
         frame::Head,
-        tag::Tagger,
+        tag::TagAlgorithm,
     },
 };
 
@@ -67,6 +71,8 @@ pub(crate) struct Link {
     pub(crate) incarnation: Incarnation,
     /// The shared key that it was authenticated with; `None` without a secret.
     pub(crate) key: Option<KeyMark>,
+    /// How its batches are tagged; `None` without a secret.
+    tag: Option<TagAlgorithm>,
     pub(crate) net: Arc<Net>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) announced: Announced,
@@ -97,7 +103,7 @@ impl Link {
         cipher: Option<Arc<Cipher>>,
         net: Arc<Net>,
     ) -> Arc<Self> {
-        let tagger = established.send_key.as_ref().map(|key| Tagger::new(key));
+        let tagger = established.send_key.as_ref().map(TagKey::tagger);
         let limit = net.config.outbox_bytes();
         let outbox = Outbox::new(Arc::clone(&socket), tagger, cipher, limit, net.config.max_message_bytes());
         let now = net.node.now();
@@ -106,6 +112,7 @@ impl Link {
             peer: established.peer.clone(),
             incarnation: established.incarnation,
             key: established.key.clone(),
+            tag: established.send_key.as_ref().map(|key| key.algorithm),
             net,
             outbox: Arc::new(outbox),
             announced: Announced::default(),
