@@ -19,13 +19,16 @@ use crate::{
     error::{DecodeError, DuplicateBehavior, EncodeError},
     host,
     payload::{decode, encode_into},
+    route::BehaviorId,
 };
 
 /// How messages of a behavior become bytes and back: captured where `B: RemoteBehavior` is known, so that references
 /// need no serde bounds.
 pub(crate) struct RemoteCodec<B: Behavior> {
     pub(crate) name: &'static str,
-    pub(crate) id: u32,
+    pub(crate) hash: u32,
+    /// Under which number a node announces it; 0: it does not.
+    number: u32,
     pub(crate) encode_call: fn(&B::Call, &mut Vec<u8>) -> Result<(), EncodeError>,
     pub(crate) encode_cast: fn(&B::Cast, &mut Vec<u8>) -> Result<(), EncodeError>,
     pub(crate) encode_reply: fn(&B::Reply, &mut Vec<u8>) -> Result<(), EncodeError>,
@@ -41,11 +44,23 @@ impl<B: Behavior> Clone for RemoteCodec<B> {
 }
 impl<B: Behavior> Copy for RemoteCodec<B> {}
 
+impl<B: Behavior> RemoteCodec<B> {
+    /// Whether a frame is for this behavior.
+    #[inline]
+    pub(crate) fn is(&self, behavior: BehaviorId) -> bool {
+        match behavior {
+            BehaviorId::Number(number) => number == self.number,
+            BehaviorId::Hash(hash) => hash == self.hash,
+        }
+    }
+}
+
 impl<B: RemoteBehavior> RemoteCodec<B> {
     pub(crate) fn new() -> Self {
         Self {
             name: B::NAME,
-            id: behavior_number(B::NAME),
+            hash: behavior_number(B::NAME),
+            number: 0,
             encode_call: |message, out| encode_into(message, out),
             encode_cast: |message, out| encode_into(message, out),
             encode_reply: |message, out| encode_into(message, out),
@@ -56,10 +71,10 @@ impl<B: RemoteBehavior> RemoteCodec<B> {
     }
 }
 
-/// The number of a behavior on the wire: the first four bytes of the SHA-256 of its name, little endian.
+/// The hash of a behavior on the wire: the first four bytes of the SHA-256 of its name, little endian.
 ///
-/// The same everywhere, so nothing needs to be exchanged before a process can be addressed; two names of one number
-/// cannot be registered on one node.
+/// The same everywhere: with it a process is addressed whose node has not announced the behavior. Two names of one hash cannot
+/// be registered on one node.
 #[must_use]
 pub fn behavior_number(name: &str) -> u32 {
     let hash = Sha256::digest(name.as_bytes());
@@ -74,6 +89,8 @@ trait Factory: Send + Sync {
         options: SpawnOptions,
     ) -> BoxFuture<'static, Result<AnyRef, SpawnError>>;
     fn codec(&self) -> &dyn Any;
+    /// The same behavior under a number.
+    fn numbered(&self, number: u32) -> Arc<dyn Factory>;
 }
 
 struct FactoryOf<B: RemoteBehavior>(Arc<RemoteCodec<B>>);
@@ -99,13 +116,30 @@ impl<B: RemoteBehavior> Factory for FactoryOf<B> {
     fn codec(&self) -> &dyn Any {
         &self.0
     }
+    fn numbered(&self, number: u32) -> Arc<dyn Factory> {
+        Arc::new(Self(Arc::new(RemoteCodec { number, ..*self.0 })))
+    }
 }
 
 #[derive(Clone, Default)]
 struct Table {
     by_name: BTreeMap<&'static str, (TypeId, Arc<dyn Factory>)>,
     by_type: BTreeMap<TypeId, Arc<dyn Factory>>,
+    /// The numbers of all names that ever stood here: peers keep them.
+    numbers: BTreeMap<&'static str, u32>,
 }
+
+impl Table {
+    fn insert(&mut self, name: &'static str, own: TypeId, factory: &dyn Factory) {
+        let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let factory = factory.numbered(*self.numbers.entry(name).or_insert(next));
+        self.by_type.insert(own, Arc::clone(&factory));
+        self.by_name.insert(name, (own, factory));
+    }
+}
+
+/// What wants to know that the behaviors of a registry changed.
+type Watch = Arc<dyn Fn() + Send + Sync>;
 
 /// The behaviors that a node knows by name.
 ///
@@ -114,6 +148,7 @@ struct Table {
 #[derive(Default)]
 pub struct BehaviorRegistry {
     table: RwLock<Table>,
+    watch: RwLock<Option<Watch>>,
     /// The first duplicate of a chain of `with`, reported when the node starts.
     duplicate: Option<DuplicateBehavior>,
 }
@@ -130,7 +165,11 @@ pub struct BehaviorRegistryStats {
 
 impl Clone for BehaviorRegistry {
     fn clone(&self) -> Self {
-        Self { table: RwLock::new(self.table.read().clone()), duplicate: self.duplicate.clone() }
+        Self {
+            table: RwLock::new(self.table.read().clone()),
+            watch: RwLock::default(),
+            duplicate: self.duplicate.clone(),
+        }
     }
 }
 
@@ -171,10 +210,34 @@ impl BehaviorRegistry {
         if taken {
             return Err(DuplicateBehavior::new(B::NAME));
         }
-        let factory: Arc<dyn Factory> = Arc::new(FactoryOf::<B>(Arc::new(RemoteCodec::new())));
-        table.by_name.insert(B::NAME, (own, Arc::clone(&factory)));
-        table.by_type.insert(own, factory);
+        let news = !table.by_name.contains_key(B::NAME);
+        table.insert(B::NAME, own, &FactoryOf::<B>(Arc::new(RemoteCodec::new())));
+        drop(table);
+        if news {
+            self.changed();
+        }
         Ok(())
+    }
+
+    fn changed(&self) {
+        let watch = self.watch.read().clone();
+        if let Some(watch) = watch {
+            watch();
+        }
+    }
+
+    /// Has `watch` run after each change. One at a time: for the cluster of the node.
+    #[doc(hidden)]
+    pub fn on_change(&self, watch: impl Fn() + Send + Sync + 'static) {
+        *self.watch.write() = Some(Arc::new(watch));
+    }
+
+    /// What is announced to other nodes: names and their numbers.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn announced(&self) -> Vec<(u32, &'static str)> {
+        let table = self.table.read();
+        table.by_name.keys().filter_map(|name| Some((*table.numbers.get(name)?, *name))).collect()
     }
 
     /// Whether the name is known.
@@ -188,6 +251,8 @@ impl BehaviorRegistry {
         let mut table = self.table.write();
         let Some((type_id, _)) = table.by_name.remove(name) else { return false };
         table.by_type.remove(&type_id);
+        drop(table);
+        self.changed();
         true
     }
 
@@ -220,10 +285,7 @@ impl BehaviorRegistry {
                 Some((held, _)) if *held != type_id => {
                     self.duplicate.get_or_insert(DuplicateBehavior::new(name));
                 }
-                _ => {
-                    table.by_type.insert(type_id, Arc::clone(&factory));
-                    table.by_name.insert(name, (type_id, factory));
-                }
+                _ => table.insert(name, type_id, &*factory),
             }
         }
     }

@@ -174,7 +174,7 @@ fn send<B: Behavior>(
         Way::Remote(remote) => {
             let encode = &mut |out: &mut Vec<u8>| (remote.codec.encode_call)(&message, out);
             wait.place =
-                Place::Remote(remote.route.call(remote.target, &remote.pid, timeout, waker, encode)?);
+                Place::Remote(remote.route.call(&remote.target, &remote.pid, timeout, waker, encode)?);
             Ok(Sent::Away)
         }
         Way::Broken(broken) => Err(broken.why.call_error(&broken.pid)),

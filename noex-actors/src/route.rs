@@ -5,7 +5,10 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -20,21 +23,54 @@ use crate::{
 /// Writes a message into an outbox. May be called once.
 pub type Encode<'a> = &'a mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>;
 
+/// Which behavior a frame is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BehaviorId {
+    /// The number under which the receiver announced it: from 1 on, and for ever in this life of the node.
+    Number(u32),
+    /// [`behavior_number`](crate::behavior_number) of its name: the sender has not heard of it.
+    Hash(u32),
+}
+
 /// A process of another node, as frames address it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Target {
     /// The life of the node in which it runs.
     pub incarnation: Incarnation,
     /// Its number there.
     pub number: u64,
-    /// Number of the behavior that the sender expects.
-    pub behavior: u32,
+    name: &'static str,
+    hash: u32,
+    /// What the node announced for the name; 0 as long as that is not known.
+    announced: AtomicU32,
 }
 
 impl Target {
-    pub(crate) fn new(pid: &Pid, behavior: u32) -> Self {
-        Self { incarnation: pid.incarnation(), number: pid.number(), behavior }
+    pub(crate) fn new(pid: &Pid, name: &'static str, hash: u32) -> Self {
+        let announced = AtomicU32::new(0);
+        Self { incarnation: pid.incarnation(), number: pid.number(), name, hash, announced }
+    }
+
+    /// The behavior that the sender expects. `announced` is asked for the number of a name until it knows one: a life of a
+    /// node never gives a number to another name.
+    #[inline]
+    pub fn behavior(&self, announced: impl FnOnce(&str) -> Option<u32>) -> BehaviorId {
+        match self.announced.load(Ordering::Relaxed) {
+            0 => self.find_out(announced),
+            number => BehaviorId::Number(number),
+        }
+    }
+
+    #[cold]
+    fn find_out(&self, announced: impl FnOnce(&str) -> Option<u32>) -> BehaviorId {
+        match announced(self.name) {
+            None | Some(0) => BehaviorId::Hash(self.hash),
+            Some(number) => {
+                self.announced.store(number, Ordering::Relaxed);
+                BehaviorId::Number(number)
+            }
+        }
     }
 }
 
@@ -90,7 +126,7 @@ pub trait Route: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// [`CastError`], with `pid` for those that name a process.
-    fn cast(&self, target: Target, pid: &Pid, encode: Encode<'_>) -> Result<(), CastError>;
+    fn cast(&self, target: &Target, pid: &Pid, encode: Encode<'_>) -> Result<(), CastError>;
     /// Waits until the outbox has room.
     fn ready(&self) -> BoxFuture<'static, ()>;
     /// Sends a call. `budget` is how long the caller waits; `waker` is woken when the reply is there.
@@ -99,7 +135,7 @@ pub trait Route: Send + Sync + fmt::Debug + 'static {
     /// [`CallError`] if it did not leave.
     fn call(
         &self,
-        target: Target,
+        target: &Target,
         pid: &Pid,
         budget: Duration,
         waker: &Waker,

@@ -35,6 +35,7 @@ use crate::{
     remote,
     stats::Counters,
     tls::TlsConfig,
+    wire::control::Behavior,
 };
 
 /// Peers from which on those that nobody refers to are dropped.
@@ -66,6 +67,8 @@ pub(crate) struct Net {
     members: RwLock<(BTreeMap<NodeId, Member>, View)>,
     pub(crate) configured_seeds: AtomicUsize,
     pub(crate) leaving: AtomicBool,
+    /// The manager was told that the behaviors of this node changed, and has not looked yet.
+    behaviors_changed: AtomicBool,
     /// No session begins any more. Written with `links` locked.
     pub(crate) closing: AtomicBool,
     status: AtomicU8,
@@ -77,7 +80,8 @@ pub(crate) struct Net {
 
 impl Net {
     pub(crate) fn new(node: Node, config: ClusterConfig) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
+        let net = Arc::new_cyclic(|me| Self {
+            behaviors_changed: AtomicBool::new(false),
             counters: Counters::default(),
             events: Hub::new(node.next_arbiter()),
             names: Names::new(&node),
@@ -99,7 +103,23 @@ impl Net {
             me: Weak::clone(me),
             node,
             config,
-        })
+        });
+        let me = Weak::clone(&net.me);
+        net.node.behaviors().on_change(move || {
+            if let Some(net) = me.upgrade()
+                && !net.behaviors_changed.swap(true, Ordering::AcqRel)
+            {
+                net.tell(Fact::BehaviorsChanged);
+            }
+        });
+        net
+    }
+
+    /// The behaviors of this node, to be announced.
+    pub(crate) fn behaviors(&self) -> Vec<Behavior> {
+        self.behaviors_changed.store(false, Ordering::Release);
+        let all = self.node.behaviors().announced().into_iter();
+        all.map(|(number, name)| Behavior { number, name: name.to_owned() }).collect()
     }
 
     /// With what a handshake begins; `None`: without TLS.

@@ -15,7 +15,6 @@ use noex_actors::{
     CallError, CastError, ExitReason, Node, NodeId, Pid,
     route::{Encode, Pending, Route, Target, Watcher},
 };
-use parking_lot::RwLock;
 
 use crate::{
     io::outbox::Refusal,
@@ -24,7 +23,6 @@ use crate::{
     wire::{
         control::{Control, Request, Response},
         frame::Head,
-        limits::MAX_BEHAVIOR_NAME,
     },
 };
 
@@ -38,25 +36,16 @@ pub(crate) struct Peer {
     node: Node,
     net: Weak<Net>,
     session: ArcSwapOption<Link>,
-    behaviors: RwLock<Vec<String>>,
     draining: AtomicBool,
 }
 
 impl Peer {
     pub(crate) fn new(id: NodeId, node: Node, net: Weak<Net>) -> Self {
-        Self {
-            id,
-            node,
-            net,
-            session: ArcSwapOption::const_empty(),
-            behaviors: RwLock::new(Vec::new()),
-            draining: AtomicBool::new(false),
-        }
+        Self { id, node, net, session: ArcSwapOption::const_empty(), draining: AtomicBool::new(false) }
     }
 
     /// A session came up.
-    pub(crate) fn connected(&self, link: &Arc<Link>, behaviors: Vec<String>, draining: bool) {
-        self.set_behaviors(behaviors);
+    pub(crate) fn connected(&self, link: &Arc<Link>, draining: bool) {
         self.draining.store(draining, Ordering::Release);
         self.session.store(Some(Arc::clone(link)));
     }
@@ -70,13 +59,8 @@ impl Peer {
         self.session.load().is_some()
     }
 
-    pub(crate) fn set_behaviors(&self, mut names: Vec<String>) {
-        names.retain(|name| name.len() <= MAX_BEHAVIOR_NAME);
-        *self.behaviors.write() = names;
-    }
-
     pub(crate) fn has_behavior(&self, name: &str) -> bool {
-        self.behaviors.read().iter().any(|known| known == name)
+        self.session.load().as_ref().is_some_and(|link| link.announced.has(name))
     }
 
     /// True the first time.
@@ -135,7 +119,7 @@ impl Route for Peer {
         self.node.clone()
     }
 
-    fn cast(&self, target: Target, pid: &Pid, encode: Encode<'_>) -> Result<(), CastError> {
+    fn cast(&self, target: &Target, pid: &Pid, encode: Encode<'_>) -> Result<(), CastError> {
         // The guard of the session is cheaper than a clone of it.
         let session = self.session.load();
         let Some(link) = session.as_ref().filter(|link| link.incarnation == pid.incarnation()) else {
@@ -143,7 +127,8 @@ impl Route for Peer {
                 self.session_for(pid).err().unwrap_or_else(|| CallError::NoConnection(self.id.clone()));
             return Err(cast_error(error, &self.id));
         };
-        let head = Head::Cast { behavior: target.behavior, target: target.number };
+        let behavior = target.behavior(|name| link.announced.number(name));
+        let head = Head::Cast { behavior, target: target.number };
         let sent = link.outbox.append(|_| head, encode);
         sent.map_err(|refusal| cast_error(call_error(refusal, &self.id), &self.id))
     }
@@ -159,14 +144,15 @@ impl Route for Peer {
 
     fn call(
         &self,
-        target: Target,
+        target: &Target,
         pid: &Pid,
         budget: Duration,
         waker: &Waker,
         encode: Encode<'_>,
     ) -> Result<Pending, CallError> {
         let link = self.session_for(pid)?;
-        let head = CallHead { number: target.number, behavior: target.behavior, budget };
+        let behavior = target.behavior(|name| link.announced.number(name));
+        let head = CallHead { number: target.number, behavior, budget };
         let id = link.call(head, waker, encode).map_err(|refusal| call_error(refusal, &self.id))?;
         Ok(Pending::new(link, id))
     }

@@ -13,6 +13,7 @@ use crate::{
     link::Totals,
     machine::handshake::RefusedReason,
     protocol_error::{ProtocolError, ProtocolErrors},
+    wire::tag::TagAlgorithm,
 };
 
 /// A number that only rises.
@@ -174,6 +175,8 @@ pub struct PeerStats {
     pub incarnation: Incarnation,
     /// Id of the secret that it was authenticated with; `None` without one.
     pub key_id: Option<String>,
+    /// How its batches are authenticated; `None` without a secret.
+    pub tag: Option<TagAlgorithm>,
     /// Calls and casts sent.
     pub messages_sent: u64,
     /// Frames received, of all kinds.

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use noex_actors::{Ref, behavior_number};
+use noex_actors::Ref;
 use noex_net::Cluster;
 use noise::{Noise, resident};
 use support::{
@@ -48,9 +48,9 @@ impl Noise {
             7 => control("Ping", &(id,)),
             8 => control("Request", &(id, BTreeMap::from([("IsAlive", (number,))]))),
             9 => control("Names", &[(format!("n{id}"), id, None::<()>)]),
-            10 => raw::call(id, behavior_number("box"), number, &"Seen"),
-            11 => raw::call(id, behavior_number("box"), number, &"NoSuchCall"),
-            12 => raw::cast(behavior_number("box"), number, &(id, id)),
+            10 => raw::call(id, &raw::named("box"), number, &"Seen"),
+            11 => raw::call(id, &raw::named("box"), number, &"NoSuchCall"),
+            12 => raw::cast(&raw::named("box"), number, &(id, id)),
             13 => raw::frame(raw::REPLY, &self.bytes(100)),
             14 => raw::chunk(id % 20, u8::from(id < 40), &self.bytes(2000)),
             _ => raw::frame(u8::try_from(self.below(8)).unwrap(), &self.bytes(300)),

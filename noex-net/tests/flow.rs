@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use noex_actors::{CallError, Caller, Context, ExitReason, Pid, Ref, behavior, behavior_number};
+use noex_actors::{CallError, Caller, Context, ExitReason, Pid, Ref, behavior};
 use noex_net::{Cluster, ClusterConfigBuilder};
 use parking_lot::Mutex;
 use support::{
@@ -185,17 +185,20 @@ async fn a_timeout_is_told_to_the_other_end_behind_the_call() -> Res {
     let there: Ref<Slow> = a.resolve(&nobody);
     let call = there.work(1).timeout(Duration::from_millis(50));
     assert!(matches!(call.await, Err(CallError::Timeout { .. })));
-    let called = peer.until_frame(|kind, body| (kind == raw::CALL).then(|| body[..8].to_vec())).await?;
+    let number_of = |wanted: u8| {
+        move |kind: u8, body: &[u8]| (kind == wanted).then(|| raw::varint(raw::split_varint(body).0))
+    };
+    let called = peer.until_frame(number_of(raw::CALL)).await?;
     let cancelled = peer.until_frame(|kind, body| (kind == raw::CANCEL).then(|| body.to_vec())).await?;
     assert_eq!(cancelled, [&called[..], &raw::varint(300)].concat());
     assert_eq!(a.peer_stats(&"z@127.0.0.1:1".parse()?).unwrap().cancels_sent, 1);
     // One that was answered is not cancelled.
     drop(work(&there, 2, LONG));
     let mut answered = work(&there, 3, LONG);
-    let number = peer.until_frame(|kind, body| (kind == raw::CALL).then(|| body[..8].to_vec())).await?;
-    let second = peer.until_frame(|kind, body| (kind == raw::CANCEL).then(|| body[..8].to_vec())).await?;
+    let number = peer.until_frame(number_of(raw::CALL)).await?;
+    let second = peer.until_frame(number_of(raw::CANCEL)).await?;
     assert_eq!(number, second);
-    let number = peer.until_frame(|kind, body| (kind == raw::CALL).then(|| body[..8].to_vec())).await?;
+    let number = peer.until_frame(number_of(raw::CALL)).await?;
     peer.send(&raw::frame(raw::REPLY, &[&number[..], b"\xc1"].concat())).await?;
     assert!(matches!(answered.as_mut().await, Err(CallError::Decode(_))));
     drop(answered);
@@ -215,7 +218,7 @@ async fn a_call_whose_time_is_over_when_its_turn_comes_does_not_run_over_there()
     let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
     let call = |n: u64, budget_ms: u64| {
         let body = std::collections::BTreeMap::from([("Work", (n,))]);
-        raw::call_within(budget_ms, n, behavior_number("slow"), here.pid().number(), &body)
+        raw::call_within(budget_ms, n, &raw::named("slow"), here.pid().number(), &body)
     };
     peer.send(&[call(1, 1), call(2, 60_000), call(3, 20)].concat()).await?;
     peer.settled().await?;
@@ -224,8 +227,7 @@ async fn a_call_whose_time_is_over_when_its_turn_comes_does_not_run_over_there()
     assert!(here.work(4).timeout(Duration::from_millis(50)).await.is_err());
     gate.open();
     assert_eq!(running.await?, 0);
-    let second =
-        |kind: u8, body: &[u8]| (kind == raw::REPLY && body[..8] == 2_u64.to_le_bytes()).then_some(());
+    let second = |kind: u8, body: &[u8]| (kind == raw::REPLY && raw::split_varint(body).0 == 2).then_some(());
     peer.until_frame(second).await?;
     assert_eq!(here.work(5).await?, 5);
     assert_eq!(gate.ran(), [0, 2, 5]);
@@ -238,8 +240,8 @@ async fn cancels_of_what_is_not_queued_are_ignored_and_bounded() -> Res {
     let (a, gate) = start(config("a").heartbeat_interval(LONG)).await?;
     let here = a.spawn::<Slow>(()).await?;
     let target = here.pid().number();
-    let behavior = behavior_number("slow");
-    let call = |n: u64| raw::call(n, behavior, target, &std::collections::BTreeMap::from([("Work", (n,))]));
+    let behavior = raw::named("slow");
+    let call = |n: u64| raw::call(n, &behavior, target, &std::collections::BTreeMap::from([("Work", (n,))]));
     let mut one = RawPeer::join(&a, "y@127.0.0.1:1").await?;
     let mut two = RawPeer::join(&a, "z@127.0.0.1:1").await?;
     // Both use the same numbers; the first ends while it runs.
@@ -259,7 +261,7 @@ async fn cancels_of_what_is_not_queued_are_ignored_and_bounded() -> Res {
     two.settled().await?;
     gate.open();
     let wanted = |n: u64| {
-        move |kind: u8, body: &[u8]| (kind == raw::REPLY && body[..8] == n.to_le_bytes()).then_some(())
+        move |kind: u8, body: &[u8]| (kind == raw::REPLY && raw::split_varint(body).0 == n).then_some(())
     };
     for n in [1, 2, 3, 4] {
         one.until_frame(wanted(n)).await?;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use noex_actors::{Incarnation, NodeDownReason, Ref, behavior_number};
+use noex_actors::{Incarnation, NodeDownReason, Ref};
 use noex_net::{Cluster, ClusterEvent, NodeStatus, ProtocolError, RefusedReason};
 use serde_bytes::ByteBuf;
 use support::{
@@ -101,15 +101,7 @@ async fn s3_a_control_message_that_is_not_one_ends_the_session_and_nothing_else(
     let total = u64::try_from(cases.len())?;
     for (round, frames) in cases.into_iter().enumerate() {
         let mut peer = RawPeer::join(&a, &format!("z{round}@127.0.0.1:1")).await?;
-        // Longer ones go in chunks, as they must.
-        match frames.len() {
-            ..60_000 => peer.send(&frames).await?,
-            _ => {
-                let (first, second) = frames[3..].split_at(50_000);
-                peer.send(&raw::chunk(1, 0, first)).await?;
-                peer.send(&raw::chunk(1, 1, second)).await?;
-            }
-        }
+        peer.send(&frames).await?;
         peer.until_closed().await;
     }
     counted(&a, ProtocolError::Control, total).await;
@@ -149,7 +141,7 @@ async fn s5_a_batch_is_taken_once_and_not_in_another_session() -> Res {
     let a = patient("a").await?;
     let there = box_on(&a).await?;
     let mut peer = RawPeer::join(&a, "y@127.0.0.1:1").await?;
-    let see = raw::cast(behavior_number("box"), there.pid().number(), &BTreeMap::from([("See", (7_i64,))]));
+    let see = raw::cast(&raw::named("box"), there.pid().number(), &BTreeMap::from([("See", (7_i64,))]));
     let batch = peer.sealed(&see);
     peer.socket.write_all(&batch).await?;
     peer.settled().await?;
@@ -173,7 +165,7 @@ async fn s7_who_claims_the_id_of_a_connected_node_has_no_say_in_its_name() -> Re
     // The secret alone lets it claim the id, with the same life: the one that is up answers, and the newcomer goes.
     for life in [b.local_node_info().incarnation, Incarnation(1)] {
         let mut twin = RawPeer::connect(&a, bid.as_str(), life.0).await?;
-        let _ = twin.send(&[word("Draining"), control("Behaviors", &["none"])].concat()).await;
+        let _ = twin.send(&[word("Draining"), control("Behaviors", &[(1_u32, "none")])].concat()).await;
         let _ = twin.send(&word("Goodbye")).await;
         let _ = within(10, "it is closed", async { while twin.read_batch().await.is_ok() {} }).await;
     }

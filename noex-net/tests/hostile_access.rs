@@ -6,7 +6,7 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use noex_actors::{Context, ExitReason, Ref, behavior, behavior_number};
+use noex_actors::{Context, ExitReason, Ref, behavior};
 use noex_net::{Cluster, RefusedReason};
 use serde_bytes::ByteBuf;
 use support::{
@@ -50,12 +50,16 @@ async fn s12_only_registered_behaviors_are_addressed_or_spawned() -> Res {
     let private = a.spawn::<Private>(()).await?;
     let number = private.pid().number();
     let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
-    for behavior in [behavior_number("box"), behavior_number("private"), 0] {
+    let numbers = [1, 2, u64::from(u32::MAX)].map(raw::numbered);
+    let named = ["box", "private", ""].map(raw::named);
+    for (id, behavior) in numbers.iter().chain(&named).enumerate() {
+        let id = u64::try_from(id)? << (7 * id);
         peer.send(&raw::cast(behavior, number, &"Touch")).await?;
-        peer.send(&raw::call(u64::from(behavior), behavior, number, &"Touched")).await?;
-        let failure =
-            peer.until_frame(|kind, body| (kind == raw::FAILURE).then(|| body[8..].to_vec())).await?;
-        let failure: serde_json::Value = rmp_serde::from_slice(&failure)?;
+        peer.send(&raw::call(id, behavior, number, &"Touched")).await?;
+        let failure = peer.until_frame(|kind, body| (kind == raw::FAILURE).then(|| body.to_vec())).await?;
+        let (answered, failure) = raw::split_varint(&failure);
+        assert_eq!(answered, id);
+        let failure: serde_json::Value = rmp_serde::from_slice(failure)?;
         assert!(failure.get("WrongBehavior").is_some(), "{failure}");
     }
     for frames in [

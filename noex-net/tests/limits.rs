@@ -7,7 +7,7 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use noex_actors::{ExitReason, Overload, SpawnError, behavior_number};
+use noex_actors::{ExitReason, Overload, SpawnError};
 use noex_net::{Cluster, ClusterConfigBuilder, ProtocolError};
 use serde_bytes::ByteBuf;
 use support::{
@@ -80,7 +80,7 @@ async fn one_node_has_eight_connections_at_a_time() -> Res {
 async fn a_chunk_holds_no_chunk() -> Res {
     let a = start(patient("a")).await?;
     let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
-    let inner = raw::chunk(1, 1, b"deeper").split_off(3);
+    let inner = raw::chunk(1, 1, b"deeper").split_off(2);
     peer.send(&raw::chunk(0, 1, &inner)).await?;
     cut_off(&mut peer, &a, ProtocolError::Frame).await;
     a.stop().await;
@@ -314,7 +314,7 @@ async fn what_a_peer_asks_for_ends_with_its_session() -> Res {
     let (monitors, links) = (a.remote_monitor_stats(), a.remote_link_stats());
     assert_eq!((monitors.active_incoming_count, links.active_link_count), (5000, 5000));
     // Calls that nobody answers while the session lasts.
-    let held = |n: u64| raw::call(n, behavior_number("box"), number, &"Held");
+    let held = |n: u64| raw::call(n, &raw::named("box"), number, &"Held");
     peer.flood((0..100).map(held)).await;
     peer.settled().await?;
     drop(peer);

@@ -15,7 +15,7 @@ use crate::{
     panics::contained,
     process::{MailboxStats, Process, ProcessCore, RemoteCall},
     replies::{CallId, Outcome, Phase},
-    route::Session,
+    route::{BehaviorId, Session},
 };
 
 impl<B: Behavior> Process for Mailbox<B> {
@@ -70,7 +70,7 @@ impl<B: Behavior> Process for Mailbox<B> {
 
     fn remote_call(self: Arc<Self>, call: RemoteCall<'_>) {
         let RemoteCall { session, id, behavior, deadline, body } = call;
-        let Some(codec) = self.codec.as_ref().filter(|codec| codec.id == behavior) else {
+        let Some(codec) = self.codec.as_ref().filter(|codec| codec.is(behavior)) else {
             return session.fail(id, self.wrong_behavior());
         };
         match (codec.decode_call)(body) {
@@ -89,9 +89,9 @@ impl<B: Behavior> Process for Mailbox<B> {
         }
     }
 
-    fn remote_cast(&self, behavior: u32, body: &[u8]) -> Result<(), CallFailure> {
+    fn remote_cast(&self, behavior: BehaviorId, body: &[u8]) -> Result<(), CallFailure> {
         let codec =
-            self.codec.as_ref().filter(|codec| codec.id == behavior).ok_or_else(|| self.wrong_behavior())?;
+            self.codec.as_ref().filter(|codec| codec.is(behavior)).ok_or_else(|| self.wrong_behavior())?;
         let message = (codec.decode_cast)(body).map_err(|error| CallFailure::Decode(error.0))?;
         let bytes = wire_bytes(body);
         self.push(Envelope::RemoteCast(message, bytes)).map_err(|(refusal, _)| match refusal {

@@ -4,7 +4,9 @@ use std::{any::Any, fmt, sync::Arc};
 
 use super::ProcessCore;
 use crate::{
-    Down, Exit, ExitReason, Monotonic, NodeDownReason, NodeId, Pid, failure::CallFailure, route::Session,
+    Down, Exit, ExitReason, Monotonic, NodeDownReason, NodeId, Pid,
+    failure::CallFailure,
+    route::{BehaviorId, Session},
 };
 
 /// A process of any behavior.
@@ -43,7 +45,7 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// Why it was not queued.
-    fn remote_cast(&self, behavior: u32, body: &[u8]) -> Result<(), CallFailure>;
+    fn remote_cast(&self, behavior: BehaviorId, body: &[u8]) -> Result<(), CallFailure>;
     /// Nobody waits for that call of a session any more: if it is queued, it will not run.
     fn remote_cancel(&self, session: &Arc<dyn Session>, id: u64);
     /// Ends the calls whose deadline has come; tells when to look next.
@@ -64,8 +66,8 @@ pub struct RemoteCall<'a> {
     pub session: Arc<dyn Session>,
     /// Number of the call in that session.
     pub id: u64,
-    /// Number of the behavior that the caller expects.
-    pub behavior: u32,
+    /// The behavior that the caller expects.
+    pub behavior: BehaviorId,
     /// Until when the caller waits.
     pub deadline: Monotonic,
     /// The encoded message.

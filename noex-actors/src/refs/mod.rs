@@ -110,7 +110,7 @@ impl<B: Behavior> Ref<B> {
         B: RemoteBehavior,
     {
         let codec = RemoteCodec::new();
-        let target = Target::new(&pid, codec.id);
+        let target = Target::new(&pid, codec.name, codec.hash);
         Self::from_way(Way::Remote(Arc::new(Remote { pid, target, route, codec })))
     }
 

@@ -134,7 +134,7 @@ impl<B: Behavior> RawRef<B> {
             }
             Way::Remote(remote) => {
                 let encode = &mut |out: &mut Vec<u8>| (remote.codec.encode_cast)(&cast, out);
-                let sent = remote.route.cast(remote.target, &remote.pid, encode);
+                let sent = remote.route.cast(&remote.target, &remote.pid, encode);
                 sent.map_err(|error| Unsent { message: cast, error })
             }
             Way::Broken(broken) => Err(Unsent { message: cast, error: broken.why.cast_error(&broken.pid) }),

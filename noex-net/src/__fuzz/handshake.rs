@@ -13,7 +13,10 @@ use crate::{
         handshake::{Acceptor, Expected, Initiator, Local, Output},
         keys::{Key, Keys},
     },
-    wire::handshake::{MAX_FRAME, Message},
+    wire::{
+        handshake::{MAX_FRAME, Message},
+        tag::TagAlgorithm,
+    },
 };
 
 pub(super) fn local(name: &str, keys: &[&str]) -> Local {
@@ -23,6 +26,7 @@ pub(super) fn local(name: &str, keys: &[&str]) -> Local {
         incarnation: Incarnation(7),
         capabilities: 0b101,
         keys: Keys::new(ring).expect("a valid ring"),
+        tags: TagAlgorithm::ALL.to_vec(),
         tls: None,
     }
 }

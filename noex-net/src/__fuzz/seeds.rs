@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use noex_actors::{
     __private::{CallFailure, encode_into},
     Delivery, ExitReason, Generation, Incarnation, NodeId, Pid,
+    route::BehaviorId,
 };
 
 use super::handshake::local;
@@ -14,7 +15,7 @@ use crate::{
         names::{Held, Update},
     },
     wire::{
-        control::{Control, Heartbeat, Hint, InstanceEntry, Request, Response, SpawnFailure},
+        control::{Behavior, Control, Heartbeat, Hint, InstanceEntry, Request, Response, SpawnFailure},
         frame::{self, Head},
     },
 };
@@ -41,7 +42,8 @@ fn controls() -> Vec<Vec<u8>> {
     let entry =
         InstanceEntry { child: "c".to_owned(), generation: 1, number: 2, behavior: "fuzz".to_owned() };
     let reason = ExitReason::error("why");
-    let heartbeat = Heartbeat { behaviors: Some(vec!["fuzz".to_owned()]), ..Heartbeat::default() };
+    let behavior = |number, name: &str| Behavior { number, name: name.to_owned() };
+    let heartbeat = Heartbeat { behaviors: Some(vec![behavior(1, "fuzz")]), ..Heartbeat::default() };
     [
         Control::Welcome,
         Control::Heartbeat(heartbeat),
@@ -51,7 +53,7 @@ fn controls() -> Vec<Vec<u8>> {
         Control::Draining,
         Control::Goodbye,
         Control::Hints(vec![Hint { id: peer, incarnation: Incarnation(1) }]),
-        Control::Behaviors(vec!["a".to_owned(), String::new()]),
+        Control::Behaviors(vec![behavior(1, "a"), behavior(0, "")]),
         Control::Name(Update { held: None, ..update.clone() }),
         Control::Names(vec![update]),
         Control::Unregister { name: "n".to_owned(), number: 1 },
@@ -163,8 +165,8 @@ fn variables() -> Vec<Vec<u8>> {
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let heads = [
         Head::Control,
-        Head::Call { id: 1, behavior: 2, target: 300, budget_ms: 5000 },
-        Head::Cast { behavior: 2, target: 3 },
+        Head::Call { id: 1, behavior: BehaviorId::Number(2), target: 300, budget_ms: 5000 },
+        Head::Cast { behavior: BehaviorId::Hash(2), target: 3 },
         Head::Reply { id: 1 },
         Head::Failure { id: 1 },
     ];

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix_rt::{System, SystemRunner};
 use noex_actors::{
     __private::encode_into, Caller, ExitReason, FencingToken, Generation, Incarnation, Info, MailboxPolicy,
-    Node, NodeId, Pid, Ref, Registration, SpawnOptions, behavior, behavior_number,
+    Node, NodeId, Pid, Ref, Registration, SpawnOptions, behavior, behavior_number, route::BehaviorId,
 };
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -25,7 +25,7 @@ use crate::{
     },
     net::{Net, NetRouter},
     wire::{
-        control::{Control, Heartbeat, Hint, Request, Response, SpawnOrder},
+        control::{Behavior, Control, Heartbeat, Hint, Request, Response, SpawnOrder},
         frame::{self, Head},
         limits::CHUNK,
     },
@@ -137,7 +137,7 @@ impl Session {
             let witness = net.node.spawn::<Subject>(false).await.expect("the node runs");
             let targets = [spawn(false).await.expect("it runs"), spawn(true).await.expect("it runs")];
             let link = Link::new(ConnId(runs), &established, socket, None, Arc::clone(&net));
-            net.peer(&link.peer).connected(&link, Vec::new(), false);
+            net.peer(&link.peer).connected(&link, false);
             net.names.session_up(&link);
             Groups::session_up(&link);
             talk(&link, &targets, bytes);
@@ -188,7 +188,11 @@ fn talk(link: &Arc<Link>, targets: &[Ref<Subject>; 2], bytes: &[u8]) {
             }
             0x50..0x70 => {
                 let target = number(targets, &mut input);
-                let behavior = if input.byte() < 0xF0 { behavior_number("fuzz") } else { 7 };
+                let behavior = match input.byte() {
+                    0..0x80 => BehaviorId::Hash(behavior_number("fuzz")),
+                    0x80..0xF0 => BehaviorId::Number(1),
+                    other => BehaviorId::Number(u32::from(other)),
+                };
                 let id = u64::from(input.byte());
                 let head = match input.byte() % 5 {
                     0 => Head::Call { id, behavior, target, budget_ms: id },
@@ -302,7 +306,10 @@ fn message(link: &Link, targets: &[Ref<Subject>; 2], input: &mut Input<'_>) -> C
             Hint { id: link.peer.clone(), incarnation: Incarnation(id) };
             input.u16() % 900
         ]),
-        8 => Control::Behaviors(vec![text(input); usize::from(input.byte())]),
+        8 => {
+            let (number, name) = (u32::from(input.byte()), text(input));
+            Control::Behaviors(vec![Behavior { number, name }; usize::from(input.byte())])
+        }
         9 => Control::Name(update(link, input)),
         10 => Control::Names((0..id % 8).map(|_| update(link, input)).collect()),
         11 => Control::Unregister { name: text(input), number: near },

@@ -5,7 +5,10 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::wire;
 use crate::{
     io::reader::Batches,
-    wire::{frame::Frame, tag::Tagger},
+    wire::{
+        frame::Frame,
+        tag::{TagAlgorithm, Tagger},
+    },
 };
 
 const KEY: [u8; 32] = [1; 32];
@@ -13,7 +16,7 @@ const KEY: [u8; 32] = [1; 32];
 /// These frames as the first batch of a session with a secret: they get past the tag.
 #[must_use]
 pub fn sealed(frames: &[u8]) -> Vec<u8> {
-    wire::batch(&mut Tagger::new(&KEY), frames)
+    wire::batch(&mut Tagger::new(TagAlgorithm::HmacSha256, &KEY), frames)
 }
 
 /// Reads until the end or the first batch or frame that is malformed; returns how many whole frames there were, and
@@ -22,7 +25,7 @@ pub fn sealed(frames: &[u8]) -> Vec<u8> {
 /// # Panics
 /// If an invariant is broken.
 pub async fn stream(mut from: impl AsyncRead + Unpin) -> (u64, bool) {
-    let mut batches = Batches::new(Some(Tagger::new(&KEY)));
+    let mut batches = Batches::new(Some(Tagger::new(TagAlgorithm::HmacSha256, &KEY)));
     let mut taken = 0;
     loop {
         match from.read(batches.room()).await {

@@ -11,14 +11,14 @@ use crate::{
     io::reader::{BatchError, Batches},
     machine::names::MAX_ENTRIES,
     wire::{
-        control::{Control, Request, Response},
+        control::{Behavior, Control, Request, Response},
         frame::{self, Frame, Head},
         handshake::{MAX_FRAME, Message, MessageError},
         limits::{
             CHUNK, LEN, MAX_BATCH, MAX_BEHAVIORS, MAX_HINTS_READ, MAX_INSTANCES, MAX_MEMBERS, MAX_NAMES,
             READ_BUFFER, TAG,
         },
-        tag::Tagger,
+        tag::{TagAlgorithm, Tagger},
     },
 };
 
@@ -84,10 +84,10 @@ fn comes_back<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
 /// A control message: its lists are bounded, and it comes back as it was.
 pub fn control(bytes: &[u8]) {
     let Some(control) = comes_back::<Control>(bytes) else { return };
-    let behaviors = |names: &[String]| assert!(names.len() <= MAX_BEHAVIORS);
+    let behaviors = |all: &[Behavior]| assert!(all.len() <= MAX_BEHAVIORS);
     match &control {
         Control::Hints(hints) => assert!(hints.len() <= MAX_HINTS_READ),
-        Control::Behaviors(names) => behaviors(names),
+        Control::Behaviors(all) => behaviors(all),
         Control::Heartbeat(heartbeat) => behaviors(heartbeat.behaviors.as_deref().unwrap_or_default()),
         Control::Names(updates) => assert!(updates.len() <= MAX_NAMES.min(MAX_ENTRIES)),
         Control::Groups(said) => assert!(said.len() <= MAX_MEMBERS),
@@ -154,9 +154,10 @@ pub fn batches(bytes: &[u8]) {
     let (mode, mut cuts) = (input.byte(), u32::from(input.byte()) | 0x0100);
     let mut stream = input.0.to_vec();
     let tagged = mode & 1 == 1;
+    let algorithm = if mode & 2 == 0 { TagAlgorithm::HmacSha256 } else { TagAlgorithm::Blake3 };
     let sealed = [&b"first"[..], b"", b"third"];
     if tagged {
-        let mut send = Tagger::new(&[1; 32]);
+        let mut send = Tagger::new(algorithm, &[1; 32]);
         stream = sealed.iter().flat_map(|frames| batch(&mut send, frames)).collect();
         // Changes at places that the input names.
         while !input.is_empty() {
@@ -165,7 +166,7 @@ pub fn batches(bytes: &[u8]) {
         }
     }
     let (wanted, fails) = if tagged { (sealed.to_vec(), false) } else { expected(&stream) };
-    let mut reader = Batches::new(tagged.then(|| Tagger::new(&[1; 32])));
+    let mut reader = Batches::new(tagged.then(|| Tagger::new(algorithm, &[1; 32])));
     let (mut got, mut rest) = (Vec::new(), stream.as_slice());
     let error = 'read: loop {
         let room = reader.room();

@@ -95,7 +95,7 @@ impl ClusterManager {
             sessions::Output::SendWelcome { conn } => self.send(conn, &Control::Welcome),
             sessions::Output::SendHeartbeat { conn } => {
                 let mut first = heartbeat(&self.net);
-                first.behaviors = Some(self.net.node.behaviors().names());
+                first.behaviors = Some(self.net.behaviors());
                 self.send(conn, &Control::Heartbeat(first));
                 if let Some(conn) = self.conns.get(&conn) {
                     conn.link.begin();
@@ -110,8 +110,8 @@ impl ClusterManager {
                 let link = Arc::clone(&found.link);
                 let (first, up) = (found.heartbeat.take().unwrap_or_default(), found.up.take());
                 let (load, view) = (load(&first), first.view);
-                let behaviors = first.behaviors.unwrap_or_default();
-                self.net.peer(&peer).connected(&link, behaviors, first.draining);
+                link.announced.set(first.behaviors.unwrap_or_default());
+                self.net.peer(&peer).connected(&link, first.draining);
                 self.net.names.session_up(&link);
                 Groups::session_up(&link);
                 let _ = self.timer.try_send(Watch::Begin(conn));
@@ -309,6 +309,11 @@ impl ClusterManager {
             Fact::Closed { conn, told } => self.closed(conn, told),
             Fact::DialEnded { target, outcome, error } => self.dial_ended(target, outcome, error),
             Fact::Refused { addr, reason, detail } => self.refused(addr, reason, &detail),
+            Fact::BehaviorsChanged => {
+                let all = Control::Behaviors(self.net.behaviors());
+                let begun = self.conns.values().filter(|conn| conn.link.has_begun());
+                begun.for_each(|conn| conn.link.control(&all));
+            }
             Fact::Leaving => self.leaving = true,
         }
     }

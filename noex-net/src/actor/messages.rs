@@ -43,6 +43,8 @@ pub(crate) enum Fact {
     DialEnded { target: Target, outcome: DialOutcome, error: Option<DialError> },
     /// A connection was refused.
     Refused { addr: SocketAddr, reason: RefusedReason, detail: String },
+    /// The behaviors of this node changed.
+    BehaviorsChanged,
     /// The node leaves: dial nobody any more.
     Leaving,
 }

@@ -14,7 +14,7 @@ use crate::{secret::Secrets, tls::TlsConfig};
 impl ClusterConfig {
     /// Reads the environment of the process: `NODE_NAME`, `HOST`, `ADVERTISE_HOST`, `CLUSTER_PORT`,
     /// `CLUSTER_SEEDS`, `CLUSTER_SECRET`, `CLUSTER_SECRETS`, `CLUSTER_SECRET_FILE`, `CLUSTER_INSECURE_PEERS`,
-    /// `CLUSTER_TLS_CA`, `CLUSTER_TLS_CERT`, `CLUSTER_TLS_KEY`, `HEARTBEAT_INTERVAL_MS`, `HEARTBEAT_MISS_THRESHOLD`,
+    /// `CLUSTER_TAGS`, `CLUSTER_TLS_CA`, `CLUSTER_TLS_CERT`, `CLUSTER_TLS_KEY`, `HEARTBEAT_INTERVAL_MS`, `HEARTBEAT_MISS_THRESHOLD`,
     /// `RECONNECT_BASE_DELAY_MS`, `RECONNECT_MAX_DELAY_MS`.
     ///
     /// At most one of the three for secrets may be set: one secret, taken literally; `id:secret,…` as of
@@ -68,6 +68,13 @@ fn read(vars: Vars<'_>) -> Result<ClusterConfig, InvalidClusterConfig> {
     if let Some(list) = vars("CLUSTER_SEEDS")? {
         raw.seeds =
             list.split(',').map(str::trim).filter(|seed| !seed.is_empty()).map(str::to_owned).collect();
+    }
+    if let Some(list) = vars("CLUSTER_TAGS")? {
+        let rule = "must be a list of blake3-128 and hmac-sha256-128, separated by commas";
+        let words = list.split(',').map(|word| word.trim().parse());
+        raw.tags = words
+            .collect::<Result<_, _>>()
+            .map_err(|_word| InvalidClusterConfig::new("CLUSTER_TAGS", &list, rule))?;
     }
     if let Some(text) = vars("CLUSTER_INSECURE_PEERS")? {
         let rule = "must be loopback or any";

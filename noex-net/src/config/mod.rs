@@ -26,7 +26,7 @@ pub use self::{
     detector::Detector,
     seed::{InvalidSeed, Seed},
 };
-use crate::{secret::Secrets, tls::TlsConfig};
+use crate::{secret::Secrets, tls::TlsConfig, wire::tag::TagAlgorithm};
 
 /// Settings of one cluster node, checked. None of them changes while the node runs; secrets can be changed by its
 /// [`SecretRing`](crate::SecretRing).
@@ -144,6 +144,14 @@ impl ClusterConfig {
     #[must_use]
     pub fn secrets(&self) -> &Secrets {
         &self.raw.secrets
+    }
+
+    /// How batches may be authenticated where there is a secret, the preferred algorithm first; at least one. Between two
+    /// nodes it is the first of the node that was dialled that the other one has, too; without one in common they refuse each
+    /// other with `version`. Default: all there are, [`TagAlgorithm::Blake3`] first.
+    #[must_use]
+    pub fn tags(&self) -> &[TagAlgorithm] {
+        &self.raw.tags
     }
 
     /// From where peers are accepted when there is no secret. Default: loopback.
@@ -307,6 +315,12 @@ impl ClusterConfigBuilder {
     /// Sets the shared secret, or a ring of several; an empty one is none.
     pub fn secret(mut self, secret: impl Into<Secrets>) -> Self {
         self.0.secrets = secret.into();
+        self
+    }
+
+    /// Sets [`ClusterConfig::tags`].
+    pub fn tags(mut self, tags: impl IntoIterator<Item = TagAlgorithm>) -> Self {
+        self.0.tags = tags.into_iter().collect();
         self
     }
 

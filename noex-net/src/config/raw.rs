@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{
     ClusterConfig, Detector, InsecurePeers, InvalidClusterConfig, Seed, is_wildcard, seed::without_brackets,
 };
-use crate::{secret::Secrets, tls::TlsConfig};
+use crate::{secret::Secrets, tls::TlsConfig, wire::tag::TagAlgorithm};
 
 const KIB_64: usize = 64 << 10;
 const MIB: usize = 1 << 20;
@@ -29,6 +29,7 @@ pub(super) struct RawClusterConfig {
     // SECURITY: neither read nor written: it holds a private key.
     #[serde(skip)]
     pub(super) tls: Option<TlsConfig>,
+    pub(super) tags: Vec<TagAlgorithm>,
     pub(super) insecure_peers: InsecurePeers,
     #[serde(rename = "heartbeatIntervalMs", with = "millis")]
     pub(super) heartbeat_interval: Duration,
@@ -60,6 +61,7 @@ impl Default for RawClusterConfig {
             seeds: Vec::new(),
             secrets: Secrets::none(),
             tls: None,
+            tags: TagAlgorithm::ALL.to_vec(),
             insecure_peers: InsecurePeers::Loopback,
             heartbeat_interval: Duration::from_secs(5),
             heartbeat_miss_threshold: 3,
@@ -86,7 +88,7 @@ pub(super) enum Spelling {
 }
 
 /// Rust name, JSON name and, where there is one, the environment variable.
-const NAMES: [(&str, &str, &str); 20] = [
+const NAMES: [(&str, &str, &str); 21] = [
     ("node_name", "nodeName", "NODE_NAME"),
     ("host", "host", "HOST"),
     ("advertise_host", "advertiseHost", "ADVERTISE_HOST"),
@@ -94,6 +96,7 @@ const NAMES: [(&str, &str, &str); 20] = [
     ("seeds", "seeds", "CLUSTER_SEEDS"),
     ("secret", "clusterSecret", "CLUSTER_SECRET"),
     ("tls", "tls", "CLUSTER_TLS_CERT"),
+    ("tags", "tags", "CLUSTER_TAGS"),
     ("insecure_peers", "insecurePeers", "CLUSTER_INSECURE_PEERS"),
     ("heartbeat_interval", "heartbeatIntervalMs", "HEARTBEAT_INTERVAL_MS"),
     ("heartbeat_miss_threshold", "heartbeatMissThreshold", "HEARTBEAT_MISS_THRESHOLD"),
@@ -156,6 +159,11 @@ impl RawClusterConfig {
         if let Some(tls) = &self.tls {
             let names = tls.names().join(", ");
             tls.check_name(&self.node_name).map_err(|rule| fail("tls", &names, &rule))?;
+        }
+        let twice = |tag: &&TagAlgorithm| self.tags.iter().filter(|other| other == tag).count() > 1;
+        if self.tags.is_empty() || self.tags.iter().any(|tag| twice(&tag)) {
+            let tags = self.tags.iter().map(TagAlgorithm::to_string).collect::<Vec<_>>().join(",");
+            return Err(fail("tags", &tags, "must name at least one algorithm, and none twice"));
         }
         self.numbers(&fail)?;
         Ok(ClusterConfig { raw: self, seeds })

@@ -118,6 +118,7 @@ fn the_environment_has_a_variable_for_each() {
         ("CLUSTER_SEEDS", " a@h:1 ,, b@h:2,host.example:3 ,"),
         ("CLUSTER_SECRET", SECRET),
         ("CLUSTER_INSECURE_PEERS", "any"),
+        ("CLUSTER_TAGS", "hmac-sha256-128, blake3-128"),
         ("HEARTBEAT_INTERVAL_MS", "200"),
         ("HEARTBEAT_MISS_THRESHOLD", "4"),
         ("RECONNECT_BASE_DELAY_MS", "10"),
@@ -132,6 +133,7 @@ fn the_environment_has_a_variable_for_each() {
         .seeds(["a@h:1", "b@h:2", "host.example:3"])
         .secret(SECRET)
         .insecure_peers(InsecurePeers::Any)
+        .tags([TagAlgorithm::HmacSha256, TagAlgorithm::Blake3])
         .heartbeat_interval(ms(200))
         .heartbeat_miss_threshold(4)
         .reconnect_base_delay(ms(10))
@@ -161,6 +163,10 @@ fn a_bad_variable_is_named_with_its_value_and_rule() {
         ("CLUSTER_PORT", ""),
         ("CLUSTER_SEEDS", "here"),
         ("CLUSTER_INSECURE_PEERS", "all"),
+        ("CLUSTER_TAGS", "none"),
+        ("CLUSTER_TAGS", "blake3-128,"),
+        ("CLUSTER_TAGS", "blake3-128,blake3-128"),
+        ("CLUSTER_TAGS", ""),
         ("HEARTBEAT_INTERVAL_MS", "99"),
         ("HEARTBEAT_INTERVAL_MS", "600001"),
         ("HEARTBEAT_INTERVAL_MS", "-5"),
@@ -257,6 +263,8 @@ fn json_is_checked_like_everything_else() {
         (r#"{"nodeName":"a","seeds":["x"]}"#, "seeds"),
         (r#"{"nodeName":"a","heartbeatIntervalMs":5}"#, "heartbeatIntervalMs"),
         (r#"{"nodeName":"a","failureDetector":"swim"}"#, "swim"),
+        (r#"{"nodeName":"a","tags":[]}"#, "tags"),
+        (r#"{"nodeName":"a","tags":["none"]}"#, "none"),
         (r#"{"nodeName":"a","reconnectBaseDelayMs":50000}"#, "reconnectBaseDelayMs"),
     ] {
         let error = serde_json::from_str::<ClusterConfig>(json).unwrap_err().to_string();

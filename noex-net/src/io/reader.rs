@@ -104,7 +104,12 @@ impl Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::tag::TagAlgorithm;
     use proptest::prelude::*;
+
+    fn tagger() -> Tagger {
+        Tagger::new(TagAlgorithm::Blake3, &[1; 32])
+    }
 
     fn sealed(tagger: &mut Tagger, frames: &[u8]) -> Vec<u8> {
         let mut batch = u32::try_from(frames.len() + TAG).unwrap().to_le_bytes().to_vec();
@@ -133,9 +138,9 @@ mod tests {
     fn batches_come_out_whole_however_they_are_cut() {
         let frames: Vec<Vec<u8>> = [0, 1, 100, 70_000, 3, MAX_BATCH - TAG, 5].map(|n| vec![7; n]).into();
         for step in [1000, 4096, 65_536, 1 << 20] {
-            let mut send = Tagger::new(&[1; 32]);
+            let mut send = tagger();
             let stream: Vec<u8> = frames.iter().flat_map(|f| sealed(&mut send, f)).collect();
-            let mut batches = Batches::new(Some(Tagger::new(&[1; 32])));
+            let mut batches = Batches::new(Some(tagger()));
             assert_eq!(feed(&mut batches, &stream, step).unwrap(), frames);
             assert!(batches.buffer.len() <= LEN + MAX_BATCH + READ_BUFFER);
         }
@@ -150,21 +155,21 @@ mod tests {
 
     #[test]
     fn what_comes_behind_a_forged_batch_is_not_taken_though_its_tag_is_right() {
-        let mut send = Tagger::new(&[1; 32]);
+        let mut send = tagger();
         let (mut first, second) = (sealed(&mut send, b"one"), sealed(&mut send, b"two"));
         first[LEN] ^= 1;
-        let mut batches = Batches::new(Some(Tagger::new(&[1; 32])));
+        let mut batches = Batches::new(Some(tagger()));
         assert_eq!(feed(&mut batches, &[first, second].concat(), 4096), Err(BatchError::Forged));
         assert_eq!(batches.next(), Err(BatchError::Forged));
     }
 
     #[test]
     fn one_flipped_bit_anywhere_ends_the_stream() {
-        let stream = sealed(&mut Tagger::new(&[1; 32]), b"some frames");
+        let stream = sealed(&mut tagger(), b"some frames");
         for bit in 0..8 * stream.len() {
             let mut changed = stream.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            let mut batches = Batches::new(Some(Tagger::new(&[1; 32])));
+            let mut batches = Batches::new(Some(tagger()));
             let got = feed(&mut batches, &changed, 4096);
             assert!(got.is_err() || got.is_ok_and(|all| all.is_empty()), "bit {bit}");
         }
@@ -175,7 +180,7 @@ mod tests {
         fn any_bytes_are_given_or_refused_without_a_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..2000), step in 1_usize..500, tagged: bool,
         ) {
-            let mut batches = Batches::new(tagged.then(|| Tagger::new(&[1; 32])));
+            let mut batches = Batches::new(tagged.then(tagger));
             let _ = feed(&mut batches, &bytes, step);
         }
     }

@@ -1,6 +1,6 @@
 //! Calls of this node that wait for a reply on one connection.
 //!
-//! A slab with generations: a late reply finds nothing. Deadlines are kept by one alarm per connection: it is set for
+//! A slab with generations: a late reply finds nothing ([`CallId`]). Deadlines are kept by one alarm per connection: it is set for
 //! the earliest deadline known, and a stale alarm only looks again. With one timeout for most calls that is one look
 //! per timeout, however many calls there were.
 
@@ -10,11 +10,13 @@ use noex_actors::{__private::CallFailure, Delivery, Monotonic, route::ReplyBytes
 use parking_lot::Mutex;
 use slab::Slab;
 
+use super::call_id::{CallId, Generation, KEY_BITS};
+
 type Outcome = Result<ReplyBytes, CallFailure>;
 
 #[derive(Debug)]
 struct Entry {
-    generation: u32,
+    generation: Generation,
     deadline: Monotonic,
     /// Number of the process that was called.
     target: u64,
@@ -32,7 +34,8 @@ enum State {
 #[derive(Debug, Default)]
 struct Table {
     entries: Slab<Entry>,
-    generation: u32,
+    /// Of each place, for its next call.
+    generations: Vec<Generation>,
     /// When the alarm is set; `None`: not set.
     alarm: Option<Monotonic>,
     closed: bool,
@@ -73,24 +76,14 @@ pub(crate) struct Inserted {
     pub(crate) rearm: bool,
 }
 
-fn id(key: usize, generation: u32) -> u64 {
-    u64::from(generation) << 32 | u64::try_from(key).unwrap_or(0)
-}
-
-fn key(id: u64) -> (usize, u32) {
-    let (generation, key) = (id >> 32, id & u64::from(u32::MAX));
-    (usize::try_from(key).unwrap_or(usize::MAX), u32::try_from(generation).unwrap_or(0))
-}
-
 impl Table {
-    fn get(&mut self, id: u64) -> Option<&mut Entry> {
-        let (key, generation) = key(id);
-        self.entries.get_mut(key).filter(|entry| entry.generation == generation)
+    fn get(&mut self, id: CallId) -> Option<&mut Entry> {
+        self.entries.get_mut(id.key).filter(|entry| entry.generation == id.generation)
     }
 }
 
 impl Calls {
-    /// A place for a call. `None` when the session is over.
+    /// A place for a call. `None` when the session is over, or there is none.
     pub(crate) fn insert(
         &self,
         deadline: Monotonic,
@@ -101,22 +94,29 @@ impl Calls {
         if table.closed {
             return None;
         }
-        table.generation = table.generation.wrapping_add(1);
-        let generation = table.generation;
+        let key = table.entries.vacant_key();
+        if key >> KEY_BITS != 0 {
+            return None;
+        }
+        if key == table.generations.len() {
+            table.generations.push(Generation::default());
+        }
+        let generation = table.generations[key].next();
+        table.generations[key] = generation;
         let state = State::Waiting(Some(waker.clone()));
         table.totals.sent += 1;
-        let key = table.entries.insert(Entry { generation, deadline, target, offset, state });
+        table.entries.insert(Entry { generation, deadline, target, offset, state });
         let rearm = table.alarm.is_none_or(|alarm| deadline < alarm);
         if rearm {
             table.alarm = Some(deadline);
         }
-        Some(Inserted { id: id(key, generation), rearm })
+        Some(Inserted { id: CallId { key, generation }.number(), rearm })
     }
 
     /// The outcome came. False if nobody waits for it.
     pub(crate) fn complete(&self, id: u64, outcome: Outcome) -> bool {
         let mut table = self.0.lock();
-        let Some(entry) = table.get(id) else { return false };
+        let Some(entry) = table.get(CallId::of(id)) else { return false };
         let State::Waiting(waker) = &mut entry.state else { return false };
         let waker = waker.take();
         let resolved = outcome.is_ok();
@@ -134,7 +134,7 @@ impl Calls {
     }
 
     pub(crate) fn poll(&self, id: u64, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let mut table = self.0.lock();
+        let (mut table, id) = (self.0.lock(), CallId::of(id));
         let Some(entry) = table.get(id) else { return Poll::Ready(Err(CallFailure::ConnectionLost)) };
         match &mut entry.state {
             State::Waiting(waker) => {
@@ -143,7 +143,7 @@ impl Calls {
                 }
                 Poll::Pending
             }
-            State::Done(_) => match table.entries.remove(key(id).0).state {
+            State::Done(_) => match table.entries.remove(id.key).state {
                 State::Done(outcome) => Poll::Ready(outcome),
                 State::Waiting(_) => Poll::Pending,
             },
@@ -152,10 +152,13 @@ impl Calls {
 
     /// The caller went away. Gives what the other end should know of, if no outcome has come yet.
     pub(crate) fn abandon(&self, id: u64) -> Option<GivenUp> {
-        let mut table = self.0.lock();
-        table.get(id)?;
-        let entry = table.entries.remove(key(id).0);
+        let (mut table, call) = (self.0.lock(), CallId::of(id));
+        table.get(call)?;
+        let entry = table.entries.remove(call.key);
         let waits = matches!(entry.state, State::Waiting(_));
+        if waits {
+            table.generations[call.key] = call.generation.given_up();
+        }
         table.totals.cancelled += u64::from(waits);
         drop(table);
         waits.then_some(GivenUp { id, target: entry.target })
@@ -163,9 +166,9 @@ impl Calls {
 
     /// The call could not be sent after all: it does not count.
     pub(crate) fn retract(&self, id: u64) {
-        let mut table = self.0.lock();
-        let entry = table.get(id).is_some().then(|| table.entries.remove(key(id).0));
+        let (mut table, id) = (self.0.lock(), CallId::of(id));
         table.totals.sent = table.totals.sent.saturating_sub(1);
+        let entry = table.get(id).is_some().then(|| table.entries.remove(id.key));
         drop(table);
         drop(entry);
     }
@@ -180,12 +183,15 @@ impl Calls {
         let (mut wake, mut given_up) = (Vec::new(), Vec::new());
         let mut table = self.0.lock();
         let mut next: Option<Monotonic> = None;
-        for (key, entry) in &mut table.entries {
+        let Table { entries, generations, .. } = &mut *table;
+        for (key, entry) in entries {
             let State::Waiting(waker) = &mut entry.state else { continue };
             if entry.deadline <= now {
                 wake.extend(waker.take());
                 entry.state = State::Done(Err(CallFailure::Timeout(Delivery::Unknown)));
-                given_up.push(GivenUp { id: id(key, entry.generation), target: entry.target });
+                generations[key] = entry.generation.given_up();
+                let id = CallId { key, generation: entry.generation }.number();
+                given_up.push(GivenUp { id, target: entry.target });
             } else {
                 next = Some(next.map_or(entry.deadline, |next| next.min(entry.deadline)));
             }
@@ -250,6 +256,42 @@ mod tests {
         assert_eq!(calls.abandon(third.id), None, "it was answered: nothing is to be cancelled");
         assert!(matches!(poll(&calls, second.id), Poll::Ready(Ok(_))));
         assert_eq!(calls.len(), 0);
+    }
+
+    #[test]
+    fn numbers_stay_short_however_many_calls_there_were() {
+        let calls = Calls::default();
+        for round in 0..10_000_u64 {
+            let ids: Vec<u64> = (0..256)
+                .map(|_| calls.insert(Monotonic::from_millis(5), (7, 0), Waker::noop()).unwrap().id)
+                .collect();
+            assert!(ids.iter().all(|id| *id < 1 << 21), "three bytes as varints");
+            for id in ids {
+                assert!(calls.complete(id, Ok(ReplyBytes::new())), "{round}");
+                assert!(matches!(poll(&calls, id), Poll::Ready(Ok(_))));
+            }
+        }
+    }
+
+    #[test]
+    fn a_place_whose_calls_were_given_up_has_a_new_number_each_time() {
+        let calls = Calls::default();
+        let mut seen = std::collections::BTreeSet::new();
+        for round in 0..100_000_u64 {
+            let id = calls.insert(Monotonic::from_millis(round), (7, 0), Waker::noop()).unwrap().id;
+            assert!(seen.insert(id), "{round}");
+            // Dropped, or timed out.
+            if round % 2 == 0 {
+                calls.abandon(id);
+            } else {
+                calls.expire(Monotonic::from_millis(round));
+                assert!(matches!(poll(&calls, id), Poll::Ready(Err(_))));
+            }
+        }
+        assert!(
+            seen.iter().all(|id| !calls.complete(*id, Ok(ReplyBytes::new()))),
+            "late replies find nothing"
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ use noex_actors::{
     __private::{CallFailure, decode, panic_text},
     Monotonic, Node, Overload,
     process::{Process, RemoteCall},
-    route::{ReplyBytes, Session},
+    route::{BehaviorId, ReplyBytes, Session},
 };
 
 use super::{Broken, Link, PROBE, broken::room_for_signals, load};
@@ -227,7 +227,7 @@ impl Inbound {
         self.last.as_ref().map(|(_, process)| process)
     }
 
-    fn call(&mut self, id: u64, behavior: u32, number: u64, budget: Duration, body: &[u8]) {
+    fn call(&mut self, id: u64, behavior: BehaviorId, number: u64, budget: Duration, body: &[u8]) {
         let received = *self.received.get_or_insert_with(|| self.link.net.node.now());
         let deadline = received.plus(budget);
         self.calling = Some(id);
@@ -241,7 +241,7 @@ impl Inbound {
         self.calling = None;
     }
 
-    fn cast(&mut self, behavior: u32, number: u64, body: &[u8]) {
+    fn cast(&mut self, behavior: BehaviorId, number: u64, body: &[u8]) {
         let Some(process) = self.target(number) else { return };
         if let Err(failure) = process.remote_cast(behavior, body) {
             self.link.net.counters.casts_refused.one();
@@ -310,7 +310,7 @@ impl Inbound {
             // What comes before the node is up belongs to no session: another connection may be that of the node.
             _ if !self.up => {}
             Control::Draining => link.net.draining(&link.peer),
-            Control::Behaviors(names) => link.net.peer(&link.peer).set_behaviors(names),
+            Control::Behaviors(behaviors) => link.announced.set(behaviors),
             Control::Name(_)
             | Control::Names(_)
             | Control::Unregister { .. }

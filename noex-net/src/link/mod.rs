@@ -3,7 +3,9 @@
 //! Hot data does not pass through an actor: senders encode into the outbox, the reader completes calls and fills
 //! mailboxes. The `PeerConnection` actor owns the loops, and ends the link exactly once.
 
+mod announced;
 mod broken;
+mod call_id;
 mod calls;
 mod flow;
 mod inbound;
@@ -25,7 +27,7 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use noex_actors::{
     __private::{CallFailure, encode_into},
     COARSE, ExitReason, Incarnation, NodeId, Pid,
-    route::{Encode, ReplyBytes, Session},
+    route::{BehaviorId, Encode, ReplyBytes, Session},
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -33,7 +35,9 @@ use tokio::{
     sync::Notify,
 };
 
+use self::call_id::CallId;
 pub(crate) use self::{
+    announced::Announced,
     broken::Broken,
     calls::{Calls, Totals},
     inbound::{Inbound, Step},
@@ -44,14 +48,18 @@ pub(crate) use self::{
 };
 use crate::{
     io::outbox::{Outbox, Refusal},
-    machine::{handshake::Established, keys::KeyMark, sessions::ConnId},
+    machine::{
+        handshake::{Established, TagKey},
+        keys::KeyMark,
+        sessions::ConnId,
+    },
     net::Net,
     protocol_error::ProtocolError,
     tls::Cipher,
     wire::{
         control::{Control, Request, Response},
         frame::Head,
-        tag::Tagger,
+        tag::TagAlgorithm,
     },
 };
 
@@ -63,8 +71,11 @@ pub(crate) struct Link {
     pub(crate) incarnation: Incarnation,
     /// The shared key that it was authenticated with; `None` without a secret.
     pub(crate) key: Option<KeyMark>,
+    /// How its batches are tagged; `None` without a secret.
+    tag: Option<TagAlgorithm>,
     pub(crate) net: Arc<Net>,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) announced: Announced,
     pub(crate) calls: Calls,
     /// The alarm of `calls` must be set anew.
     pub(crate) alarm: Notify,
@@ -92,7 +103,7 @@ impl Link {
         cipher: Option<Arc<Cipher>>,
         net: Arc<Net>,
     ) -> Arc<Self> {
-        let tagger = established.send_key.as_ref().map(|key| Tagger::new(key));
+        let tagger = established.send_key.as_ref().map(TagKey::tagger);
         let limit = net.config.outbox_bytes();
         let outbox = Outbox::new(Arc::clone(&socket), tagger, cipher, limit, net.config.max_message_bytes());
         let now = net.node.now();
@@ -101,8 +112,10 @@ impl Link {
             peer: established.peer.clone(),
             incarnation: established.incarnation,
             key: established.key.clone(),
+            tag: established.send_key.as_ref().map(|key| key.algorithm),
             net,
             outbox: Arc::new(outbox),
+            announced: Announced::default(),
             calls: Calls::default(),
             alarm: Notify::new(),
             watches: Watches::default(),
@@ -151,7 +164,7 @@ impl Link {
                 if rearm {
                     self.alarm.notify_one();
                 }
-                Head::Call { id: sending.id.unwrap_or(0), behavior, target: number, budget_ms }
+                Head::Call { id: sending.id.unwrap_or(CallId::NONE), behavior, target: number, budget_ms }
             },
             encode,
         );
@@ -283,7 +296,7 @@ impl Drop for Sending<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallHead {
     pub(crate) number: u64,
-    pub(crate) behavior: u32,
+    pub(crate) behavior: BehaviorId,
     pub(crate) budget: Duration,
 }
 

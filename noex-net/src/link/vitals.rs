@@ -140,6 +140,7 @@ impl Link {
             node_id: self.peer.clone(),
             incarnation: self.incarnation,
             key_id: self.key.as_ref().map(|key| key.id().to_owned()),
+            tag: self.tag,
             messages_sent: self.outbox.messages(),
             messages_received: vitals.messages_received.get(),
             bytes_sent: self.outbox.written(),

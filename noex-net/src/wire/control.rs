@@ -36,8 +36,8 @@ pub(crate) enum Control {
         #[serde(with = "serde_bytes")]
         known: Vec<u8>,
     },
-    /// The behaviors of the sender, when they change.
-    Behaviors(#[serde(deserialize_with = "list::<_, _, MAX_BEHAVIORS>")] Vec<String>),
+    /// All behaviors of the sender, when they change.
+    Behaviors(#[serde(deserialize_with = "list::<_, _, MAX_BEHAVIORS>")] Vec<Behavior>),
     /// One name of the sender changed.
     Name(Update),
     /// All names of the sender.
@@ -70,7 +70,8 @@ pub(crate) enum Control {
     Confirm { id: u64 },
     /// How often processes of the sender are members of groups.
     Groups(#[serde(deserialize_with = "list::<_, _, MAX_MEMBERS>")] Vec<Membership>),
-    /// A cast for the members of a group on your node.
+    /// A cast for the members of a group on your node. The behavior is named by its hash, which is the same for all nodes:
+    /// so these bytes are.
     Broadcast {
         group: String,
         behavior: u32,
@@ -105,10 +106,18 @@ pub(crate) struct Heartbeat {
     pub(crate) draining: bool,
     /// In the first heartbeat of a session: what can be started there.
     #[serde(deserialize_with = "optional_list::<_, _, MAX_BEHAVIORS>")]
-    pub(crate) behaviors: Option<Vec<String>>,
+    pub(crate) behaviors: Option<Vec<Behavior>>,
     /// Whom the sender is connected to.
     #[serde(default)]
     pub(crate) view: View,
+}
+
+/// A behavior of the sender.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Behavior {
+    /// Its number in frames to the sender: from 1 on, and the same for the whole life of the node.
+    pub(crate) number: u32,
+    pub(crate) name: String,
 }
 
 /// A node to which the sender is connected.

@@ -3,19 +3,26 @@
 //! | kind | fields | body |
 //! |---|---|---|
 //! | 0 control | – | a control message, MessagePack |
-//! | 1 call | id u64 LE, behavior u32 LE, target varint, budget varint (ms) | the call |
-//! | 2 cast | behavior u32 LE, target varint | the cast |
-//! | 3 reply | id u64 LE | the reply |
-//! | 4 failure | id u64 LE | why the call failed, MessagePack |
-//! | 5 chunk | stream varint, last u8 | a piece of a longer frame (its kind, fields and body) |
-//! | 6 cancel | id u64 LE, target varint | – |
+//! | 1 call | id, behavior, target, budget (ms) | the call |
+//! | 2 cast | behavior, target | the cast |
+//! | 3 reply | id | the reply |
+//! | 4 failure | id | why the call failed, MessagePack |
+//! | 5 chunk | stream, last (u8) | a piece of a longer frame (its kind, fields and body) |
+//! | 6 cancel | id, target | – |
+//!
+//! Fields are varints. A behavior is the number under which the receiver announced it; 0 is followed by the hash of its name
+//! instead (u32 LE).
+
+use noex_actors::route::BehaviorId;
 
 use super::limits::CHUNK;
 
 /// Bytes of the longest varint.
 const MAX_VARINT: usize = 10;
 /// Bytes of a frame before its kind.
-pub(crate) const HEADER: usize = 3;
+pub(crate) const HEADER: usize = 2;
+/// Bytes of the longest head: length, kind, and the fields of a call.
+const MAX_HEAD: usize = HEADER + 1 + MAX_VARINT + 5 + MAX_VARINT + MAX_VARINT;
 
 pub(crate) const CONTROL: u8 = 0;
 pub(crate) const CALL: u8 = 1;
@@ -31,13 +38,13 @@ pub(crate) enum Frame<'a> {
     Control(&'a [u8]),
     Call {
         id: u64,
-        behavior: u32,
+        behavior: BehaviorId,
         target: u64,
         budget_ms: u64,
         body: &'a [u8],
     },
     Cast {
-        behavior: u32,
+        behavior: BehaviorId,
         target: u64,
         body: &'a [u8],
     },
@@ -66,9 +73,18 @@ pub(crate) enum Frame<'a> {
 #[error("a frame is malformed")]
 pub(crate) struct Malformed;
 
-/// The shortest form only, and no more than 64 bits: the tenth byte has room for one of them, and the decoder leaves out the
-/// others.
+/// The shortest form only, and no more than 64 bits.
+#[inline]
 fn varint(bytes: &[u8]) -> Result<(u64, &[u8]), Malformed> {
+    match bytes.split_first() {
+        Some((&first, rest)) if first < 0x80 => Ok((u64::from(first), rest)),
+        Some(_) => long_varint(bytes),
+        None => Err(Malformed),
+    }
+}
+
+/// The tenth byte has room for one bit of the 64, and the decoder leaves out the others.
+fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), Malformed> {
     let (number, rest) = unsigned_varint::decode::u64(bytes).map_err(|_why| Malformed)?;
     if bytes.len() - rest.len() == MAX_VARINT && bytes[MAX_VARINT - 1] > 1 {
         Err(Malformed)
@@ -81,14 +97,24 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), Malformed> {
     bytes.split_first_chunk::<N>().map(|(head, rest)| (*head, rest)).ok_or(Malformed)
 }
 
+fn behavior(bytes: &[u8]) -> Result<(BehaviorId, &[u8]), Malformed> {
+    match varint(bytes)? {
+        (0, rest) => {
+            let (hash, rest) = fixed(rest)?;
+            Ok((BehaviorId::Hash(u32::from_le_bytes(hash)), rest))
+        }
+        (number, rest) => Ok((BehaviorId::Number(u32::try_from(number).map_err(|_large| Malformed)?), rest)),
+    }
+}
+
 impl<'a> Frame<'a> {
     /// Takes the first frame of `bytes`; `None` at their end.
     pub(crate) fn take(bytes: &mut &'a [u8]) -> Result<Option<Self>, Malformed> {
         if bytes.is_empty() {
             return Ok(None);
         }
-        let ([a, b, c], rest) = fixed::<HEADER>(bytes)?;
-        let len = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
+        let (len, rest) = fixed::<HEADER>(bytes)?;
+        let len = usize::from(u16::from_le_bytes(len));
         if len > rest.len() {
             return Err(Malformed);
         }
@@ -103,25 +129,24 @@ impl<'a> Frame<'a> {
         Ok(match kind {
             CONTROL => Self::Control(rest),
             CALL => {
-                let (id, rest) = fixed(rest)?;
-                let (behavior, rest) = fixed(rest)?;
+                let (id, rest) = varint(rest)?;
+                let (behavior, rest) = behavior(rest)?;
                 let (target, rest) = varint(rest)?;
                 let (budget_ms, body) = varint(rest)?;
-                let (id, behavior) = (u64::from_le_bytes(id), u32::from_le_bytes(behavior));
                 Self::Call { id, behavior, target, budget_ms, body }
             }
             CAST => {
-                let (behavior, rest) = fixed(rest)?;
+                let (behavior, rest) = behavior(rest)?;
                 let (target, body) = varint(rest)?;
-                Self::Cast { behavior: u32::from_le_bytes(behavior), target, body }
+                Self::Cast { behavior, target, body }
             }
             REPLY => {
-                let (id, body) = fixed(rest)?;
-                Self::Reply { id: u64::from_le_bytes(id), body }
+                let (id, body) = varint(rest)?;
+                Self::Reply { id, body }
             }
             FAILURE => {
-                let (id, body) = fixed(rest)?;
-                Self::Failure { id: u64::from_le_bytes(id), body }
+                let (id, body) = varint(rest)?;
+                Self::Failure { id, body }
             }
             CHUNKED => {
                 let (stream, rest) = varint(rest)?;
@@ -132,12 +157,12 @@ impl<'a> Frame<'a> {
                 Self::Chunk { stream, last: last == 1, piece }
             }
             CANCEL => {
-                let (id, rest) = fixed(rest)?;
+                let (id, rest) = varint(rest)?;
                 let (target, rest) = varint(rest)?;
                 if !rest.is_empty() {
                     return Err(Malformed);
                 }
-                Self::Cancel { id: u64::from_le_bytes(id), target }
+                Self::Cancel { id, target }
             }
             _ => return Err(Malformed),
         })
@@ -148,50 +173,94 @@ impl<'a> Frame<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Head {
     Control,
-    Call { id: u64, behavior: u32, target: u64, budget_ms: u64 },
-    Cast { behavior: u32, target: u64 },
+    Call { id: u64, behavior: BehaviorId, target: u64, budget_ms: u64 },
+    Cast { behavior: BehaviorId, target: u64 },
     Reply { id: u64 },
     Failure { id: u64 },
     Cancel { id: u64, target: u64 },
 }
 
-fn put_varint(number: u64, out: &mut Vec<u8>) {
-    let mut buffer = unsigned_varint::encode::u64_buffer();
-    out.extend_from_slice(unsigned_varint::encode::u64(number, &mut buffer));
+/// A head, put together where it can be appended in one piece.
+struct Writing {
+    bytes: [u8; MAX_HEAD],
+    len: usize,
+}
+
+impl Writing {
+    fn new(kind: u8) -> Self {
+        let mut writing = Self { bytes: [0; MAX_HEAD], len: HEADER };
+        writing.byte(kind);
+        writing
+    }
+
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    #[inline]
+    fn varint(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.byte(number.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        self.byte(number.to_le_bytes()[0]);
+    }
+
+    #[inline]
+    fn behavior(&mut self, behavior: BehaviorId) {
+        match behavior {
+            BehaviorId::Number(number) => self.varint(u64::from(number)),
+            BehaviorId::Hash(hash) => {
+                self.byte(0);
+                hash.to_le_bytes().into_iter().for_each(|byte| self.byte(byte));
+            }
+        }
+    }
+
+    fn append_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.bytes[..self.len]);
+    }
 }
 
 impl Head {
     /// Begins a frame: room for its length, kind and fields.
     pub(crate) fn begin(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[0; HEADER]);
-        match self {
-            Self::Control => out.push(CONTROL),
+        let writing = match self {
+            Self::Control => Writing::new(CONTROL),
             Self::Call { id, behavior, target, budget_ms } => {
-                out.push(CALL);
-                out.extend_from_slice(&id.to_le_bytes());
-                out.extend_from_slice(&behavior.to_le_bytes());
-                put_varint(target, out);
-                put_varint(budget_ms, out);
+                let mut writing = Writing::new(CALL);
+                writing.varint(id);
+                writing.behavior(behavior);
+                writing.varint(target);
+                writing.varint(budget_ms);
+                writing
             }
             Self::Cast { behavior, target } => {
-                out.push(CAST);
-                out.extend_from_slice(&behavior.to_le_bytes());
-                put_varint(target, out);
+                let mut writing = Writing::new(CAST);
+                writing.behavior(behavior);
+                writing.varint(target);
+                writing
             }
             Self::Reply { id } => {
-                out.push(REPLY);
-                out.extend_from_slice(&id.to_le_bytes());
+                let mut writing = Writing::new(REPLY);
+                writing.varint(id);
+                writing
             }
             Self::Failure { id } => {
-                out.push(FAILURE);
-                out.extend_from_slice(&id.to_le_bytes());
+                let mut writing = Writing::new(FAILURE);
+                writing.varint(id);
+                writing
             }
             Self::Cancel { id, target } => {
-                out.push(CANCEL);
-                out.extend_from_slice(&id.to_le_bytes());
-                put_varint(target, out);
+                let mut writing = Writing::new(CANCEL);
+                writing.varint(id);
+                writing.varint(target);
+                writing
             }
-        }
+        };
+        writing.append_to(out);
     }
 }
 
@@ -199,18 +268,16 @@ impl Head {
 pub(crate) fn finish(out: &mut [u8], at: usize) {
     let len = out.len() - at - HEADER;
     debug_assert!(len <= CHUNK, "longer frames are cut into chunks");
-    for (byte, shift) in out[at..at + HEADER].iter_mut().zip([0, 8, 16]) {
-        *byte = u8::try_from(len >> shift & 0xFF).unwrap_or(0);
-    }
+    out[at..at + HEADER].copy_from_slice(&u16::try_from(len).unwrap_or(u16::MAX).to_le_bytes());
 }
 
 /// Writes a piece of a longer frame.
 pub(crate) fn put_chunk(stream: u64, last: bool, piece: &[u8], out: &mut Vec<u8>) {
     let at = out.len();
-    out.extend_from_slice(&[0; HEADER]);
-    out.push(CHUNKED);
-    put_varint(stream, out);
-    out.push(u8::from(last));
+    let mut writing = Writing::new(CHUNKED);
+    writing.varint(stream);
+    writing.byte(u8::from(last));
+    writing.append_to(out);
     out.extend_from_slice(piece);
     finish(out, at);
 }
@@ -230,22 +297,32 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_every_kind() {
-        let call = Head::Call { id: 0x0102, behavior: 0xA1B2_C3D4, target: 300, budget_ms: 5000 };
+        let number = BehaviorId::Number(7);
+        let call = Head::Call { id: 300, behavior: number, target: 300, budget_ms: 5000 };
+        assert_eq!(written(call, b"x"), [9, 0, 1, 0xAC, 2, 7, 0xAC, 2, 0x88, 0x27, b'x']);
+        let hash = BehaviorId::Hash(0xA1B2_C3D4);
         assert_eq!(
-            written(call, b"x"),
-            [18, 0, 0, 1, 2, 1, 0, 0, 0, 0, 0, 0, 0xD4, 0xC3, 0xB2, 0xA1, 0xAC, 2, 0x88, 0x27, b'x']
+            written(Head::Call { id: 1, behavior: hash, target: 2, budget_ms: 3 }, b""),
+            [9, 0, 1, 1, 0, 0xD4, 0xC3, 0xB2, 0xA1, 2, 3]
         );
-        assert_eq!(written(Head::Cast { behavior: 1, target: 2 }, b""), [6, 0, 0, 2, 1, 0, 0, 0, 2]);
-        assert_eq!(written(Head::Reply { id: 1 }, b"r"), [10, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 0, b'r']);
-        assert_eq!(written(Head::Failure { id: 1 }, b"f"), [10, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, b'f']);
-        assert_eq!(written(Head::Control, b"c"), [2, 0, 0, 0, b'c']);
+        assert_eq!(written(Head::Cast { behavior: number, target: 2 }, b""), [3, 0, 2, 7, 2]);
+        assert_eq!(written(Head::Reply { id: 1 }, b"r"), [3, 0, 3, 1, b'r']);
+        assert_eq!(written(Head::Failure { id: 1 }, b"f"), [3, 0, 4, 1, b'f']);
+        assert_eq!(written(Head::Control, b"c"), [2, 0, 0, b'c']);
         let cancel = Head::Cancel { id: 1, target: 300 };
-        assert_eq!(written(cancel, b""), [11, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0, 0, 0xAC, 2]);
+        assert_eq!(written(cancel, b""), [4, 0, 6, 1, 0xAC, 2]);
         let longer = written(cancel, b"x");
         assert_eq!(Frame::take(&mut longer.as_slice()), Err(Malformed), "a cancel has no body");
         let mut chunk = Vec::new();
         put_chunk(9, true, b"ab", &mut chunk);
-        assert_eq!(chunk, [5, 0, 0, 5, 9, 1, b'a', b'b']);
+        assert_eq!(chunk, [5, 0, 5, 9, 1, b'a', b'b']);
+    }
+
+    #[test]
+    fn the_longest_head_has_room() {
+        let behavior = BehaviorId::Number(u32::MAX);
+        let call = Head::Call { id: u64::MAX, behavior, target: u64::MAX, budget_ms: u64::MAX };
+        assert_eq!(written(call, b"").len(), MAX_HEAD);
     }
 
     #[test]
@@ -259,9 +336,16 @@ mod tests {
         assert_eq!(varint(&[0xFF; 11]), Err(Malformed), "no end");
     }
 
+    fn of(number: u32, named: bool) -> BehaviorId {
+        if named { BehaviorId::Hash(number) } else { BehaviorId::Number(number.max(1)) }
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_is_read(id: u64, behavior: u32, target: u64, budget_ms: u64, body: Vec<u8>) {
+        fn what_is_written_is_read(
+            id: u64, number: u32, named: bool, target: u64, budget_ms: u64, body in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let behavior = of(number, named);
             let bytes = written(Head::Call { id, behavior, target, budget_ms }, &body);
             let mut rest = bytes.as_slice();
             let frame = Frame::take(&mut rest).unwrap().unwrap();

@@ -33,8 +33,6 @@ pub(crate) const MAX_FRAME: usize = 4096;
 pub(crate) const MAGIC: &str = "noex";
 /// The version that this code speaks.
 pub(crate) const VERSION: u16 = 1;
-/// Name of the tag that covers batches when there is a secret: HMAC-SHA256, its first 16 bytes.
-pub(crate) const TAG_HMAC: &str = "hmac-sha256-128";
 /// Name of "no tag": only between nodes without a secret.
 pub(crate) const TAG_NONE: &str = "none";
 /// The most entries of a list: versions, key ids, tags.
@@ -247,7 +245,7 @@ mod tests {
             nonce: Nonce([9; 32]),
             key_ids: vec![Word::new("default")],
             capabilities: 0,
-            tags: vec![Word::new(TAG_HMAC)],
+            tags: vec![Word::new("hmac-sha256-128")],
         }
     }
 

@@ -8,8 +8,8 @@ pub(crate) const TAG: usize = 16;
 pub(crate) const MAX_BATCH: usize = 256 * 1024;
 /// A batch is closed when it has this much: one tag then delays its first frame by some 40 µs at most.
 pub(crate) const BATCH: usize = 64 * 1024;
-/// Longest frame on the wire, header included; longer ones are cut into chunks of this size.
-pub(crate) const CHUNK: usize = 64 * 1024;
+/// Longest frame on the wire after its length, which is an u16; longer ones are cut into chunks.
+pub(crate) const CHUNK: usize = 64 * 1024 - 1;
 /// Messages in chunks that one connection may have begun and not finished.
 pub(crate) const MAX_STREAMS: usize = 16;
 /// Most hints of one peer that are read at once.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! batch   [len u32 LE][tag 16][frame …]       len counts what follows it; the tag is absent without a secret
-//! frame   [len u24 LE][kind u8][fields][body] len counts what follows it
+//! frame   [len u16 LE][kind u8][fields][body] len counts what follows it
 //! ```
 
 pub(crate) mod bounded;

@@ -77,10 +77,19 @@ pub async fn read_handshake(socket: &mut TcpStream) -> Res<Vec<u8>> {
     Ok(body)
 }
 
-/// A frame of a batch.
+/// A frame of a batch; a long one in chunks, as it must be.
 pub fn frame(kind: u8, rest: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(rest.len() + 1).unwrap();
-    let mut frame = len.to_le_bytes()[..3].to_vec();
+    if rest.len() >= usize::from(u16::MAX) {
+        let content = [&[kind], rest].concat();
+        let pieces: Vec<&[u8]> = content.chunks(50_000).collect();
+        let last = pieces.len() - 1;
+        return pieces
+            .iter()
+            .enumerate()
+            .flat_map(|(n, piece)| chunk(99, u8::from(n == last), piece))
+            .collect();
+    }
+    let mut frame = u16::try_from(rest.len() + 1).unwrap().to_le_bytes().to_vec();
     frame.push(kind);
     frame.extend(rest);
     frame
@@ -97,7 +106,7 @@ pub fn word(word: &str) -> Vec<u8> {
 }
 
 pub fn heartbeat() -> Vec<u8> {
-    control("Heartbeat", &(0_u64, 0_u64, 0_f32, 0_u64, false, Some(["box"])))
+    control("Heartbeat", &(0_u64, 0_u64, 0_f32, 0_u64, false, Some([(1_u32, "box")])))
 }
 
 pub fn varint(mut number: u64) -> Vec<u8> {
@@ -110,23 +119,39 @@ pub fn varint(mut number: u64) -> Vec<u8> {
     bytes
 }
 
-pub fn call(id: u64, behavior: u32, target: u64, body: &impl Serialize) -> Vec<u8> {
+/// The number at the beginning of a frame's fields, and what follows it.
+pub fn split_varint(bytes: &[u8]) -> (u64, &[u8]) {
+    let len = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    let groups = bytes[..len].iter().rev();
+    (groups.fold(0, |number, group| number << 7 | u64::from(group & 0x7F)), &bytes[len..])
+}
+
+/// A behavior by the hash of its name.
+pub fn named(name: &str) -> Vec<u8> {
+    [&[0], &Sha256::digest(name)[..4]].concat()
+}
+
+/// A behavior by the number that the node announced.
+pub fn numbered(number: u64) -> Vec<u8> {
+    varint(number)
+}
+
+pub fn call(id: u64, behavior: &[u8], target: u64, body: &impl Serialize) -> Vec<u8> {
     call_within(5000, id, behavior, target, body)
 }
 
-pub fn call_within(budget_ms: u64, id: u64, behavior: u32, target: u64, body: &impl Serialize) -> Vec<u8> {
+pub fn call_within(budget_ms: u64, id: u64, behavior: &[u8], target: u64, body: &impl Serialize) -> Vec<u8> {
     let body = rmp_serde::to_vec(body).unwrap();
-    let (target, budget) = (varint(target), varint(budget_ms));
-    frame(CALL, &[&id.to_le_bytes()[..], &behavior.to_le_bytes(), &target, &budget, &body].concat())
+    frame(CALL, &[&varint(id), behavior, &varint(target), &varint(budget_ms), &body].concat())
 }
 
-pub fn cast(behavior: u32, target: u64, body: &impl Serialize) -> Vec<u8> {
+pub fn cast(behavior: &[u8], target: u64, body: &impl Serialize) -> Vec<u8> {
     let body = rmp_serde::to_vec(body).unwrap();
-    frame(CAST, &[&behavior.to_le_bytes()[..], &varint(target), &body].concat())
+    frame(CAST, &[behavior, &varint(target), &body].concat())
 }
 
 pub fn cancel(id: u64, target: u64) -> Vec<u8> {
-    frame(CANCEL, &[&id.to_le_bytes()[..], &varint(target)].concat())
+    frame(CANCEL, &[varint(id), varint(target)].concat())
 }
 
 pub fn chunk(stream: u64, last: u8, piece: &[u8]) -> Vec<u8> {
@@ -229,8 +254,8 @@ impl RawPeer {
         if tag != self.receive.next(frames) {
             return Err("a tag does not verify".into());
         }
-        while let Some((len, rest)) = frames.split_first_chunk::<3>() {
-            let len = usize::try_from(u32::from_le_bytes([len[0], len[1], len[2], 0]))?;
+        while let Some((len, rest)) = frames.split_first_chunk::<2>() {
+            let len = usize::from(u16::from_le_bytes(*len));
             self.pending.push_back((rest[0], rest[1..len].to_vec()));
             frames = &rest[len..];
         }

@@ -31,13 +31,13 @@ use crate::{
     io::{handshake::Channel, incoming::Incoming, outbox::turn},
     link::Link,
     machine::{
-        handshake::RefusedReason,
+        handshake::{RefusedReason, TagKey},
         membership::{DialOutcome, Target},
         sessions::ConnId,
     },
     net::Net,
     tls::Secured,
-    wire::{control::Control, tag::Tagger},
+    wire::control::Control,
 };
 
 /// How long the last words of a connection may take.
@@ -181,7 +181,7 @@ impl PeerConnection {
         ctx: &mut Context<Self>,
     ) -> Result<(), Failed> {
         let Ready { channel: Channel { socket, mut secured }, established } = ready;
-        let receive = established.receive_key.as_ref().map(|key| Tagger::new(key));
+        let receive = established.receive_key.as_ref().map(TagKey::tagger);
         let (read_half, write_half) = socket.into_split();
         let cipher = secured.as_mut().map(Secured::authenticated);
         let link = Link::new(self.conn, &established, Arc::new(write_half), cipher, Arc::clone(&self.net));

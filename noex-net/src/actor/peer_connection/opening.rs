@@ -47,7 +47,8 @@ pub(super) struct Ready {
 }
 
 fn local(net: &Net, keys: Keys, tls: Option<TlsFacts>) -> Local {
-    Local { id: net.node.id().clone(), incarnation: net.node.incarnation(), capabilities: 0, keys, tls }
+    let (id, incarnation) = (net.node.id().clone(), net.node.incarnation());
+    Local { id, incarnation, capabilities: 0, keys, tags: net.config.tags().to_vec(), tls }
 }
 
 fn nonce() -> Result<[u8; 32], Failed> {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use noex_actors::Pid;
+use noex_actors::{Pid, route::BehaviorId};
 
 use super::{Broken, Inbound, Step};
 use crate::{machine::names::Update, wire::control::Control};
@@ -37,7 +37,7 @@ impl Inbound {
             }
             Control::Broadcast { group, behavior, body } => {
                 let members = link.net.groups.local_targets(&group);
-                members.iter().for_each(|number| self.cast(behavior, *number, &body));
+                members.iter().for_each(|number| self.cast(BehaviorId::Hash(behavior), *number, &body));
                 members.len()
             }
             _ => 0,

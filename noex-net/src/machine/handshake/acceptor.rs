@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use super::{
-    Established, Local, Output, RefusedReason, bad_frame, read, refuse,
+    Established, Local, Output, RefusedReason, TagKey, bad_frame, read, refuse,
     transcript::{Role, Transcript},
 };
-use crate::wire::handshake::{
-    Challenge, Hello, Life, MAGIC, Message, Nonce, ProofBytes, TAG_HMAC, TAG_NONE, VERSION, Word,
+use crate::wire::{
+    handshake::{Challenge, Hello, Life, MAGIC, Message, Nonce, ProofBytes, TAG_NONE, VERSION, Word},
+    tag::TagAlgorithm,
 };
 
 /// The acceptor's half of one handshake.
@@ -21,8 +22,15 @@ pub(crate) struct Acceptor {
 #[derive(Debug)]
 enum State {
     AwaitHello,
-    AwaitProof { hello: Box<Hello>, key_id: Option<String>, transcript: Transcript },
+    AwaitProof { hello: Box<Hello>, chosen: Option<Chosen>, transcript: Transcript },
     Ended,
+}
+
+/// What a session with a key has been agreed to be.
+#[derive(Debug)]
+struct Chosen {
+    key_id: String,
+    tag: TagAlgorithm,
 }
 
 /// One frame's effect; `Err` is how the machine ends, well or not.
@@ -38,7 +46,7 @@ impl Acceptor {
     pub(crate) fn handle(&mut self, frame: &[u8], out: &mut VecDeque<Output>) {
         let result = match std::mem::replace(&mut self.state, State::Ended) {
             State::AwaitHello => self.hello(frame, out),
-            State::AwaitProof { hello, key_id, transcript } => self.proof(frame, &hello, key_id, &transcript),
+            State::AwaitProof { hello, chosen, transcript } => self.proof(frame, &hello, chosen, &transcript),
             State::Ended => return,
         };
         if let Err(end) = result {
@@ -55,11 +63,11 @@ impl Acceptor {
             return Err(refuse(RefusedReason::Version));
         }
         self.local.check_certificate(&hello.id)?;
-        let key_id = self.choose_key(&hello)?;
-        let tag = if key_id.is_some() { TAG_HMAC } else { TAG_NONE };
-        if !hello.tags.iter().any(|offered| offered.as_str() == tag) {
-            return Err(refuse(RefusedReason::Version)); // no way of tagging in common
-        }
+        let chosen = match self.choose_key(&hello)? {
+            Some(key_id) => Some(Chosen { key_id, tag: self.choose_tag(&hello)? }),
+            None if offers(&hello, TAG_NONE) => None,
+            None => return Err(refuse(RefusedReason::Version)),
+        };
         let is_self = hello.id == self.local.id;
         if is_self && hello.incarnation.0 != self.local.incarnation {
             return Err(refuse(RefusedReason::WrongIdentity));
@@ -71,12 +79,12 @@ impl Acceptor {
             id: self.local.id.clone(),
             incarnation: Life(self.local.incarnation),
             nonce: Nonce(self.nonce),
-            key_id: key_id.as_deref().map(Word::new),
+            key_id: chosen.as_ref().map(|chosen| Word::new(&chosen.key_id)),
             capabilities: self.local.capabilities,
-            tag: Word::new(tag),
+            tag: Word::new(chosen.as_ref().map_or(TAG_NONE, |chosen| chosen.tag.as_str())),
             proof: ProofBytes(None),
         };
-        if let Some(key) = key_id.as_deref().and_then(|id| self.local.keys.get(id)) {
+        if let Some(key) = chosen.as_ref().and_then(|chosen| self.local.keys.get(&chosen.key_id)) {
             let covered = transcript.with(&Message::Challenge(challenge.clone()).encode());
             challenge.proof = ProofBytes(Some(covered.prove(key, Role::Acceptor)));
         }
@@ -86,7 +94,7 @@ impl Acceptor {
         if is_self {
             return Err(Output::SelfConnection);
         }
-        self.state = State::AwaitProof { hello: Box::new(hello), key_id, transcript };
+        self.state = State::AwaitProof { hello: Box::new(hello), chosen, transcript };
         Ok(())
     }
 
@@ -105,9 +113,15 @@ impl Acceptor {
         }
     }
 
-    fn proof(&self, frame: &[u8], hello: &Hello, key_id: Option<String>, transcript: &Transcript) -> Step {
+    /// The first of the own algorithms that the initiator has, too. SECURITY: "none" is not among them.
+    fn choose_tag(&self, hello: &Hello) -> Result<TagAlgorithm, Output> {
+        let common = self.local.tags.iter().find(|own| offers(hello, own.as_str()));
+        common.copied().ok_or_else(|| refuse(RefusedReason::Version))
+    }
+
+    fn proof(&self, frame: &[u8], hello: &Hello, chosen: Option<Chosen>, transcript: &Transcript) -> Step {
         let Message::Proof(proof) = read(frame)? else { return Err(bad_frame()) };
-        let key = key_id.as_deref().and_then(|id| self.local.keys.get(id));
+        let key = chosen.as_ref().and_then(|chosen| self.local.keys.get(&chosen.key_id));
         match (key, proof.proof.0) {
             (None, None) if self.local.keys.is_empty() => {}
             (Some(key), Some(proof)) if transcript.verify(key, Role::Initiator, &proof) => {}
@@ -115,13 +129,21 @@ impl Acceptor {
             (None, _) | (Some(_), None) => return Err(bad_frame()),
         }
         let transcript = transcript.with(frame);
+        let session_key = |role| {
+            let algorithm = chosen.as_ref()?.tag;
+            Some(TagKey { algorithm, key: transcript.session_key(key?, role) })
+        };
         Err(Output::Done(Box::new(Established {
             peer: hello.id.clone(),
             incarnation: hello.incarnation.0,
             capabilities: hello.capabilities & self.local.capabilities,
-            send_key: key.map(|key| transcript.session_key(key, Role::Acceptor)),
-            receive_key: key.map(|key| transcript.session_key(key, Role::Initiator)),
-            key: key_id.and_then(|id| self.local.keys.mark(&id)),
+            send_key: session_key(Role::Acceptor),
+            receive_key: session_key(Role::Initiator),
+            key: chosen.as_ref().and_then(|chosen| self.local.keys.mark(&chosen.key_id)),
         })))
     }
+}
+
+fn offers(hello: &Hello, tag: &str) -> bool {
+    hello.tags.iter().any(|offered| offered.as_str() == tag)
 }

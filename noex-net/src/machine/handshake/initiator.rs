@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use super::{
-    Established, Expected, Local, Output, RefusedReason, bad_frame, read, refuse,
+    Established, Expected, Local, Output, RefusedReason, TagKey, bad_frame, read, refuse,
     transcript::{Role, Transcript},
 };
-use crate::wire::handshake::{
-    Challenge, Hello, Life, MAGIC, Message, Nonce, Proof, ProofBytes, TAG_HMAC, TAG_NONE, VERSION, Word,
+use crate::wire::{
+    handshake::{Challenge, Hello, Life, MAGIC, Message, Nonce, Proof, ProofBytes, TAG_NONE, VERSION, Word},
+    tag::TagAlgorithm,
 };
 
 /// The initiator's half of one handshake.
@@ -22,7 +23,11 @@ pub(crate) struct Initiator {
 impl Initiator {
     /// Starts: the hello is in `out`. `nonce` must be fresh and random.
     pub(crate) fn new(local: Local, expected: Expected, nonce: [u8; 32], out: &mut VecDeque<Output>) -> Self {
-        let tag = if local.keys.is_empty() { TAG_NONE } else { TAG_HMAC };
+        let tags = if local.keys.is_empty() {
+            vec![Word::new(TAG_NONE)]
+        } else {
+            local.tags.iter().map(|tag| Word::new(tag.as_str())).collect()
+        };
         let hello = Message::Hello(Hello {
             magic: Word::new(MAGIC),
             versions: vec![VERSION],
@@ -31,7 +36,7 @@ impl Initiator {
             nonce: Nonce(nonce),
             key_ids: local.keys.ids().map(Word::new).collect(),
             capabilities: local.capabilities,
-            tags: vec![Word::new(tag)],
+            tags,
         })
         .encode();
         let transcript = Transcript::new(local.binding()).with(&hello);
@@ -62,7 +67,7 @@ impl Initiator {
         self.local.check_certificate(&challenge.id)?;
         let (id, incarnation) = (challenge.id.clone(), challenge.incarnation.0);
         let capabilities = challenge.capabilities & self.local.capabilities;
-        let key_id = self.verify(challenge)?;
+        let chosen = self.verify(challenge)?;
         if id == self.local.id {
             let end = if incarnation == self.local.incarnation {
                 Output::SelfConnection
@@ -76,38 +81,42 @@ impl Initiator {
         }
 
         let transcript = self.transcript.with(frame);
-        let key = key_id.as_deref().and_then(|id| self.local.keys.get(id));
+        let key = chosen.as_ref().and_then(|(id, _)| self.local.keys.get(id));
         let proof = ProofBytes(key.map(|key| transcript.prove(key, Role::Initiator)));
         let proof = Message::Proof(Proof { proof }).encode();
         let transcript = transcript.with(&proof);
+        let session_key = |role| {
+            let algorithm = chosen.as_ref()?.1;
+            Some(TagKey { algorithm, key: transcript.session_key(key?, role) })
+        };
         let established = Established {
             peer: id,
             incarnation,
             capabilities,
-            send_key: key.map(|key| transcript.session_key(key, Role::Initiator)),
-            receive_key: key.map(|key| transcript.session_key(key, Role::Acceptor)),
-            key: key_id.and_then(|id| self.local.keys.mark(&id)),
+            send_key: session_key(Role::Initiator),
+            receive_key: session_key(Role::Acceptor),
+            key: chosen.as_ref().and_then(|(id, _)| self.local.keys.mark(id)),
         };
         Ok((Some(proof), Output::Done(Box::new(established))))
     }
 
-    /// The id of the key that the acceptor proved to hold; `None` if neither end has one.
-    fn verify(&self, mut challenge: Challenge) -> Result<Option<String>, Output> {
+    /// The id of the key that the acceptor proved to hold, and the tag that it chose; `None` if neither end has a key.
+    fn verify(&self, mut challenge: Challenge) -> Result<Option<(String, TagAlgorithm)>, Output> {
         let proof = challenge.proof.0.take();
         let key_id = challenge.key_id.as_ref().map(|id| id.as_str().to_owned());
-        match (self.local.keys.is_empty(), &key_id, proof) {
+        match (self.local.keys.is_empty(), key_id, proof) {
             (true, None, None) if challenge.tag.as_str() == TAG_NONE => Ok(None),
             (true, Some(_), _) | (false, None, _) => Err(refuse(RefusedReason::NoSecret)),
             (false, Some(id), Some(proof)) => {
-                let Some(key) = self.local.keys.get(id) else {
+                let Some(key) = self.local.keys.get(&id) else {
                     return Err(refuse(RefusedReason::NoCommonKey));
                 };
-                if challenge.tag.as_str() != TAG_HMAC {
-                    return Err(bad_frame()); // SECURITY: with a key, "no tag" is never accepted
-                }
+                // SECURITY: only what was offered; with a key, "no tag" never is.
+                let offered = self.local.tags.iter().find(|tag| tag.as_str() == challenge.tag.as_str());
+                let Some(&tag) = offered else { return Err(bad_frame()) };
                 let covered = self.transcript.with(&Message::Challenge(challenge).encode());
                 if covered.verify(key, Role::Acceptor, &proof) {
-                    Ok(key_id)
+                    Ok(Some((id, tag)))
                 } else {
                     Err(refuse(RefusedReason::WrongSecret))
                 }

@@ -31,7 +31,10 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::{acceptor::Acceptor, initiator::Initiator};
 use super::keys::{KeyMark, Keys};
-use crate::wire::handshake::{Message, MessageError, Refused, Word};
+use crate::wire::{
+    handshake::{Message, MessageError, Refused, Word},
+    tag::{TagAlgorithm, Tagger},
+};
 
 /// Why a connection was refused, before it became a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +50,7 @@ pub enum RefusedReason {
     Timeout,
     /// Too many unauthenticated connections; this one was given up.
     Evicted,
-    /// No version of the protocol in common.
+    /// No version of the protocol, or no algorithm for the tags of batches, in common.
     Version,
     /// The peer does not hold the key.
     WrongSecret,
@@ -93,6 +96,8 @@ pub(crate) struct Local {
     pub(crate) capabilities: u64,
     /// Keys; none means a cluster without a secret.
     pub(crate) keys: Keys,
+    /// How batches may be tagged where there is a key, the preferred way first; not empty.
+    pub(crate) tags: Vec<TagAlgorithm>,
     /// What TLS knows of this connection; `None` if it runs without.
     pub(crate) tls: Option<TlsFacts>,
 }
@@ -147,8 +152,28 @@ impl Expected {
     }
 }
 
-/// A key of one direction; wiped on drop.
+/// The bytes of a key of one direction; wiped on drop.
 pub(crate) type SessionKey = Zeroizing<[u8; 32]>;
+
+/// A key of one direction, and what it is for.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct TagKey {
+    pub(crate) algorithm: TagAlgorithm,
+    pub(crate) key: SessionKey,
+}
+
+impl fmt::Debug for TagKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TagKey").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+impl TagKey {
+    /// What makes, or checks, the tags of the direction; from the first batch on.
+    pub(crate) fn tagger(&self) -> Tagger {
+        Tagger::new(self.algorithm, &self.key)
+    }
+}
 
 /// The outcome of a handshake that went well.
 #[derive(Clone, PartialEq, Eq)]
@@ -160,9 +185,9 @@ pub(crate) struct Established {
     /// Capability bits that both ends have.
     pub(crate) capabilities: u64,
     /// Key of the tags that this end writes; `None` without a secret: no tags.
-    pub(crate) send_key: Option<SessionKey>,
+    pub(crate) send_key: Option<TagKey>,
     /// Key of the tags that this end checks.
-    pub(crate) receive_key: Option<SessionKey>,
+    pub(crate) receive_key: Option<TagKey>,
     /// The shared key that was used.
     pub(crate) key: Option<KeyMark>,
 }

@@ -15,7 +15,14 @@ const ADDRESS: &str = "b@127.0.0.1:2";
 
 fn local(id: &str, secret: &str) -> Local {
     let keys = Secrets::from(secret).keys().clone();
-    Local { id: NodeId::parse(id).unwrap(), incarnation: Incarnation(7), capabilities: 0b11, keys, tls: None }
+    Local {
+        id: NodeId::parse(id).unwrap(),
+        incarnation: Incarnation(7),
+        capabilities: 0b11,
+        keys,
+        tags: TagAlgorithm::ALL.to_vec(),
+        tls: None,
+    }
 }
 
 fn ring(id: &str, keys: &[(&str, &str)]) -> Local {
@@ -166,6 +173,60 @@ fn the_acceptor_signs_with_its_own_key_if_the_initiator_has_it() {
         assert_eq!(key_id(established(&ends.acceptor).unwrap()), Some(expected));
         assert_eq!(key_id(established(&ends.initiator).unwrap()), Some(expected));
     }
+}
+
+#[test]
+fn of_the_tags_that_both_have_the_acceptor_prefers_one() {
+    use TagAlgorithm::{Blake3, HmacSha256};
+    let with = |id, tags: &[TagAlgorithm]| Local { tags: tags.to_vec(), ..local(id, SECRET) };
+    for (initiator, acceptor, expected) in [
+        (&[Blake3, HmacSha256][..], &[Blake3, HmacSha256][..], Ok(Blake3)),
+        (&[Blake3, HmacSha256], &[HmacSha256, Blake3], Ok(HmacSha256)),
+        (&[HmacSha256], &[Blake3, HmacSha256], Ok(HmacSha256)),
+        (&[Blake3, HmacSha256], &[HmacSha256], Ok(HmacSha256)),
+        (&[HmacSha256], &[Blake3], Err(RefusedReason::Version)),
+        (&[Blake3], &[HmacSha256], Err(RefusedReason::Version)),
+    ] {
+        let ends = run(with("a@h:1", initiator), with("b@h:2", acceptor), Expected::Anyone);
+        for end in [&ends.initiator, &ends.acceptor] {
+            let seen = match refused(end) {
+                Some(reason) => Err(reason),
+                None => Ok(established(end).unwrap().send_key.as_ref().unwrap().algorithm),
+            };
+            assert_eq!(seen, expected, "{initiator:?} dials {acceptor:?}");
+        }
+    }
+}
+
+#[test]
+fn nobody_on_the_way_can_make_two_nodes_use_another_tag() {
+    let meet = |change: fn(Message) -> Message| {
+        let (a, b) = (local("a@h:1", SECRET), local("b@h:2", SECRET));
+        run_with(a, b, Expected::Anyone, [1, 2], &mut |_, frame| {
+            Message::decode(&frame).map_or(frame, |message| change(message).encode())
+        })
+    };
+    let stripped = meet(|message| match message {
+        Message::Hello(hello) => Message::Hello(Hello { tags: vec![Word::new("hmac-sha256-128")], ..hello }),
+        other => other,
+    });
+    assert_eq!(refused(&stripped.initiator), Some(RefusedReason::WrongSecret));
+    let chosen = |tag: &'static str| {
+        let (a, b) = (local("a@h:1", SECRET), local("b@h:2", SECRET));
+        let ends = run_with(a, b, Expected::Anyone, [1, 2], &mut |_, frame| match Message::decode(&frame) {
+            Ok(Message::Challenge(mut challenge)) => {
+                challenge.tag = Word::new(tag);
+                Message::Challenge(challenge).encode()
+            }
+            Ok(_) | Err(_) => frame,
+        });
+        refused(&ends.initiator)
+    };
+    assert_eq!(chosen("hmac-sha256-128"), Some(RefusedReason::WrongSecret));
+    assert_eq!(
+        (chosen("none"), chosen("crc32")),
+        (Some(RefusedReason::BadFrame), Some(RefusedReason::BadFrame))
+    );
 }
 
 /// Every ring over three keys: none, one, two or three of them, in every order.

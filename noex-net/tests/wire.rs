@@ -1,0 +1,114 @@
+//! What the frames say: numbers of behaviors.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use noex_actors::{ExitReason, Incarnation, Pid, Ref, behavior};
+use noex_net::Cluster;
+use support::{
+    Box_, Res, builder, config, pair,
+    raw::{self, RawPeer, control},
+    until,
+};
+
+/// A node whose peers may be silent for the length of a test.
+async fn patient(name: &str) -> Res<Cluster> {
+    Ok(builder(config(name).heartbeat_interval(Duration::from_secs(60)))?.start().await?)
+}
+
+/// A behavior that a node comes to know while it runs.
+struct Late;
+
+#[behavior(name = "late")]
+impl Late {
+    #[init]
+    fn new() -> Result<Self, ExitReason> {
+        Ok(Late)
+    }
+    #[call]
+    fn double(&mut self, n: i64) -> i64 {
+        2 * n
+    }
+}
+
+#[actix_rt::test]
+async fn frames_name_a_behavior_by_its_number_once_the_receiver_announced_it() -> Res {
+    let a = patient("a").await?;
+    let mut peer = RawPeer::connect(&a, "z@127.0.0.1:1", 1).await?;
+    peer.until_word("Welcome").await?;
+    peer.send(&control("Heartbeat", &(0_u64, 0_u64, 0_f32, 0_u64, false, None::<[(u32, &str); 0]>))).await?;
+    let id = "z@127.0.0.1:1".parse()?;
+    until(5, "the raw peer is up", || a.is_node_connected(&id)).await;
+    let there: Ref<Box_> = a.resolve(&Pid::new(id, Incarnation(1), 7));
+    let see = rmp_serde::to_vec(&BTreeMap::from([("See", (5_i64,))]))?;
+    let cast = |kind: u8, body: &[u8]| (kind == raw::CAST).then(|| body.to_vec());
+    there.see(5)?;
+    let target = &[7];
+    assert_eq!(peer.until_frame(cast).await?, [&raw::named("box"), &target[..], &see].concat());
+    peer.send(&control("Behaviors", &[(300_u32, "box"), (1, "late")])).await?;
+    peer.settled().await?;
+    for _ in 0..2 {
+        there.see(5)?;
+        assert_eq!(peer.until_frame(cast).await?, [&raw::numbered(300), &target[..], &see].concat());
+    }
+    // Calls are short, too: kind, number of the call, behavior, target, budget.
+    let held: Vec<_> = (0..200).map(|_| there.add(1)).collect();
+    let calls = futures_util::future::join_all(held);
+    let answer = async {
+        for _ in 0..200 {
+            let body = peer.until_frame(|kind, body| (kind == raw::CALL).then(|| body.to_vec())).await?;
+            let (id, rest) = raw::split_varint(&body);
+            assert!(body.len() - rest.len() <= 3, "{id}");
+            let one = rmp_serde::to_vec(&BTreeMap::from([("Add", (1_i64,))]))?;
+            assert_eq!(rest[2..], [target, &raw::varint(5000)[..], &one].concat(), "{id}");
+            let reply = [raw::varint(id), rmp_serde::to_vec(&BTreeMap::from([("Add", 1_i64)]))?].concat();
+            peer.send(&raw::frame(raw::REPLY, &reply)).await?;
+        }
+        Res::Ok(())
+    };
+    let (replies, answered) = futures_util::future::join(calls, answer).await;
+    answered?;
+    assert!(replies.into_iter().all(|reply| reply.is_ok_and(|n| n == 1)));
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn what_a_node_comes_to_know_while_it_runs_is_announced_under_numbers_that_stay() -> Res {
+    let a = patient("a").await?;
+    let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
+    assert_eq!(peer.until_control("Heartbeat").await?[5], serde_json::json!([[1, "box"]]));
+    a.behaviors().register::<Late>()?;
+    assert_eq!(peer.until_control("Behaviors").await?, serde_json::json!([[1, "box"], [2, "late"]]));
+    let late = a.spawn::<Late>(()).await?;
+    let double = BTreeMap::from([("Double", (4_i64,))]);
+    peer.send(&raw::call(1, &raw::numbered(2), late.pid().number(), &double)).await?;
+    let reply = peer.until_frame(|kind, body| (kind == raw::REPLY).then(|| body.to_vec())).await?;
+    assert_eq!(reply, [vec![1], rmp_serde::to_vec(&BTreeMap::from([("Double", 8_i64)]))?].concat());
+    assert!(a.behaviors().unregister("box"));
+    assert_eq!(peer.until_control("Behaviors").await?, serde_json::json!([[2, "late"]]));
+    a.behaviors().register::<Box_>()?;
+    assert_eq!(peer.until_control("Behaviors").await?, serde_json::json!([[1, "box"], [2, "late"]]));
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_process_is_reached_whose_behavior_was_registered_while_the_nodes_were_connected() -> Res {
+    let (a, b) = pair().await?;
+    assert!(!b.peer_has_behavior(a.local_node_id(), "late"));
+    a.behaviors().register::<Late>()?;
+    // At once, and when it is announced.
+    let late: Ref<Late> = b.resolve(a.spawn::<Late>(()).await?.pid());
+    assert_eq!(late.double(4).await?, 8);
+    until(5, "it is announced", || b.peer_has_behavior(a.local_node_id(), "late")).await;
+    assert_eq!(late.double(5).await?, 10);
+    let there = b.spawn_on::<Late>(a.local_node_id(), ()).await?;
+    assert_eq!(there.double(6).await?, 12);
+    b.stop().await;
+    a.stop().await;
+    Ok(())
+}
