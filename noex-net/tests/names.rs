@@ -51,7 +51,7 @@ impl Member {
     }
     #[cast]
     fn bad(&mut self, cast: Unwritable) {
-        drop(cast);
+        let Unwritable = cast;
     }
     #[call]
     fn seen(&self) -> Vec<i64> {
