@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    Established, Local, Output, RefusedReason, TagKey, bad_frame, read, refuse,
+    Chosen, Established, Local, Output, RefusedReason, bad_frame, read, refuse,
     transcript::{Role, Transcript},
 };
 use crate::wire::{
@@ -24,13 +24,6 @@ enum State {
     AwaitHello,
     AwaitProof { hello: Box<Hello>, chosen: Option<Chosen>, transcript: Transcript },
     Ended,
-}
-
-/// What a session with a key has been agreed to be.
-#[derive(Debug)]
-struct Chosen {
-    key_id: String,
-    tag: TagAlgorithm,
 }
 
 /// One frame's effect; `Err` is how the machine ends, well or not.
@@ -129,16 +122,13 @@ impl Acceptor {
             (None, _) | (Some(_), None) => return Err(bad_frame()),
         }
         let transcript = transcript.with(frame);
-        let session_key = |role| {
-            let algorithm = chosen.as_ref()?.tag;
-            Some(TagKey { algorithm, key: transcript.session_key(key?, role) })
-        };
+        let tag_key = |role| chosen.as_ref()?.tag_key(&self.local, &transcript, role);
         Err(Output::Done(Box::new(Established {
             peer: hello.id.clone(),
             incarnation: hello.incarnation.0,
             capabilities: hello.capabilities & self.local.capabilities,
-            send_key: session_key(Role::Acceptor),
-            receive_key: session_key(Role::Initiator),
+            send_key: tag_key(Role::Acceptor),
+            receive_key: tag_key(Role::Initiator),
             key: chosen.as_ref().and_then(|chosen| self.local.keys.mark(&chosen.key_id)),
         })))
     }

@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 
 use super::{
-    Established, Expected, Local, Output, RefusedReason, TagKey, bad_frame, read, refuse,
+    Chosen, Established, Expected, Local, Output, RefusedReason, bad_frame, read, refuse,
     transcript::{Role, Transcript},
 };
-use crate::wire::{
-    handshake::{Challenge, Hello, Life, MAGIC, Message, Nonce, Proof, ProofBytes, TAG_NONE, VERSION, Word},
-    tag::TagAlgorithm,
+use crate::wire::handshake::{
+    Challenge, Hello, Life, MAGIC, Message, Nonce, Proof, ProofBytes, TAG_NONE, VERSION, Word,
 };
 
 /// The initiator's half of one handshake.
@@ -81,34 +80,31 @@ impl Initiator {
         }
 
         let transcript = self.transcript.with(frame);
-        let key = chosen.as_ref().and_then(|(id, _)| self.local.keys.get(id));
+        let key = chosen.as_ref().and_then(|chosen| self.local.keys.get(&chosen.key_id));
         let proof = ProofBytes(key.map(|key| transcript.prove(key, Role::Initiator)));
         let proof = Message::Proof(Proof { proof }).encode();
         let transcript = transcript.with(&proof);
-        let session_key = |role| {
-            let algorithm = chosen.as_ref()?.1;
-            Some(TagKey { algorithm, key: transcript.session_key(key?, role) })
-        };
+        let tag_key = |role| chosen.as_ref()?.tag_key(&self.local, &transcript, role);
         let established = Established {
             peer: id,
             incarnation,
             capabilities,
-            send_key: session_key(Role::Initiator),
-            receive_key: session_key(Role::Acceptor),
-            key: chosen.as_ref().and_then(|(id, _)| self.local.keys.mark(id)),
+            send_key: tag_key(Role::Initiator),
+            receive_key: tag_key(Role::Acceptor),
+            key: chosen.as_ref().and_then(|chosen| self.local.keys.mark(&chosen.key_id)),
         };
         Ok((Some(proof), Output::Done(Box::new(established))))
     }
 
     /// The id of the key that the acceptor proved to hold, and the tag that it chose; `None` if neither end has a key.
-    fn verify(&self, mut challenge: Challenge) -> Result<Option<(String, TagAlgorithm)>, Output> {
+    fn verify(&self, mut challenge: Challenge) -> Result<Option<Chosen>, Output> {
         let proof = challenge.proof.0.take();
         let key_id = challenge.key_id.as_ref().map(|id| id.as_str().to_owned());
         match (self.local.keys.is_empty(), key_id, proof) {
             (true, None, None) if challenge.tag.as_str() == TAG_NONE => Ok(None),
             (true, Some(_), _) | (false, None, _) => Err(refuse(RefusedReason::NoSecret)),
-            (false, Some(id), Some(proof)) => {
-                let Some(key) = self.local.keys.get(&id) else {
+            (false, Some(key_id), Some(proof)) => {
+                let Some(key) = self.local.keys.get(&key_id) else {
                     return Err(refuse(RefusedReason::NoCommonKey));
                 };
                 // SECURITY: only what was offered; with a key, "no tag" never is.
@@ -116,7 +112,7 @@ impl Initiator {
                 let Some(&tag) = offered else { return Err(bad_frame()) };
                 let covered = self.transcript.with(&Message::Challenge(challenge).encode());
                 if covered.verify(key, Role::Acceptor, &proof) {
-                    Ok(Some((id, tag)))
+                    Ok(Some(Chosen { key_id, tag }))
                 } else {
                     Err(refuse(RefusedReason::WrongSecret))
                 }

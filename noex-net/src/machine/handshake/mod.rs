@@ -29,6 +29,7 @@ use std::fmt;
 use noex_actors::{Incarnation, NodeId};
 use zeroize::Zeroizing;
 
+use self::transcript::{Role, Transcript};
 pub(crate) use self::{acceptor::Acceptor, initiator::Initiator};
 use super::keys::{KeyMark, Keys};
 use crate::wire::{
@@ -172,6 +173,21 @@ impl TagKey {
     /// What makes, or checks, the tags of the direction; from the first batch on.
     pub(crate) fn tagger(&self) -> Tagger {
         Tagger::new(self.algorithm, &self.key)
+    }
+}
+
+/// What a session with a key was agreed to be.
+#[derive(Debug)]
+struct Chosen {
+    key_id: String,
+    tag: TagAlgorithm,
+}
+
+impl Chosen {
+    /// The key of what `role` sends, once the transcript is whole.
+    fn tag_key(&self, local: &Local, transcript: &Transcript, role: Role) -> Option<TagKey> {
+        let key = local.keys.get(&self.key_id)?;
+        Some(TagKey { algorithm: self.tag, key: transcript.session_key(key, role) })
     }
 }
 
