@@ -27,6 +27,13 @@ impl Counter {
     pub(crate) fn one(&self) {
         self.add(1);
     }
+    /// Adds; gives the sum when it has grown by a binary digit: for a log that a peer must not be able to fill.
+    pub(crate) fn add_and_note(&self, n: usize) -> Option<u64> {
+        let n = u64::try_from(n).unwrap_or(u64::MAX);
+        let before = self.0.fetch_add(n, Ordering::Relaxed);
+        let sum = before.wrapping_add(n);
+        (sum.checked_ilog2() != before.checked_ilog2()).then_some(sum)
+    }
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

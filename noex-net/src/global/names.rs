@@ -21,6 +21,7 @@ use crate::{
     link::Link,
     machine::names::{self, Held, Output, RegisterError, Update},
     net::Net,
+    stats::Counter,
     wire::{control::Control, limits::MAX_NAMES},
 };
 
@@ -30,7 +31,6 @@ struct Table {
     held: BTreeMap<String, Pid>,
     watches: Vec<(String, Hub<Option<Pid>>)>,
     syncs: u64,
-    refused: u64,
     conflicts: u64,
 }
 
@@ -39,6 +39,7 @@ pub(crate) struct Names {
     node: Node,
     table: Mutex<Table>,
     events: Hub<GlobalEvent>,
+    updates_refused: Counter,
 }
 
 impl fmt::Debug for Names {
@@ -55,10 +56,14 @@ impl Names {
             held: BTreeMap::new(),
             watches: Vec::new(),
             syncs: 0,
-            refused: 0,
             conflicts: 0,
         };
-        Self { node: node.clone(), table: Mutex::new(table), events: Hub::new(node.next_arbiter()) }
+        Self {
+            node: node.clone(),
+            table: Mutex::new(table),
+            events: Hub::new(node.next_arbiter()),
+            updates_refused: Counter::default(),
+        }
     }
 
     pub(crate) fn register(
@@ -123,19 +128,12 @@ impl Names {
         let taken = self.change(&link.net, |machine, now, out| {
             machine.merge(&link.peer, link.incarnation, update, now, out)
         });
-        if !taken {
-            self.refused(link, 1);
-        }
+        self.refused(link, usize::from(!taken));
     }
 
-    /// Counts updates of a peer that were not taken. Logged ever more seldom: a peer may send as many as it likes.
+    /// Counts updates of a peer that were not taken.
     fn refused(&self, link: &Link, count: usize) {
-        let mut table = self.table.lock();
-        let before = table.refused;
-        table.refused += u64::try_from(count).unwrap_or(u64::MAX);
-        let refused = table.refused;
-        drop(table);
-        if refused.checked_ilog2() != before.checked_ilog2() {
+        if let Some(refused) = self.updates_refused.add_and_note(count) {
             tracing::warn!(peer = %link.peer, refused, "names of a peer are refused: too many, too long, or no names");
         }
     }
@@ -146,9 +144,7 @@ impl Names {
         let refused = self.change(&link.net, |machine, now, out| {
             machine.full_sync(&link.peer, link.incarnation, updates, now, out)
         });
-        if refused > 0 {
-            self.refused(link, refused);
-        }
+        self.refused(link, refused);
         self.table.lock().syncs += 1;
         self.events.emit(GlobalEvent::Synced { node: link.peer.clone(), count: count - refused.min(count) });
     }
@@ -210,7 +206,7 @@ impl Names {
             local_registrations: local,
             remote_registrations: total - local,
             sync_operations: table.syncs,
-            updates_refused: table.refused,
+            updates_refused: self.updates_refused.get(),
             conflicts_resolved: table.conflicts,
         }
     }

@@ -38,7 +38,6 @@ struct Table {
     sweep_at: usize,
     /// Processes of this node whose end is awaited.
     watched: BTreeSet<u64>,
-    refused: u64,
 }
 
 /// The shell around the groups machine.
@@ -47,6 +46,7 @@ pub(crate) struct Groups {
     table: Mutex<Table>,
     pub(super) broadcasts_sent: Counter,
     broadcasts_received: Counter,
+    updates_refused: Counter,
 }
 
 impl fmt::Debug for Groups {
@@ -62,7 +62,6 @@ impl Groups {
             watches: BTreeMap::new(),
             sweep_at: MANY_WATCHES,
             watched: BTreeSet::new(),
-            refused: 0,
         };
         let counter = Counter::default;
         Self {
@@ -70,6 +69,7 @@ impl Groups {
             table: Mutex::new(table),
             broadcasts_sent: counter(),
             broadcasts_received: counter(),
+            updates_refused: counter(),
         }
     }
 
@@ -158,16 +158,7 @@ impl Groups {
             let taken = |said: &&Membership| !machine.merge(&link.peer, link.incarnation, said, out);
             said.iter().filter(taken).count()
         });
-        if refused == 0 {
-            return;
-        }
-        let mut table = self.table.lock();
-        let before = table.refused;
-        table.refused += u64::try_from(refused).unwrap_or(u64::MAX);
-        let refused = table.refused;
-        drop(table);
-        // Ever more seldom: a peer may send as many as it likes.
-        if refused.checked_ilog2() != before.checked_ilog2() {
+        if let Some(refused) = self.updates_refused.add_and_note(refused) {
             tracing::warn!(peer = %link.peer, refused, "memberships of a peer are refused: too many, or no names");
         }
     }
@@ -232,7 +223,7 @@ impl Groups {
             local_memberships: local,
             broadcasts_sent: self.broadcasts_sent.get(),
             broadcasts_received: self.broadcasts_received.get(),
-            updates_refused: table.refused,
+            updates_refused: self.updates_refused.get(),
         }
     }
 
