@@ -48,6 +48,12 @@ impl Entropy {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+
+    /// A number below `below`, for simulations.
+    #[cfg(test)]
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
+        self.draw() % below.max(1)
+    }
 }
 
 #[cfg(test)]

@@ -4,28 +4,13 @@
 //! all nodes see what the processes did.
 
 use super::*;
+use crate::machine::backoff::Entropy;
 
 const NODES: usize = 5;
 const GROUPS: [&str; 3] = ["a", "b", "c"];
 const STEPS: u64 = 120;
 const PIECE: usize = 2;
 const SEEDS: u64 = 3000;
-
-/// splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
-    }
-    fn node(&mut self) -> usize {
-        usize::try_from(self.roll(NODES as u64)).unwrap()
-    }
-}
 
 /// One direction of a session.
 #[derive(Default)]
@@ -45,7 +30,7 @@ struct Node {
 }
 
 struct World {
-    dice: Dice,
+    dice: Entropy,
     nodes: Vec<Node>,
     ways: BTreeMap<(usize, usize), Way>,
 }
@@ -62,7 +47,7 @@ fn node(n: usize, life: u64) -> Node {
 impl World {
     fn new(seed: u64) -> Self {
         let nodes = (0..NODES).map(|n| node(n, 1)).collect();
-        Self { dice: Dice(seed), nodes, ways: BTreeMap::new() }
+        Self { dice: Entropy::new(seed), nodes, ways: BTreeMap::new() }
     }
 
     fn step<T>(&mut self, at: usize, step: impl FnOnce(&mut Groups, &mut VecDeque<Output>) -> T) -> T {
@@ -124,8 +109,12 @@ impl World {
         true
     }
 
+    fn any_node(&mut self) -> usize {
+        usize::try_from(self.dice.roll(NODES as u64)).unwrap()
+    }
+
     fn act(&mut self) {
-        let (at, other) = (self.dice.node(), self.dice.node());
+        let (at, other) = (self.any_node(), self.any_node());
         let group = GROUPS[usize::try_from(self.dice.roll(3)).unwrap()];
         let number = 1 + self.dice.roll(4);
         let key = (group.to_owned(), number);

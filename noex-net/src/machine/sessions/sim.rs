@@ -3,25 +3,13 @@
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::*;
+use crate::machine::backoff::Entropy;
 
 const CHAOS_MS: u64 = 4_000;
 const END_MS: u64 = 20_000;
 const CALM_MS: u64 = 12_000;
 const INTERVAL_MS: u64 = 200;
 const SILENCE_MS: u64 = 600;
-
-/// splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
-    }
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Frame {
@@ -76,7 +64,7 @@ struct Node {
 }
 
 struct World {
-    dice: Dice,
+    dice: Entropy,
     now: u64,
     order: u64,
     events: BinaryHeap<std::cmp::Reverse<(u64, u64, Event)>>,
@@ -103,7 +91,7 @@ impl World {
     fn new(seed: u64, slowest: u64) -> Self {
         let nodes = [node("a@h:1"), node("b@h:1")];
         let (events, conns) = (BinaryHeap::new(), BTreeMap::new());
-        let dice = Dice(seed);
+        let dice = Entropy::new(seed);
         let holes = Vec::new();
         let mut world =
             Self { dice, now: 1, order: 0, events, nodes, conns, holes, next_conn: 0, seed, slowest };
@@ -125,7 +113,8 @@ impl World {
         if self.holes.contains(&conn) {
             return;
         }
-        let delay = 1 + self.dice.roll(if self.dice.0.is_multiple_of(8) { self.slowest } else { 30 });
+        let slowest = if self.dice.roll(8) == 0 { self.slowest } else { 30 };
+        let delay = 1 + self.dice.roll(slowest);
         let end = &mut self.conns.get_mut(&conn).unwrap()[to];
         let at = (self.now + delay).max(end.busy_until + 1); // one connection delivers in order
         end.busy_until = at;

@@ -132,7 +132,7 @@ impl World {
     }
 
     fn roll(&mut self, below: u64) -> u64 {
-        self.dice.draw() % below.max(1)
+        self.dice.roll(below)
     }
 
     fn interval(&self) -> Ms {
