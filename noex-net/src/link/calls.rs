@@ -80,6 +80,11 @@ impl Table {
     fn get(&mut self, id: CallId) -> Option<&mut Entry> {
         self.entries.get_mut(id.key).filter(|entry| entry.generation == id.generation)
     }
+
+    fn take(&mut self, id: CallId) -> Option<Entry> {
+        self.get(id)?;
+        self.entries.try_remove(id.key)
+    }
 }
 
 impl Calls {
@@ -153,8 +158,7 @@ impl Calls {
     /// The caller went away. Gives what the other end should know of, if no outcome has come yet.
     pub(crate) fn abandon(&self, id: u64) -> Option<GivenUp> {
         let (mut table, call) = (self.0.lock(), CallId::of(id));
-        table.get(call)?;
-        let entry = table.entries.remove(call.key);
+        let entry = table.take(call)?;
         let waits = matches!(entry.state, State::Waiting(_));
         if waits {
             table.generations[call.key] = call.generation.given_up();
@@ -166,9 +170,9 @@ impl Calls {
 
     /// The call could not be sent after all: it does not count.
     pub(crate) fn retract(&self, id: u64) {
-        let (mut table, id) = (self.0.lock(), CallId::of(id));
+        let mut table = self.0.lock();
         table.totals.sent = table.totals.sent.saturating_sub(1);
-        let entry = table.get(id).is_some().then(|| table.entries.remove(id.key));
+        let entry = table.take(CallId::of(id));
         drop(table);
         drop(entry);
     }

@@ -225,41 +225,38 @@ impl Writing {
 }
 
 impl Head {
+    fn kind(self) -> u8 {
+        match self {
+            Self::Control => CONTROL,
+            Self::Call { .. } => CALL,
+            Self::Cast { .. } => CAST,
+            Self::Reply { .. } => REPLY,
+            Self::Failure { .. } => FAILURE,
+            Self::Cancel { .. } => CANCEL,
+        }
+    }
+
     /// Begins a frame: room for its length, kind and fields.
     pub(crate) fn begin(self, out: &mut Vec<u8>) {
-        let writing = match self {
-            Self::Control => Writing::new(CONTROL),
+        let mut writing = Writing::new(self.kind());
+        match self {
+            Self::Control => {}
             Self::Call { id, behavior, target, budget_ms } => {
-                let mut writing = Writing::new(CALL);
                 writing.varint(id);
                 writing.behavior(behavior);
                 writing.varint(target);
                 writing.varint(budget_ms);
-                writing
             }
             Self::Cast { behavior, target } => {
-                let mut writing = Writing::new(CAST);
                 writing.behavior(behavior);
                 writing.varint(target);
-                writing
             }
-            Self::Reply { id } => {
-                let mut writing = Writing::new(REPLY);
-                writing.varint(id);
-                writing
-            }
-            Self::Failure { id } => {
-                let mut writing = Writing::new(FAILURE);
-                writing.varint(id);
-                writing
-            }
+            Self::Reply { id } | Self::Failure { id } => writing.varint(id),
             Self::Cancel { id, target } => {
-                let mut writing = Writing::new(CANCEL);
                 writing.varint(id);
                 writing.varint(target);
-                writing
             }
-        };
+        }
         writing.append_to(out);
     }
 }
