@@ -68,7 +68,7 @@ pub(crate) struct Net {
     pub(crate) configured_seeds: AtomicUsize,
     pub(crate) leaving: AtomicBool,
     /// The manager was told that the behaviors of this node changed, and has not looked yet.
-    behaviors_changed: AtomicBool,
+    pub(crate) behaviors_changed: AtomicBool,
     /// No session begins any more. Written with `links` locked.
     pub(crate) closing: AtomicBool,
     status: AtomicU8,
@@ -117,7 +117,6 @@ impl Net {
 
     /// The behaviors of this node, to be announced.
     pub(crate) fn behaviors(&self) -> Vec<Behavior> {
-        self.behaviors_changed.store(false, Ordering::Release);
         let all = self.node.behaviors().announced().into_iter();
         all.map(|(number, name)| Behavior { number, name: name.to_owned() }).collect()
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -310,6 +310,7 @@ impl ClusterManager {
             Fact::DialEnded { target, outcome, error } => self.dial_ended(target, outcome, error),
             Fact::Refused { addr, reason, detail } => self.refused(addr, reason, &detail),
             Fact::BehaviorsChanged => {
+                self.net.behaviors_changed.store(false, Ordering::Release);
                 let all = Control::Behaviors(self.net.behaviors());
                 let begun = self.conns.values().filter(|conn| conn.link.has_begun());
                 begun.for_each(|conn| conn.link.control(&all));
