@@ -23,13 +23,15 @@ const ROOM: &str = "room";
 struct Guest {
     prints: bool,
     heard: Vec<String>,
+    /// Who waits until so many lines are heard.
+    waiting: Vec<(usize, Caller<Vec<String>>)>,
 }
 
 #[behavior(name = "guest")]
 impl Guest {
     #[init]
     fn new(prints: bool) -> Result<Self, ExitReason> {
-        Ok(Guest { prints, heard: Vec::new() })
+        Ok(Guest { prints, heard: Vec::new(), waiting: Vec::new() })
     }
     #[cast]
     fn say(&mut self, name: String, line: String) {
@@ -37,11 +39,19 @@ impl Guest {
             println!("{name}: {line}");
         } else {
             self.heard.push(format!("{name}: {line}"));
+            let heard = &self.heard;
+            let ready = self.waiting.extract_if(.., |(lines, _)| *lines <= heard.len());
+            ready.for_each(|(_, from)| from.reply(heard.clone()));
         }
     }
+    /// What it heard, once that is so many lines.
     #[call]
-    fn heard(&self) -> Vec<String> {
-        self.heard.clone()
+    fn heard(&mut self, lines: usize, from: Caller<Vec<String>>) {
+        if lines <= self.heard.len() {
+            from.reply(self.heard.clone());
+        } else {
+            self.waiting.push((lines, from));
+        }
     }
 }
 
@@ -114,25 +124,24 @@ async fn conversation() -> Result<(), noex::BoxError> {
     let nodes = [&ada, &bob, &eve];
     let mut news = ada.groups().watch(ROOM);
     for node in nodes {
-        wait(|| node.groups().members::<Guest>(ROOM).len() == 3).await?;
+        actix::clock::timeout(Duration::from_secs(10), all_here(node)).await??;
     }
     let guests = ada.groups().members::<Guest>(ROOM);
-    for (at, (name, line)) in script.iter().enumerate() {
+    for (before, (name, line)) in script.iter().enumerate() {
         let node = nodes.iter().find(|node| node.local_node_id().name() == *name).ok_or("a guest")?;
         let say = GuestCast::Say { name: (*name).to_owned(), line: (*line).to_owned() };
         let sent = node.groups().broadcast::<Guest>(ROOM, say).sent;
         println!("  {name}: {line}   (to {sent})");
         // Lines of different guests have no order among each other: the next one speaks when all have heard.
         for guest in &guests {
-            while guest.heard().await?.len() <= at {
-                actix::clock::sleep(Duration::from_millis(1)).await;
-            }
+            guest.heard(before + 1).await?;
         }
     }
     let lines: Vec<_> = script.iter().map(|(name, line)| format!("{name}: {line}")).collect();
     for guest in &guests {
-        if guest.heard().await? != lines {
-            return Err(format!("{} heard {:?}", guest.pid(), guest.heard().await?).into());
+        let heard = guest.heard(lines.len()).await?;
+        if heard != lines {
+            return Err(format!("{} heard {heard:?}", guest.pid()).into());
         }
     }
     eve.stop().await;
@@ -143,12 +152,11 @@ async fn conversation() -> Result<(), noex::BoxError> {
     Ok(())
 }
 
-async fn wait(condition: impl Fn() -> bool) -> Result<(), noex::BoxError> {
-    for _ in 0..2000 {
-        if condition() {
-            return Ok(());
-        }
-        actix::clock::sleep(Duration::from_millis(5)).await;
+/// Waits until a node sees all three guests: watch first, then look.
+async fn all_here(node: &Cluster) -> Result<(), noex::BoxError> {
+    let mut news = node.groups().watch(ROOM);
+    while node.groups().members::<Guest>(ROOM).len() < 3 {
+        news.recv().await.ok_or("the node lives")?;
     }
-    Err("they did not meet within 10 s".into())
+    Ok(())
 }
