@@ -12,7 +12,7 @@ use std::{
 
 use noex_actors::{Incarnation, NodeDownReason, NodeId};
 use noex_net::{Cluster, ClusterConfig, ClusterEvent, ClusterStatus, NodeStatus, RefusedReason};
-use support::{Res, builder, config, id, node, pair, until, within};
+use support::{Res, builder, config, id, node, pair, stop_all, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Ups and downs as one node sees them.
@@ -22,12 +22,6 @@ fn record(cluster: &Cluster) -> Arc<Mutex<Vec<(NodeId, bool)>>> {
     cluster.on_node_up(move |node| up.lock().unwrap().push((node.id.clone(), true))).detach();
     cluster.on_node_down(move |node, _| down.lock().unwrap().push((node.clone(), false))).detach();
     seen
-}
-
-async fn stop_all(clusters: Vec<Cluster>) {
-    for cluster in clusters.iter().rev() {
-        within(10, "a node stops", cluster.stop()).await;
-    }
 }
 
 fn connections(clusters: &[Cluster]) -> usize {
@@ -63,7 +57,7 @@ async fn eight_nodes(quiet: Duration) -> Res {
         assert!(record.lock().unwrap().iter().all(|(_, up)| *up), "{node:?} saw a node go down");
         assert_eq!(node.stats().node_up_total, 7, "{node:?}");
     }
-    stop_all(nodes).await;
+    stop_all(&nodes).await;
     Ok(())
 }
 
@@ -86,7 +80,7 @@ async fn every_node_may_list_every_other_as_a_seed_and_one_may_come_late() -> Re
     nodes.push(start(1)?.start().await?);
     until(5, "the late one too", || nodes.iter().all(|node| node.connected_node_count() == 3)).await;
     until(5, "one connection per pair", || connections(&nodes) == 4 * 3).await;
-    stop_all(nodes).await;
+    stop_all(&nodes).await;
     Ok(())
 }
 
@@ -112,7 +106,7 @@ async fn simultaneous_dials_leave_one_connection_and_one_node_up_each() -> Res {
             assert_eq!(node.stats().node_up_total, 1, "round {round}");
             assert!(node.stats().refused_total.values().all(|n| *n == 0), "a duplicate is no refusal");
         }
-        stop_all(nodes).await;
+        stop_all(&nodes).await;
     }
     Ok(())
 }
@@ -146,7 +140,7 @@ async fn a_node_restarted_ten_times_is_one_down_and_one_up_each_time() -> Res {
         let expected: Vec<_> = (0..20).map(|n| (bid.clone(), n % 2 == 1)).collect();
         assert_eq!(seen, expected);
     }
-    stop_all(vec![a, observer, b]).await;
+    stop_all(&[a, observer, b]).await;
     Ok(())
 }
 
@@ -213,7 +207,7 @@ async fn a_wrong_or_missing_secret_is_refused_and_counted_at_both_ends() -> Res 
     );
     let right = node("r", &[&a]).await?;
     until(5, "the right one is let in", || a.connected_node_count() == 1).await;
-    stop_all(vec![a, wrong, none, right]).await;
+    stop_all(&[a, wrong, none, right]).await;
     Ok(())
 }
 
@@ -238,7 +232,7 @@ async fn garbage_is_refused_and_nobody_notices() -> Res {
     assert_eq!(quiet.read(&mut [0; 64]).await?, 0, "closed");
     assert_eq!(there.add(1).await?, 1);
     assert_eq!(a.stats().node_up_total, 1);
-    stop_all(vec![a, b]).await;
+    stop_all(&[a, b]).await;
     Ok(())
 }
 
@@ -326,7 +320,7 @@ async fn one_flipped_bit_ends_the_session_and_it_is_made_anew() -> Res {
         a.stats().node_up_total >= 2 && b.connected_node_count() == 1
     })
     .await;
-    stop_all(vec![a, b]).await;
+    stop_all(&[a, b]).await;
     Ok(())
 }
 

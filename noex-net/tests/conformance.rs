@@ -1,23 +1,13 @@
-//! What a session promises, over every transport that there is: with each tag and without, plain and within TLS.
+//! What two nodes agree upon in the handshake: how batches are tagged.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
-use noex_net::{Cluster, ClusterConfigBuilder, RefusedReason, TagAlgorithm};
-use support::{Res, builder, config, id, until, within};
+use noex_net::{Cluster, RefusedReason, TagAlgorithm};
+use support::{Res, config, id, start, stop_all, until};
 
 const SECRET: &str = "a secret of the tests";
-
-async fn start(config: ClusterConfigBuilder) -> Res<Cluster> {
-    Ok(builder(config)?.start().await?)
-}
-
-async fn stop_all(clusters: [Cluster; 2]) {
-    for cluster in clusters {
-        within(10, "a node stops", cluster.stop()).await;
-    }
-}
 
 fn tag(of: &Cluster, to: &Cluster) -> Option<TagAlgorithm> {
     of.peer_stats(&id(to)).and_then(|stats| stats.tag)
@@ -37,7 +27,7 @@ async fn a_node_that_knows_one_tag_meets_one_that_knows_several_whoever_dials() 
         let b = start(with("b", dialling).seed(a.local_node_id())).await?;
         until(10, "they meet", || a.is_node_connected(&id(&b)) && b.is_node_connected(&id(&a))).await;
         assert_eq!((tag(&a, &b), tag(&b, &a)), (Some(expected), Some(expected)));
-        stop_all([b, a]).await;
+        stop_all(&[a, b]).await;
     }
     Ok(())
 }
@@ -52,6 +42,6 @@ async fn nodes_without_a_tag_in_common_refuse_each_other() -> Res {
         until(10, "it is counted", || refused(node) > Some(0)).await;
         assert_eq!(node.connected_node_count(), 0);
     }
-    stop_all([b, a]).await;
+    stop_all(&[a, b]).await;
     Ok(())
 }

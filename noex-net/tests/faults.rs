@@ -18,11 +18,7 @@ use std::{
 use cable::{Cable, RECEIVE_BUFFER};
 use noex_actors::{CastError, ExitReason, NodeDownReason, NodeId, Overload, Ref, behavior};
 use noex_net::{Cluster, ClusterConfigBuilder, ClusterEvent, Detector};
-use support::{Box_, Res, builder, config, id, until, within};
-
-async fn start(config: ClusterConfigBuilder) -> Res<Cluster> {
-    Ok(builder(config)?.start().await?)
-}
+use support::{Box_, Res, builder, config, id, start, until, within};
 
 /// Two nodes that are connected through a cable. The second one dials.
 async fn wired(

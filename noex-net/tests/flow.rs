@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use support::{
     Res, config, id,
     raw::{self, RawPeer},
-    until, within,
+    stop_all, until, within,
 };
 use tokio::sync::Semaphore;
 
@@ -90,12 +90,6 @@ async fn slow_pair() -> Res<(Cluster, Cluster, Ref<Slow>, Arc<Gate>)> {
     Ok((a, b, there, gate))
 }
 
-async fn stop(clusters: [Cluster; 2]) {
-    for cluster in clusters {
-        within(10, "a node stops", cluster.stop()).await;
-    }
-}
-
 fn mailbox_len(node: &Cluster, pid: &Pid) -> usize {
     node.process(pid).map_or(0, |info| info.mailbox_len)
 }
@@ -138,7 +132,7 @@ async fn calls_whose_futures_are_dropped_do_not_run_over_there() -> Res {
     assert_eq!(b.remote_call_stats().total_not_started, 90);
     let calls = a.remote_call_stats();
     assert_eq!((calls.total_cancelled, calls.total_timed_out, calls.pending_calls), (90, 0, 0));
-    stop([b, a]).await;
+    stop_all(&[a, b]).await;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use std::{
 use futures_util::future::join_all;
 use noex_actors::{NodeDownReason, Ref};
 use noex_net::{Cluster, RefusedReason, SecretError, Secrets};
-use support::{Box_, Res, builder, config, id, until, within};
+use support::{Box_, Res, builder, config, connected, id, stop_all, until, within};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::Notify,
@@ -28,17 +28,6 @@ async fn node(name: &str, seeds: &[&Cluster], secrets: &[(&str, &str)]) -> Res<C
         .secret(Secrets::several(secrets.iter().copied())?)
         .seeds(seeds.iter().map(|seed| seed.local_node_id()));
     Ok(builder(config)?.start().await?)
-}
-
-async fn stop_all(clusters: &[Cluster]) {
-    for cluster in clusters.iter().rev() {
-        within(10, "a node stops", cluster.stop()).await;
-    }
-}
-
-async fn connected(clusters: &[Cluster]) {
-    let others = clusters.len() - 1;
-    until(10, "full mesh", || clusters.iter().all(|node| node.connected_node_count() == others)).await;
 }
 
 fn refused(cluster: &Cluster, reason: RefusedReason) -> u64 {

@@ -11,9 +11,9 @@ use noex_actors::{ExitReason, Overload, SpawnError};
 use noex_net::{Cluster, ClusterConfigBuilder, ProtocolError};
 use serde_bytes::ByteBuf;
 use support::{
-    Box_, Res, builder, config, id,
+    Box_, Res, config, id,
     raw::{self, RawPeer, WireUpdate, control},
-    until, within,
+    start, until, within,
 };
 
 const MIB: usize = 1 << 20;
@@ -21,10 +21,6 @@ const MIB: usize = 1 << 20;
 /// Settings of a node whose peers may be silent for the length of a test.
 fn patient(name: &str) -> ClusterConfigBuilder {
     config(name).heartbeat_interval(Duration::from_secs(60))
-}
-
-async fn start(config: ClusterConfigBuilder) -> Res<Cluster> {
-    Ok(builder(config)?.start().await?)
 }
 
 /// Waits until the peer was cut off for this, once.

@@ -16,9 +16,9 @@ use noex_actors::{
 use noex_net::{Broadcast, Cluster, ClusterConfigBuilder, GroupEvent};
 use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 use support::{
-    Res, config, id,
+    Res, config, connected, id,
     raw::{RawPeer, control},
-    until, within,
+    seeded, stop_all, until, within,
 };
 
 /// Cannot be written.
@@ -68,7 +68,7 @@ async fn start(config: ClusterConfigBuilder) -> Res<Cluster> {
 }
 
 async fn node(name: &str, seeds: &[&Cluster]) -> Res<Cluster> {
-    start(seeds.iter().fold(config(name), |config, seed| config.seed(seed.local_node_id().to_string()))).await
+    start(seeded(name, seeds)).await
 }
 
 async fn pair() -> Res<(Cluster, Cluster)> {
@@ -76,17 +76,6 @@ async fn pair() -> Res<(Cluster, Cluster)> {
     let b = node("b", &[&a]).await?;
     connected(&[&a, &b]).await;
     Ok((a, b))
-}
-
-async fn stop_all(nodes: &[&Cluster]) {
-    for node in nodes.iter().rev() {
-        within(10, "a node stops", node.stop()).await;
-    }
-}
-
-async fn connected(nodes: &[&Cluster]) {
-    let all = |node: &Cluster| node.connected_node_count() + 1 == nodes.len();
-    until(10, "all are connected", || nodes.iter().all(|node| all(node))).await;
 }
 
 fn members(node: &Cluster, group: &str) -> Vec<Pid> {
@@ -276,7 +265,7 @@ async fn five_nodes_have_one_view_of_a_group_and_a_lost_node_takes_its_members_a
     for name in ["b", "c", "d", "e"] {
         nodes.push(node(name, &[&a]).await?);
     }
-    connected(&nodes.iter().collect::<Vec<_>>()).await;
+    connected(&nodes).await;
     let mut all = Vec::new();
     for node in &nodes {
         for n in 0..10 {
@@ -310,7 +299,7 @@ async fn five_nodes_have_one_view_of_a_group_and_a_lost_node_takes_its_members_a
     let late = node("f", &[&a]).await?;
     until(10, "it sees all", || members(&late, "g") == all).await;
     nodes.push(late);
-    stop_all(&nodes.iter().collect::<Vec<_>>()).await;
+    stop_all(&nodes).await;
     Ok(())
 }
 

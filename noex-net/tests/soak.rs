@@ -13,13 +13,7 @@ use std::time::{Duration, Instant};
 
 use cable::Cable;
 use noex_net::{Cluster, ClusterConfig, RefusedReason};
-use support::{Box_, Res, builder, config, id, until, within};
-
-async fn stop_all(clusters: &[Cluster]) {
-    for cluster in clusters.iter().rev() {
-        within(10, "a node stops", cluster.stop()).await;
-    }
-}
+use support::{Box_, Res, builder, config, id, stop_all, until};
 
 fn downs(cluster: &Cluster) -> u64 {
     cluster.stats().node_down_total.values().sum()

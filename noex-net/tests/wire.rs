@@ -9,14 +9,14 @@ use std::{collections::BTreeMap, time::Duration};
 use noex_actors::{ExitReason, Incarnation, Pid, Ref, behavior};
 use noex_net::Cluster;
 use support::{
-    Box_, Res, builder, config, pair,
+    Box_, Res, config, pair,
     raw::{self, RawPeer, control},
-    until,
+    start, until,
 };
 
 /// A node whose peers may be silent for the length of a test.
 async fn patient(name: &str) -> Res<Cluster> {
-    Ok(builder(config(name).heartbeat_interval(Duration::from_secs(60)))?.start().await?)
+    start(config(name).heartbeat_interval(Duration::from_secs(60))).await
 }
 
 /// A behavior that a node comes to know while it runs.

@@ -5,7 +5,7 @@
 pub mod certificates;
 pub mod raw;
 
-use std::time::Duration;
+use std::{borrow::Borrow, time::Duration};
 
 use noex_actors::{Caller, Context, ExitReason, Info, NodeId, Pid, Ref, behavior};
 use noex_net::{Cluster, ClusterBuilder, ClusterConfig, ClusterConfigBuilder};
@@ -51,10 +51,30 @@ pub fn builder(config: ClusterConfigBuilder) -> Res<ClusterBuilder> {
     Ok(Cluster::builder(config.build()?).behavior::<Box_>().arbiters(1))
 }
 
-pub async fn node(name: &str, seeds: &[&Cluster]) -> Res<Cluster> {
-    let config =
-        seeds.iter().fold(config(name), |config, seed| config.seed(seed.local_node_id().to_string()));
+pub async fn start(config: ClusterConfigBuilder) -> Res<Cluster> {
     Ok(builder(config)?.start().await?)
+}
+
+pub fn seeded(name: &str, seeds: &[&Cluster]) -> ClusterConfigBuilder {
+    seeds.iter().fold(config(name), |config, seed| config.seed(seed.local_node_id().to_string()))
+}
+
+pub async fn node(name: &str, seeds: &[&Cluster]) -> Res<Cluster> {
+    start(seeded(name, seeds)).await
+}
+
+/// Waits until each is connected to all others.
+pub async fn connected(nodes: &[impl Borrow<Cluster>]) {
+    let others = nodes.len() - 1;
+    let all = || nodes.iter().all(|node| node.borrow().connected_node_count() == others);
+    until(10, "full mesh", all).await;
+}
+
+/// Stops them, the last one first.
+pub async fn stop_all(nodes: &[impl Borrow<Cluster>]) {
+    for node in nodes.iter().rev() {
+        within(10, "a node stops", node.borrow().stop()).await;
+    }
 }
 
 /// Two connected nodes.
@@ -68,8 +88,8 @@ pub async fn patient_pair() -> Res<(Cluster, Cluster)> {
 }
 
 async fn two(config: impl Fn(&str) -> ClusterConfigBuilder) -> Res<(Cluster, Cluster)> {
-    let a = builder(config("a"))?.start().await?;
-    let b = builder(config("b").seed(a.local_node_id()))?.start().await?;
+    let a = start(config("a")).await?;
+    let b = start(config("b").seed(a.local_node_id())).await?;
     within(5, "both are up", async {
         let _ = a.wait_for_nodes(2).await;
         let _ = b.wait_for_nodes(2).await;
