@@ -172,9 +172,7 @@ fn send<B: Behavior>(
             Ok(Sent::Here)
         }
         Way::Remote(remote) => {
-            let encode = &mut |out: &mut Vec<u8>| (remote.codec.encode_call)(&message, out);
-            wait.place =
-                Place::Remote(remote.route.call(&remote.target, &remote.pid, timeout, waker, encode)?);
+            wait.place = Place::Remote(remote.send(&message, timeout, waker)?);
             Ok(Sent::Away)
         }
         Way::Broken(broken) => Err(broken.why.call_error(&broken.pid)),
@@ -198,6 +196,13 @@ impl<B: Behavior, R> Future for Call<'_, B, R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        // The shortest way for what is encoded anyway: the message is not moved.
+        if let (Some(message), Way::Remote(remote)) = (&*this.message, &this.wait.target.0) {
+            let sent = remote.send(message, *this.timeout, cx.waker());
+            *this.message = None;
+            this.wait.place = Place::Remote(sent?);
+            return Poll::Pending;
+        }
         while let Some(message) = this.message.take() {
             let line = this.wait.leave_line();
             match send(this.wait.target, message, (*this.timeout, this.deadline), cx.waker(), this.wait)? {

@@ -9,7 +9,6 @@ use actix_rt::time::Instant;
 
 use crate::{
     Delivery, ExitReason, Monotonic,
-    error::EncodeError,
     failure::CallFailure,
     glance::Glance,
     process::{Process, ProcessCore},
@@ -38,15 +37,20 @@ pub(crate) trait Answers<R>: Process {
     fn start(&self, id: CallId) -> bool;
     fn finish(&self, id: CallId, result: Outcome<R>);
     fn is_waiting(&self, id: CallId) -> bool;
-    fn encode(&self, reply: &R, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+}
+
+/// A process, as one session owes it replies: one for all calls that the session brings.
+pub(crate) trait Owed<R>: Send + Sync {
+    fn session(&self) -> &Arc<dyn Session>;
+    fn process(&self) -> &dyn Process;
+    fn reply(&self, id: u64, reply: &R);
 }
 
 struct Remote<R> {
-    session: Arc<dyn Session>,
+    door: Arc<dyn Owed<R>>,
     id: u64,
     /// Length of the encoded call.
     bytes: u32,
-    replies: Arc<dyn Answers<R>>,
     deadline: Monotonic,
 }
 
@@ -95,13 +99,8 @@ impl<R: Send + 'static> Caller<R> {
         Self(Some(To::Local(Local { replies, id, deadline })))
     }
 
-    pub(crate) fn remote(
-        session: Arc<dyn Session>,
-        (id, bytes): (u64, u32),
-        replies: Arc<dyn Answers<R>>,
-        deadline: Monotonic,
-    ) -> Self {
-        Self(Some(To::Remote(Remote { session, id, bytes, replies, deadline })))
+    pub(crate) fn remote(door: Arc<dyn Owed<R>>, (id, bytes): (u64, u32), deadline: Monotonic) -> Self {
+        Self(Some(To::Remote(Remote { door, id, bytes, deadline })))
     }
 
     /// Answers.
@@ -109,9 +108,7 @@ impl<R: Send + 'static> Caller<R> {
     pub fn reply(mut self, reply: R) {
         match self.0.take() {
             Some(To::Local(local)) => local.replies.finish(local.id, Ok(reply)),
-            Some(To::Remote(remote)) => {
-                remote.session.reply(remote.id, &mut |out: &mut Vec<u8>| remote.replies.encode(&reply, out));
-            }
+            Some(To::Remote(remote)) => remote.door.reply(remote.id, &reply),
             Some(To::Mapped(answer)) => answer.reply(reply),
             None => {}
         }
@@ -130,7 +127,8 @@ impl<R: Send + 'static> Caller<R> {
         match &self.0 {
             Some(To::Local(local)) => local.replies.is_waiting(local.id),
             Some(To::Remote(remote)) => {
-                remote.replies.core().node.now() < remote.deadline && remote.session.is_waited_for(remote.id)
+                remote.door.process().core().node.now() < remote.deadline
+                    && remote.door.session().is_waited_for(remote.id)
             }
             Some(To::Mapped(answer)) => answer.is_waiting(),
             None => false,
@@ -145,7 +143,7 @@ impl<R: Send + 'static> Caller<R> {
     fn deadline(&self) -> Instant {
         match &self.0 {
             Some(To::Local(local)) => local.replies.core().node.clock().instant(local.deadline),
-            Some(To::Remote(remote)) => remote.replies.core().node.clock().instant(remote.deadline),
+            Some(To::Remote(remote)) => remote.door.process().core().node.clock().instant(remote.deadline),
             Some(To::Mapped(answer)) => answer.deadline(),
             None => Instant::now(),
         }
@@ -163,7 +161,7 @@ impl<R: Send + 'static> Caller<R> {
     /// Which call of which connection it is.
     pub(crate) fn remote_id(&self) -> Option<(&Arc<dyn Session>, u64)> {
         match &self.0 {
-            Some(To::Remote(remote)) => Some((&remote.session, remote.id)),
+            Some(To::Remote(remote)) => Some((remote.door.session(), remote.id)),
             Some(To::Local(_) | To::Mapped(_)) | None => None,
         }
     }
@@ -182,7 +180,9 @@ impl<R: Send + 'static> Caller<R> {
     pub(crate) fn start(&self, glance: &mut Glance) -> bool {
         match &self.0 {
             Some(To::Local(local)) => local.replies.start(local.id),
-            Some(To::Remote(remote)) => glance.is_before(remote.deadline, remote.replies.core().node.clock()),
+            Some(To::Remote(remote)) => {
+                glance.is_before(remote.deadline, remote.door.process().core().node.clock())
+            }
             Some(To::Mapped(_)) | None => true,
         }
     }
@@ -191,7 +191,7 @@ impl<R: Send + 'static> Caller<R> {
     pub(crate) fn refuse(mut self, failure: CallFailure) {
         match self.0.take() {
             Some(To::Local(local)) => local.replies.finish(local.id, Err(Box::new(failure))),
-            Some(To::Remote(remote)) => remote.session.fail(remote.id, failure),
+            Some(To::Remote(remote)) => remote.door.session().fail(remote.id, failure),
             Some(To::Mapped(_)) | None => {}
         }
     }
@@ -210,8 +210,9 @@ impl<R: Send + 'static> Drop for Caller<R> {
                 let core = Arc::clone(&replies);
                 fail_dropped(core.core(), move |failure| replies.finish(id, Err(Box::new(failure))));
             }
-            Some(To::Remote(Remote { session, id, replies, .. })) => {
-                fail_dropped(replies.core(), move |failure| session.fail(id, failure));
+            Some(To::Remote(Remote { door, id, .. })) => {
+                let held = Arc::clone(&door);
+                fail_dropped(held.process().core(), move |failure| door.session().fail(id, failure));
             }
             Some(To::Mapped(_)) | None => {}
         }

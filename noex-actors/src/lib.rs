@@ -136,7 +136,7 @@ pub mod __private {
         events::Hub,
         failure::CallFailure,
         names::check_process_name,
-        panics::panic_text,
+        panics::{contained, panic_text},
         payload::{decode, encode_into},
     };
     pub use serde;

@@ -22,7 +22,7 @@ pub(crate) fn into_text(panic: Box<dyn Any + Send>) -> String {
 }
 
 /// Runs code of a user that may panic where nobody can be told, and goes on.
-pub(crate) fn contained(f: impl FnOnce()) {
+pub fn contained(f: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
         tracing::error!(panic = into_text(panic), "what was dropped, or woken, at an end panicked");
     }

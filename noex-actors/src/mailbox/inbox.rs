@@ -45,7 +45,7 @@ impl Kind {
 }
 
 /// Room for that many messages is kept when none is left.
-const KEPT: usize = 1024;
+pub(super) const KEPT: usize = 1024;
 
 /// Messages that a process may take before the other tasks of its arbiter get their turn: so few that a neighbour of a
 /// flooded process hardly notices, so many that the turns cost little. tokio's own budget (128) is left to what handlers

@@ -9,6 +9,7 @@
 //! | `DropNewest` | dropped, counted | `Overloaded` | dropped, counted |
 //! | `DropOldest` | the oldest is dropped, counted | the same | the same |
 
+mod arriving;
 mod cancelled;
 mod inbox;
 mod line;

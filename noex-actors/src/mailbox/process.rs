@@ -6,16 +6,16 @@ use std::{
     task::{Poll, Waker},
 };
 
-use super::{Envelope, MIN_WIRE_BYTES, Mailbox, Refusal, RemoteId, short_name};
+use super::{Envelope, Mailbox, Refusal, RemoteId, short_name};
 use crate::{
     Behavior, CallError, Caller, CastError, Down, EncodeError, Exit, ExitReason, Info, Monotonic,
-    NodeDownReason, NodeId, Overload, Pid,
+    NodeDownReason, NodeId, Pid,
     caller::Answers,
     failure::CallFailure,
     panics::contained,
-    process::{MailboxStats, Process, ProcessCore, RemoteCall},
+    process::{Intake, MailboxStats, Process, ProcessCore},
     replies::{CallId, Outcome, Phase},
-    route::{BehaviorId, Session},
+    route::Session,
 };
 
 impl<B: Behavior> Process for Mailbox<B> {
@@ -68,36 +68,8 @@ impl<B: Behavior> Process for Mailbox<B> {
         self.push_exempt(Envelope::Info(Box::new(info)));
     }
 
-    fn remote_call(self: Arc<Self>, call: RemoteCall<'_>) {
-        let RemoteCall { session, id, behavior, deadline, body } = call;
-        let Some(codec) = self.codec.as_ref().filter(|codec| codec.is(behavior)) else {
-            return session.fail(id, self.wrong_behavior());
-        };
-        match (codec.decode_call)(body) {
-            Ok(message) => {
-                let bytes = wire_bytes(body);
-                let replies: Arc<dyn Answers<B::Reply>> = Arc::<Self>::clone(&self);
-                let from = Caller::remote(session, (id, bytes), replies, deadline);
-                if let Err((refusal, Envelope::Call(_, from))) = self.push(Envelope::Call(message, from)) {
-                    from.refuse(match refusal {
-                        Refusal::Closed => CallFailure::NoProc,
-                        Refusal::Full => CallFailure::Overloaded(Overload::Mailbox),
-                    });
-                }
-            }
-            Err(error) => session.fail(id, CallFailure::Decode(error.0)),
-        }
-    }
-
-    fn remote_cast(&self, behavior: BehaviorId, body: &[u8]) -> Result<(), CallFailure> {
-        let codec =
-            self.codec.as_ref().filter(|codec| codec.is(behavior)).ok_or_else(|| self.wrong_behavior())?;
-        let message = (codec.decode_cast)(body).map_err(|error| CallFailure::Decode(error.0))?;
-        let bytes = wire_bytes(body);
-        self.push(Envelope::RemoteCast(message, bytes)).map_err(|(refusal, _)| match refusal {
-            Refusal::Closed => CallFailure::NoProc,
-            Refusal::Full => CallFailure::Overloaded(Overload::Mailbox),
-        })
+    fn intake(self: Arc<Self>, session: Arc<dyn Session>) -> Box<dyn Intake> {
+        self.open_door(session)
     }
 
     fn remote_cancel(&self, session: &Arc<dyn Session>, id: u64) {
@@ -141,11 +113,6 @@ impl<B: Behavior> Process for Mailbox<B> {
     }
 }
 
-/// What a message from another node counts as: short ones take room as well.
-fn wire_bytes(body: &[u8]) -> u32 {
-    u32::try_from(body.len()).unwrap_or(u32::MAX).max(MIN_WIRE_BYTES)
-}
-
 impl<B: Behavior> Answers<B::Reply> for Mailbox<B> {
     #[inline]
     fn start(&self, id: CallId) -> bool {
@@ -164,12 +131,6 @@ impl<B: Behavior> Answers<B::Reply> for Mailbox<B> {
     }
     fn is_waiting(&self, id: CallId) -> bool {
         self.queue.lock().replies.as_mut().is_some_and(|replies| replies.is_waiting(id))
-    }
-    fn encode(&self, reply: &B::Reply, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        match &self.codec {
-            Some(codec) => (codec.encode_reply)(reply, out),
-            None => Err(EncodeError::new("the behavior has no wire name")),
-        }
     }
 }
 
@@ -247,7 +208,11 @@ impl<B: Behavior> Mailbox<B> {
         self.core.node.decoding(|| (codec.decode_call)(&bytes)).map_err(CallError::Decode)
     }
 
-    fn wrong_behavior(&self) -> CallFailure {
-        CallFailure::WrongBehavior(self.behavior().to_owned())
+    /// A reply for another node.
+    pub(super) fn encode_reply(&self, reply: &B::Reply, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        match &self.codec {
+            Some(codec) => (codec.encode_reply)(reply, out),
+            None => Err(EncodeError::new("the behavior has no wire name")),
+        }
     }
 }

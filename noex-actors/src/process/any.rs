@@ -39,13 +39,8 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     fn node_event(&self, node: &NodeId, down: Option<NodeDownReason>);
     /// It lost a global name. Never refused.
     fn name_lost(&self, name: &str, winner: &Pid);
-    /// A call from another node.
-    fn remote_call(self: Arc<Self>, call: RemoteCall<'_>);
-    /// A cast from another node.
-    ///
-    /// # Errors
-    /// Why it was not queued.
-    fn remote_cast(&self, behavior: BehaviorId, body: &[u8]) -> Result<(), CallFailure>;
+    /// Where a session puts what it brings for the process.
+    fn intake(self: Arc<Self>, session: Arc<dyn Session>) -> Box<dyn Intake>;
     /// Nobody waits for that call of a session any more: if it is queued, it will not run.
     fn remote_cancel(&self, session: &Arc<dyn Session>, id: u64);
     /// Ends the calls whose deadline has come; tells when to look next.
@@ -58,20 +53,30 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
-/// A call from another node.
+/// What one session brings for one process: decoded as it comes, queued by [`deliver`](Self::deliver), or earlier where it is much.
 #[doc(hidden)]
-#[derive(Debug)]
-pub struct RemoteCall<'a> {
-    /// Who wants the reply.
-    pub session: Arc<dyn Session>,
-    /// Number of the call in that session.
-    pub id: u64,
-    /// The behavior that the caller expects.
-    pub behavior: BehaviorId,
-    /// Until when the caller waits.
-    pub deadline: Monotonic,
-    /// The encoded message.
-    pub body: &'a [u8],
+pub trait Intake: Send + fmt::Debug {
+    /// The process.
+    fn process(&self) -> &dyn Process;
+    /// Takes a call with its number in the session. Until `deadline` its caller waits. What cannot be taken fails it.
+    fn call(&mut self, id: u64, behavior: BehaviorId, deadline: Monotonic, body: &[u8]);
+    /// Takes a cast.
+    ///
+    /// # Errors
+    /// It is none of that behavior.
+    fn cast(&mut self, behavior: BehaviorId, body: &[u8]) -> Result<(), CallFailure>;
+    /// Queues what was taken.
+    fn deliver(&mut self) -> Delivered;
+}
+
+/// What came of it.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// Casts for which the mailbox had no room.
+    pub refused: u64,
+    /// The process is gone.
+    pub is_closed: bool,
 }
 
 /// Figures of a mailbox.

@@ -5,7 +5,8 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     behaviors::RemoteCodec,
     mailbox::{Envelope, Mailbox, Refusal, Ticket},
     process::Process,
-    route::{Route, Target},
+    route::{Pending, Route, Target},
 };
 
 /// A reference without stubs: for authors of clients, and what every [`Ref`] holds.
@@ -34,6 +35,20 @@ pub(crate) struct Remote<B: Behavior> {
     pub(crate) target: Target,
     pub(crate) route: Arc<dyn Route>,
     pub(crate) codec: RemoteCodec<B>,
+}
+
+impl<B: Behavior> Remote<B> {
+    /// Sends a call.
+    #[inline]
+    pub(crate) fn send(
+        &self,
+        message: &B::Call,
+        timeout: Duration,
+        waker: &Waker,
+    ) -> Result<Pending, CallError> {
+        let encode = &mut |out: &mut Vec<u8>| (self.codec.encode_call)(message, out);
+        self.route.call(&self.target, &self.pid, timeout, waker, encode)
+    }
 }
 
 pub(crate) struct Broken {

@@ -6,8 +6,12 @@
 
 use std::task::{Context, Poll, Waker};
 
-use noex_actors::{__private::CallFailure, Delivery, Monotonic, route::ReplyBytes};
-use parking_lot::Mutex;
+use noex_actors::{
+    __private::{CallFailure, contained},
+    Delivery, Monotonic,
+    route::ReplyBytes,
+};
+use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 
 use super::call_id::{CallId, Generation, KEY_BITS};
@@ -69,6 +73,42 @@ pub(crate) struct GivenUp {
 #[derive(Debug, Default)]
 pub(crate) struct Calls(Mutex<Table>);
 
+/// Outcomes that came together.
+pub(crate) struct Completing<'a> {
+    table: Option<MutexGuard<'a, Table>>,
+    /// Kept between batches for its room.
+    woken: &'a mut Vec<Waker>,
+}
+
+impl Completing<'_> {
+    /// The outcome of one call. False if nobody waits for it.
+    #[inline]
+    pub(crate) fn complete(&mut self, id: u64, outcome: Outcome) -> bool {
+        let Some(table) = self.table.as_deref_mut() else { return false };
+        let Some(entry) = table.get(CallId::of(id)) else { return false };
+        let State::Waiting(waker) = &mut entry.state else { return false };
+        self.woken.extend(waker.take());
+        let resolved = outcome.is_ok();
+        entry.state = State::Done(outcome);
+        if resolved {
+            table.totals.resolved += 1;
+        } else {
+            table.totals.rejected += 1;
+        }
+        true
+    }
+}
+
+impl Drop for Completing<'_> {
+    fn drop(&mut self) {
+        // A waker may run code of a user: without the lock, and a panic of it is not that of the connection.
+        self.table = None;
+        for waker in self.woken.drain(..) {
+            contained(|| waker.wake());
+        }
+    }
+}
+
 /// A new entry.
 pub(crate) struct Inserted {
     pub(crate) id: u64,
@@ -119,23 +159,14 @@ impl Calls {
     }
 
     /// The outcome came. False if nobody waits for it.
-    pub(crate) fn complete(&self, id: u64, outcome: Outcome) -> bool {
-        let mut table = self.0.lock();
-        let Some(entry) = table.get(CallId::of(id)) else { return false };
-        let State::Waiting(waker) = &mut entry.state else { return false };
-        let waker = waker.take();
-        let resolved = outcome.is_ok();
-        entry.state = State::Done(outcome);
-        if resolved {
-            table.totals.resolved += 1;
-        } else {
-            table.totals.rejected += 1;
-        }
-        drop(table);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        true
+    #[cfg(test)]
+    fn complete(&self, id: u64, outcome: Outcome) -> bool {
+        self.completing(&mut Vec::new()).complete(id, outcome)
+    }
+
+    /// Outcomes come, perhaps many. Those who wait for them are woken at the end.
+    pub(crate) fn completing<'a>(&'a self, woken: &'a mut Vec<Waker>) -> Completing<'a> {
+        Completing { table: Some(self.0.lock()), woken }
     }
 
     pub(crate) fn poll(&self, id: u64, cx: &mut Context<'_>) -> Poll<Outcome> {
@@ -260,6 +291,30 @@ mod tests {
         assert_eq!(calls.abandon(third.id), None, "it was answered: nothing is to be cancelled");
         assert!(matches!(poll(&calls, second.id), Poll::Ready(Ok(_))));
         assert_eq!(calls.len(), 0);
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_no_reply_from_the_others() {
+        #[derive(Default)]
+        struct Woken(std::sync::atomic::AtomicBool, bool);
+        impl std::task::Wake for Woken {
+            fn wake(self: std::sync::Arc<Self>) {
+                assert!(!self.1, "a waker of a user");
+                self.0.store(true, std::sync::atomic::Ordering::Release);
+            }
+        }
+        let calls = Calls::default();
+        let good = std::sync::Arc::new(Woken::default());
+        let wakers = [std::sync::Arc::new(Woken(false.into(), true)), std::sync::Arc::clone(&good)];
+        let ids = wakers
+            .map(|waker| calls.insert(Monotonic::from_millis(5), (7, 0), &Waker::from(waker)).unwrap().id);
+        let mut woken = Vec::new();
+        let mut completing = calls.completing(&mut woken);
+        assert!(ids.iter().all(|id| completing.complete(*id, Ok(ReplyBytes::new()))));
+        assert!(!completing.complete(ids[0], Ok(ReplyBytes::new())), "once");
+        drop(completing);
+        assert!(good.0.load(std::sync::atomic::Ordering::Acquire));
+        assert!(ids.iter().all(|id| poll(&calls, *id).is_ready()));
     }
 
     #[test]

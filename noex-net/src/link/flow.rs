@@ -23,7 +23,7 @@ impl Link {
     }
 
     /// A caller of the peer gave up.
-    pub(super) fn cancelled_by_peer(self: &Arc<Self>, id: u64, process: Option<&Arc<dyn Process>>) {
+    pub(super) fn cancelled_by_peer(self: &Arc<Self>, id: u64, process: Option<&dyn Process>) {
         self.vitals.cancels_received.one();
         self.given_up.lock().add(id);
         if let Some(process) = process {

@@ -6,26 +6,27 @@
 //! SECURITY: everything is bounded and checked; what breaks the protocol ends the session, what asks for something
 //! that is not there gets an error.
 
+mod messages;
 mod registries;
 
 use std::{
-    any::Any,
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Waker,
     time::Duration,
 };
 
 use noex_actors::{
-    __private::{CallFailure, decode, panic_text},
-    Monotonic, Node, Overload,
-    process::{Process, RemoteCall},
-    route::{BehaviorId, ReplyBytes, Session},
+    __private::{CallFailure, decode},
+    Monotonic, Node,
+    route::ReplyBytes,
 };
 
+use self::messages::Intakes;
 use super::{Broken, Link, PROBE, broken::room_for_signals, load};
 use crate::{
     actor::messages::Fact,
@@ -37,9 +38,6 @@ use crate::{
         limits::{CHUNK, MAX_HINTS, MAX_STREAMS},
     },
 };
-
-/// Messages in a mailbox beyond which the reader lets its arbiter run before it reads on.
-const CROWDED: usize = 4096;
 
 /// Facts that one peer may tell the manager in a second: hints of a large cluster, and some heartbeats.
 const MAX_FACTS: u32 = 1000;
@@ -64,8 +62,7 @@ pub(crate) enum Step {
 pub(crate) struct Inbound {
     link: Arc<Link>,
     streams: BTreeMap<u64, Vec<u8>>,
-    /// The target of the last message; most messages go where the last one went.
-    last: Option<(u64, Arc<dyn Process>)>,
+    intakes: Intakes,
     up: bool,
     /// When the batch came, once that was asked for.
     received: Option<Monotonic>,
@@ -78,6 +75,8 @@ pub(crate) struct Inbound {
     facts: (u64, u32),
     /// The call that is being taken.
     calling: Option<u64>,
+    /// Room for who is to be woken.
+    woken: Vec<Waker>,
     /// What was done for registries since the last turn.
     work: usize,
 }
@@ -87,7 +86,7 @@ impl Inbound {
         Self {
             link,
             streams: BTreeMap::new(),
-            last: None,
+            intakes: Intakes::default(),
             up: false,
             received: None,
             taken: 0,
@@ -95,6 +94,7 @@ impl Inbound {
             refused_logged: AtomicU64::new(0),
             facts: (0, 0),
             calling: None,
+            woken: Vec::new(),
             work: 0,
         }
     }
@@ -102,13 +102,7 @@ impl Inbound {
     /// Takes frames until the end of the batch, or until the reader must do something.
     pub(crate) fn run(&mut self, frames: &mut &[u8]) -> Result<Step, Broken> {
         self.received = None;
-        // Replies hold nothing that is decoded here: what is only replies needs no scope.
-        while frames.get(frame::HEADER) == Some(&frame::REPLY) {
-            if let Some(Frame::Reply { id, body }) = Frame::take(frames)? {
-                self.taken += 1;
-                self.link.calls.complete(id, Ok(ReplyBytes::from_slice(body)));
-            }
-        }
+        self.replies(frames)?;
         if frames.is_empty() {
             return Ok(Step::Done);
         }
@@ -123,7 +117,23 @@ impl Inbound {
             }
         });
         self.node = Some(node);
+        self.deliver();
         step
+    }
+
+    /// Takes the replies at the front. They hold nothing that is decoded here: what is only replies needs no scope.
+    fn replies(&mut self, frames: &mut &[u8]) -> Result<(), Malformed> {
+        if !starts_with_reply(frames) {
+            return Ok(());
+        }
+        let mut completing = self.link.calls.completing(&mut self.woken);
+        while starts_with_reply(frames) {
+            if let Some(Frame::Reply { id, body }) = Frame::take(frames)? {
+                self.taken += 1;
+                completing.complete(id, Ok(ReplyBytes::from_slice(body)));
+            }
+        }
+        Ok(())
     }
 
     fn rest(&mut self, frames: &mut &[u8]) -> Result<Step, Broken> {
@@ -132,8 +142,8 @@ impl Inbound {
             match frame {
                 // What comes most often does not pass by the rest.
                 Frame::Call { id, behavior, target, budget_ms, body } => {
-                    let budget = Duration::from_millis(budget_ms.min(u64::from(u32::MAX)));
-                    self.call(id, behavior, target, budget, body);
+                    let deadline = self.deadline(budget_ms);
+                    self.call(id, behavior, target, deadline, body);
                 }
                 Frame::Cast { behavior, target, body } => self.cast(behavior, target, body),
                 other => match self.frame(other)? {
@@ -145,15 +155,10 @@ impl Inbound {
         Ok(Step::Done)
     }
 
-    /// Fails the call whose message could not be taken; frames behind it go on.
-    fn message_panicked(&mut self, panic: &(dyn Any + Send)) {
-        let text = format!("panic: {}", panic_text(panic));
-        if self.is_news() {
-            tracing::error!(peer = %self.link.peer, panic = text, "a message of a peer panicked while it was taken");
-        }
-        if let Some(id) = self.calling.take() {
-            self.link.fail(id, CallFailure::Decode(text));
-        }
+    /// When the caller of a call of this batch gives up.
+    fn deadline(&mut self, budget_ms: u64) -> Monotonic {
+        let received = *self.received.get_or_insert_with(|| self.link.net.node.now());
+        received.plus(Duration::from_millis(budget_ms.min(u64::from(u32::MAX))))
     }
 
     /// Counts what was taken since the last time; tells how much that was.
@@ -166,26 +171,28 @@ impl Inbound {
     fn frame(&mut self, frame: Frame<'_>) -> Result<Step, Broken> {
         match frame {
             Frame::Reply { id, body } => {
-                self.link.calls.complete(id, Ok(ReplyBytes::from_slice(body)));
+                self.link.calls.completing(&mut self.woken).complete(id, Ok(ReplyBytes::from_slice(body)));
             }
             Frame::Call { id, behavior, target, budget_ms, body } => {
-                let budget = Duration::from_millis(budget_ms.min(u64::from(u32::MAX)));
-                self.call(id, behavior, target, budget, body);
+                let deadline = self.deadline(budget_ms);
+                self.call(id, behavior, target, deadline, body);
             }
             Frame::Cast { behavior, target, body } => self.cast(behavior, target, body),
             Frame::Failure { id, body } => {
                 let failure = decode::<CallFailure>(body)
                     .unwrap_or_else(|error| CallFailure::Other(0, format!("an unknown failure: {error}")));
-                self.link.calls.complete(id, Err(failure));
+                self.link.calls.completing(&mut self.woken).complete(id, Err(failure));
             }
             Frame::Control(body) => {
+                self.deliver();
                 let control = decode::<Control>(body).map_err(|error| Broken::control(&error.to_string()))?;
                 return self.control(control);
             }
             Frame::Chunk { stream, last, piece } => return self.chunk(stream, last, piece),
             Frame::Cancel { id, target } => {
-                let link = Arc::clone(&self.link);
-                link.cancelled_by_peer(id, self.target(target));
+                self.deliver();
+                let process = self.link.net.node.process_by_number(target);
+                self.link.cancelled_by_peer(id, process.as_deref());
             }
         }
         Ok(Step::Done)
@@ -215,52 +222,13 @@ impl Inbound {
 
     /// Whether the process to which the last messages went has much to do: then it should have its turn first.
     pub(crate) fn crowded(&self) -> bool {
-        self.last.as_ref().is_some_and(|(_, process)| process.mailbox().len > CROWDED)
-    }
-
-    /// The process of this number.
-    fn target(&mut self, number: u64) -> Option<&Arc<dyn Process>> {
-        let known = self.last.as_ref().is_some_and(|(last, process)| *last == number && process.is_alive());
-        if !known {
-            self.last = self.link.net.node.process_by_number(number).map(|process| (number, process));
-        }
-        self.last.as_ref().map(|(_, process)| process)
-    }
-
-    fn call(&mut self, id: u64, behavior: BehaviorId, number: u64, budget: Duration, body: &[u8]) {
-        let received = *self.received.get_or_insert_with(|| self.link.net.node.now());
-        let deadline = received.plus(budget);
-        self.calling = Some(id);
-        let session: Arc<dyn Session> = Arc::<Link>::clone(&self.link);
-        match self.target(number) {
-            Some(process) => {
-                Arc::clone(process).remote_call(RemoteCall { session, id, behavior, deadline, body });
-            }
-            None => session.fail(id, CallFailure::NoProc),
-        }
-        self.calling = None;
-    }
-
-    fn cast(&mut self, behavior: BehaviorId, number: u64, body: &[u8]) {
-        let Some(process) = self.target(number) else { return };
-        if let Err(failure) = process.remote_cast(behavior, body) {
-            self.link.net.counters.casts_refused.one();
-            self.link.vitals.casts_refused.one();
-            self.log_refused(number, &failure);
-        }
+        self.intakes.crowded()
     }
 
     /// Once a second at most: whoever sends too much must not fill the log as well.
     fn is_news(&self) -> bool {
         let second = self.link.net.node.now().as_nanos() / 1_000_000_000 + 1;
         self.refused_logged.swap(second, Ordering::Relaxed) != second
-    }
-
-    fn log_refused(&self, number: u64, failure: &CallFailure) {
-        if self.is_news() {
-            let full = matches!(failure, CallFailure::Overloaded(Overload::Mailbox));
-            tracing::warn!(peer = %self.link.peer, number, full, ?failure, "a cast was not delivered");
-        }
     }
 
     /// Tells the manager, as often as a peer may have it told something.
@@ -387,4 +355,8 @@ impl Inbound {
             Request::IsAlive { number } => remote::serve_is_alive(&link, id, number),
         }
     }
+}
+
+fn starts_with_reply(frames: &[u8]) -> bool {
+    frames.get(frame::HEADER) == Some(&frame::REPLY)
 }

@@ -1,0 +1,178 @@
+//! Calls and casts of a peer, on their way into mailboxes.
+//!
+//! They are decoded as they come and queued once per batch and process, in the order in which they came; before anything else
+//! of the peer takes effect, what came before it is queued.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use noex_actors::{
+    __private::{CallFailure, panic_text},
+    Monotonic, Overload,
+    process::{Delivered, Intake},
+    route::{BehaviorId, Session},
+};
+
+use super::Inbound;
+use crate::link::Link;
+
+/// Processes to which a peer has sent lately. One that is not among them costs an allocation.
+const MOST: usize = 32;
+/// Messages in a mailbox beyond which the reader lets its arbiter run before it reads on.
+const CROWDED: usize = 4096;
+
+/// The processes to which a peer sends.
+#[derive(Debug, Default)]
+pub(super) struct Intakes {
+    known: Vec<Known>,
+    /// The one to which the last message went; most messages go where the last one went.
+    last: usize,
+    /// Whose place the next new one takes.
+    oldest: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    number: u64,
+    intake: Box<dyn Intake>,
+    /// Messages were taken that may not be queued.
+    waits: bool,
+}
+
+impl Known {
+    fn deliver(&mut self) -> Delivered {
+        self.waits = false;
+        self.intake.deliver()
+    }
+}
+
+impl Intakes {
+    /// The place of this number.
+    #[inline]
+    fn find(&mut self, number: u64) -> Option<&mut Known> {
+        if self.known.get(self.last).is_none_or(|known| known.number != number) {
+            self.last = self.known.iter().position(|known| known.number == number)?;
+        }
+        self.known.get_mut(self.last)
+    }
+
+    /// A place for this number, and whom it takes it from.
+    fn insert(&mut self, number: u64, intake: Box<dyn Intake>) -> Option<Known> {
+        let known = Known { number, intake, waits: false };
+        if self.known.len() < MOST {
+            self.last = self.known.len();
+            self.known.push(known);
+            return None;
+        }
+        self.last = self.oldest;
+        self.oldest = (self.oldest + 1) % MOST;
+        Some(std::mem::replace(&mut self.known[self.last], known))
+    }
+
+    /// Whether the process to which the last messages went has much to do: then it should have its turn first.
+    pub(super) fn crowded(&self) -> bool {
+        self.known.get(self.last).is_some_and(|known| known.intake.process().mailbox().len > CROWDED)
+    }
+}
+
+impl Inbound {
+    /// Where messages for the process of this number go. `None`: there is no such process.
+    #[inline]
+    fn intake(&mut self, number: u64) -> Option<&mut dyn Intake> {
+        if self.intakes.find(number).is_none() {
+            self.meet(number)?;
+        }
+        let known = self.intakes.find(number)?;
+        known.waits = true;
+        Some(&mut *known.intake)
+    }
+
+    #[cold]
+    fn meet(&mut self, number: u64) -> Option<()> {
+        let process = self.link.net.node.process_by_number(number)?;
+        let session: Arc<dyn Session> = Arc::<Link>::clone(&self.link);
+        if let Some(mut replaced) = self.intakes.insert(number, process.intake(session)) {
+            let delivered = replaced.deliver();
+            self.full(replaced.number, delivered.refused);
+        }
+        Some(())
+    }
+
+    pub(super) fn call(
+        &mut self,
+        id: u64,
+        behavior: BehaviorId,
+        number: u64,
+        deadline: Monotonic,
+        body: &[u8],
+    ) {
+        self.calling = Some(id);
+        match self.intake(number) {
+            Some(intake) => intake.call(id, behavior, deadline, body),
+            None => self.link.fail(id, CallFailure::NoProc),
+        }
+        self.calling = None;
+    }
+
+    pub(super) fn cast(&mut self, behavior: BehaviorId, number: u64, body: &[u8]) {
+        let Some(intake) = self.intake(number) else { return };
+        if let Err(failure) = intake.cast(behavior, body) {
+            self.refused(number, 1, &failure);
+        }
+    }
+
+    /// Queues what was taken.
+    pub(super) fn deliver(&mut self) {
+        let mut at = 0;
+        while let Some(known) = self.intakes.known.get_mut(at) {
+            if !known.waits {
+                at += 1;
+                continue;
+            }
+            // What a mailbox drops may panic: that is one message, not the session.
+            let delivered = catch_unwind(AssertUnwindSafe(|| known.deliver()));
+            let number = known.number;
+            match delivered {
+                Ok(delivered) => {
+                    self.full(number, delivered.refused);
+                    if delivered.is_closed {
+                        self.intakes.known.swap_remove(at);
+                        self.intakes.oldest = 0;
+                        continue;
+                    }
+                }
+                Err(panic) => self.message_panicked(panic.as_ref()),
+            }
+            at += 1;
+        }
+    }
+
+    fn full(&self, number: u64, casts: u64) {
+        if casts > 0 {
+            self.refused(number, casts, &CallFailure::Overloaded(Overload::Mailbox));
+        }
+    }
+
+    #[cold]
+    fn refused(&self, number: u64, casts: u64, failure: &CallFailure) {
+        self.link.net.counters.casts_refused.add(casts);
+        self.link.vitals.casts_refused.add(casts);
+        if self.is_news() {
+            let full = matches!(failure, CallFailure::Overloaded(Overload::Mailbox));
+            tracing::warn!(peer = %self.link.peer, number, full, ?failure, "a cast was not delivered");
+        }
+    }
+
+    /// Fails the call whose message could not be taken; frames behind it go on.
+    pub(super) fn message_panicked(&mut self, panic: &(dyn std::any::Any + Send)) {
+        let text = format!("panic: {}", panic_text(panic));
+        if self.is_news() {
+            tracing::error!(peer = %self.link.peer, panic = text, "a message of a peer panicked while it was taken");
+        }
+        if let Some(id) = self.calling.take() {
+            self.link.fail(id, CallFailure::Decode(text));
+        }
+    }
+}
