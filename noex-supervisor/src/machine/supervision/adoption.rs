@@ -9,7 +9,8 @@
 //! Invariants: 1. of a child that must not be taken over, the next instance is higher than every one that was met; a
 //! living one that is lower is replaced, by the strategy's rule, which counts nothing; 2. children that belong together
 //! are those of one supervisor: no instance of another joins them once it has begun; 3. an instance of a later term is
-//! another supervisor's: it is never stopped, and while it is not known who has the name no other instance is either.
+//! another supervisor's: it is never stopped, and while it is not known who has the name no other instance is either;
+//! 4. what was told to go is never taken over.
 //!
 //! Source: the design's rules "Generation" and "One name, one supervisor".
 
@@ -87,6 +88,8 @@ impl Supervision {
             return self.stop_stray(found, Cause::NoChild, now, out);
         };
         let current = child.generation;
+        // One that was told to go is never taken over, however long it takes.
+        let takes_over = takes_over && !self.strays.contains_key(&found.pid);
         match child.state.clone() {
             State::Running { pid } if found.pid == pid => {
                 if std::mem::replace(&mut child.confirmed, true) {

@@ -1,5 +1,7 @@
 //! What a supervisor leaves alone because another one of its name has it, or may have it.
 
+use std::time::Duration;
+
 use noex_actors::ExitReason;
 
 use super::{
@@ -160,4 +162,30 @@ fn what_a_rival_stops_is_started_again_and_counts_nothing() {
     let mut bench = Bench::running(Scope::Local, vec![rule("x")]);
     bench.exit("x", policy::superseded());
     assert_eq!(bench.machine.counted(), 1);
+}
+
+#[test]
+fn what_was_told_to_go_is_never_taken_over() {
+    let mut bench = Bench::running(Scope::Cluster, vec![rule("x")]);
+    bench.exit("x", crash());
+    let told = |instance: &Found| Input::InstancesTold {
+        node: node("b"),
+        purpose: Purpose::Reconcile,
+        found: vec![instance.clone()],
+    };
+    // While a start is in flight, and then none: nobody can be started anywhere.
+    let (child, generation) = bench.next_start().unwrap();
+    let late = Found { child, generation, pid: pid("b", 50) };
+    bench.fail_if_started("x");
+    bench.after(Duration::from_secs(1));
+    let (child, generation) = bench.next_start().unwrap();
+    bench.fact(told(&late));
+    assert_eq!(bench.stops(), [("x".to_owned(), Stop::Ask)]);
+    bench.fact(Input::StartFailed { child, generation, node: None, failure: Failure::NoNode });
+    bench.fact(told(&late));
+    assert_eq!(bench.stops(), [("x".to_owned(), Stop::Kill)], "not its own, although it has none");
+    bench.fact(Input::ChildExited { child: "x".into(), pid: late.pid, reason: ExitReason::Killed });
+    assert_eq!(bench.machine.counted(), 2, "its end is no cause");
+    bench.fact(Input::NodeAvailable);
+    assert_eq!(bench.start_next("a").unwrap().0, "x");
 }
