@@ -129,7 +129,7 @@ impl Route for Peer {
         };
         let behavior = target.behavior(|name| link.announced.number(name));
         let head = Head::Cast { behavior, target: target.number };
-        let sent = link.outbox.append(|_| head, encode);
+        let sent = link.outbox.append(|_| head, encode, &mut || {});
         sent.map_err(|refusal| cast_error(call_error(refusal, &self.id), &self.id))
     }
 

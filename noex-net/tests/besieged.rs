@@ -52,8 +52,12 @@ impl Noise {
             11 => raw::call(id, &raw::named("box"), number, &"NoSuchCall"),
             12 => raw::cast(&raw::named("box"), number, &(id, id)),
             13 => raw::frame(raw::REPLY, &self.bytes(100)),
-            14 => raw::chunk(id % 20, u8::from(id < 40), &self.bytes(2000)),
-            _ => raw::frame(u8::try_from(self.below(8)).unwrap(), &self.bytes(300)),
+            14 => match self.below(4) {
+                0 => raw::first(id % 20, self.below(4000), &self.bytes(2000)),
+                1 => raw::dropped(id % 20),
+                _ => raw::next(id % 20, &self.bytes(2000)),
+            },
+            _ => raw::frame(u8::try_from(self.below(10)).unwrap(), &self.bytes(300)),
         };
         if self.below(8) == 0 {
             let at = self.below(frame.len());

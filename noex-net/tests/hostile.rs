@@ -58,7 +58,7 @@ async fn s2_whatever_an_authenticated_peer_breaks_ends_its_session_and_is_counte
         (ProtocolError::Frame, Box::new(sealed(vec![0]))),
         (ProtocolError::Frame, Box::new(sealed(vec![9, 0, 0, 1]))),
         (ProtocolError::Frame, Box::new(sealed(raw::frame(99, b"no such kind")))),
-        (ProtocolError::Frame, Box::new(sealed(raw::frame(raw::CHUNK, &[0, 2])))),
+        (ProtocolError::Frame, Box::new(sealed(raw::frame(raw::NEXT, &[0, 2])))),
         (ProtocolError::Control, Box::new(sealed(raw::frame(raw::CONTROL, b"\xc1")))),
     ];
     let mut expected: BTreeMap<ProtocolError, u64> = BTreeMap::new();

@@ -32,13 +32,19 @@ async fn cut_off(peer: &mut RawPeer, from: &Cluster, error: ProtocolError) {
 }
 
 #[actix_rt::test]
-async fn messages_in_chunks_are_together_as_long_as_one_message_may_be() -> Res {
-    let a = start(patient("a").max_message_bytes(MIB)).await?;
-    let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
-    let pieces = (0..40_u64).map(|n| raw::chunk(n % 16, 0, &[0; 60_000]));
-    peer.flood(pieces).await;
-    cut_off(&mut peer, &a, ProtocolError::Limit).await;
-    a.stop().await;
+async fn messages_in_chunks_are_bounded_by_what_they_announce() -> Res {
+    // Longer than a message may be; or all together, though hardly anything of them has come.
+    let floods = [vec![raw::first(0, 2 * MIB, b"x")], (0..8).map(|n| raw::first(n, MIB, b"x")).collect()];
+    for flood in floods {
+        let a = start(patient("a").max_message_bytes(MIB)).await?;
+        let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
+        peer.send(&(0..5).flat_map(|n| raw::first(100 + n, MIB, b"x")).collect::<Vec<_>>()).await?;
+        peer.settled().await?;
+        peer.send(&(0..5).flat_map(|n| raw::dropped(100 + n)).collect::<Vec<_>>()).await?;
+        peer.flood(flood.into_iter()).await;
+        cut_off(&mut peer, &a, ProtocolError::Limit).await;
+        a.stop().await;
+    }
     Ok(())
 }
 
@@ -46,11 +52,36 @@ async fn messages_in_chunks_are_together_as_long_as_one_message_may_be() -> Res 
 async fn sixteen_messages_in_chunks_may_be_open_and_no_more() -> Res {
     let a = start(patient("a")).await?;
     let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
-    peer.flood((0..16).map(|n| raw::chunk(n, 0, b"begun"))).await;
+    peer.flood((0..16).map(|n| raw::first(n, 100, b"begun"))).await;
     peer.settled().await?;
-    peer.send(&raw::chunk(16, 0, b"")).await?;
+    peer.send(&[raw::dropped(7), raw::first(16, 100, b"begun")].concat()).await?;
+    peer.settled().await?;
+    peer.send(&raw::first(17, 100, b"begun")).await?;
     cut_off(&mut peer, &a, ProtocolError::Limit).await;
     a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn chunks_that_do_not_fit_together_end_the_session() -> Res {
+    let whole = raw::first(1, 6, b"\0abc");
+    for (what, chunks) in [
+        ("one that was not begun", raw::next(1, b"x")),
+        ("one that was not begun is dropped", raw::dropped(1)),
+        ("it begins twice", [whole.clone(), whole.clone()].concat()),
+        ("longer than it said", [whole.clone(), raw::next(1, b"abc")].concat()),
+        ("longer than it said at once", raw::first(1, 3, b"\0abc")),
+        ("nothing in it", [whole.clone(), raw::next(1, b"")].concat()),
+        ("nothing to come", raw::first(1, 0, b"")),
+        ("it goes on after its end", [raw::first(1, 3, b"\x06\x01\x01"), raw::next(1, b"a")].concat()),
+        ("it goes on though it was dropped", [whole, raw::dropped(1), raw::next(1, b"ab")].concat()),
+    ] {
+        let a = start(patient("a")).await?;
+        let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
+        peer.send(&chunks).await?;
+        within(10, what, cut_off(&mut peer, &a, ProtocolError::Frame)).await;
+        a.stop().await;
+    }
     Ok(())
 }
 
@@ -76,8 +107,8 @@ async fn one_node_has_eight_connections_at_a_time() -> Res {
 async fn a_chunk_holds_no_chunk() -> Res {
     let a = start(patient("a")).await?;
     let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
-    let inner = raw::chunk(1, 1, b"deeper").split_off(2);
-    peer.send(&raw::chunk(0, 1, &inner)).await?;
+    let inner = raw::first(1, 6, b"deeper").split_off(2);
+    peer.send(&raw::first(0, inner.len(), &inner)).await?;
     cut_off(&mut peer, &a, ProtocolError::Frame).await;
     a.stop().await;
     Ok(())
@@ -119,9 +150,7 @@ async fn lists_have_a_length_whatever_the_message_has() -> Res {
         let a = start(patient("a")).await?;
         let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
         let whole = [&[raw::CONTROL][..], &message].concat();
-        let pieces = whole.chunks(60_000);
-        let last = pieces.len() - 1;
-        peer.flood(pieces.enumerate().map(|(n, piece)| raw::chunk(1, u8::from(n == last), piece))).await;
+        peer.flood(raw::chunks(1, &whole).into_iter()).await;
         within(10, what, cut_off(&mut peer, &a, ProtocolError::Control)).await;
         a.stop().await;
     }

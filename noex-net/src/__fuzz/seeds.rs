@@ -171,9 +171,12 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         Head::Failure { id: 1 },
     ];
     let mut frames: Vec<Vec<u8>> = heads.iter().map(|head| framed(*head, b"body")).collect();
-    let mut chunk = Vec::new();
-    frame::put_chunk(9, true, b"piece", &mut chunk);
-    frames.push(chunk);
+    let mut chunks = Vec::new();
+    frame::put_first(9, 300, b"piece", &mut chunks);
+    chunks.extend_from_slice(frame::next_head(9, 5).as_bytes());
+    chunks.extend_from_slice(b"piece");
+    frame::put_dropped(9, &mut chunks);
+    frames.push(chunks);
     frames.push(frames.concat());
     let failures = [
         CallFailure::NoProc,

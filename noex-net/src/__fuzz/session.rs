@@ -183,8 +183,18 @@ fn talk(link: &Arc<Link>, targets: &[Ref<Subject>; 2], bytes: &[u8]) {
             // What the input says, byte by byte.
             0..0x40 => frames.extend_from_slice(input.bytes()),
             0x40..0x50 => {
-                let (stream, last, piece) = (u64::from(input.byte()), input.byte() & 1 == 1, input.bytes());
-                frame::put_chunk(stream, last, piece, &mut frames);
+                let (kind, stream) = (input.byte(), u64::from(input.byte()));
+                let total = u64::from(input.byte()) << (input.byte() % 24);
+                let piece = input.bytes();
+                let piece = &piece[..piece.len().min(CHUNK / 2)];
+                match kind % 4 {
+                    0 => frame::put_first(stream, total, piece, &mut frames),
+                    1 | 2 => {
+                        frames.extend_from_slice(frame::next_head(stream, piece.len()).as_bytes());
+                        frames.extend_from_slice(piece);
+                    }
+                    _ => frame::put_dropped(stream, &mut frames),
+                }
             }
             0x50..0x70 => {
                 let target = number(targets, &mut input);

@@ -44,7 +44,8 @@ pub async fn stream(mut from: impl AsyncRead + Unpin) -> (u64, bool) {
                     Ok(Some(Frame::Control(body))) => wire::control(body),
                     Ok(Some(Frame::Failure { body, .. })) => wire::failure(body),
                     Ok(Some(Frame::Call { body, .. } | Frame::Cast { body, .. })) => wire::payload(body),
-                    Ok(Some(Frame::Reply { .. } | Frame::Chunk { .. } | Frame::Cancel { .. })) => {}
+                    Ok(Some(Frame::Reply { .. } | Frame::First { .. } | Frame::Next { .. })) => {}
+                    Ok(Some(Frame::Dropped { .. } | Frame::Cancel { .. })) => {}
                     Ok(None) => break,
                     Err(_malformed) => return (taken, false),
                 }

@@ -53,8 +53,17 @@ fn written(taken: &Frame<'_>) -> Vec<u8> {
         Frame::Reply { id, body } => (Head::Reply { id }, body),
         Frame::Failure { id, body } => (Head::Failure { id }, body),
         Frame::Cancel { id, target } => (Head::Cancel { id, target }, &[][..]),
-        Frame::Chunk { stream, last, piece } => {
-            frame::put_chunk(stream, last, piece, &mut out);
+        Frame::First { stream, total, piece } => {
+            frame::put_first(stream, total, piece, &mut out);
+            return out;
+        }
+        Frame::Next { stream, piece } => {
+            out.extend_from_slice(frame::next_head(stream, piece.len()).as_bytes());
+            out.extend_from_slice(piece);
+            return out;
+        }
+        Frame::Dropped { stream } => {
+            frame::put_dropped(stream, &mut out);
             return out;
         }
     };

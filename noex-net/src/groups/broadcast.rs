@@ -12,7 +12,7 @@ use crate::{
     link::Link,
     net::Net,
     peer::{call_error, cast_error},
-    wire::{control::Control, frame::Head},
+    wire::control::Control,
 };
 
 /// The members on one node.
@@ -79,7 +79,7 @@ fn to_nodes<B: RemoteBehavior>(group: &str, targets: Vec<Target>, cast: &[u8], o
                     Ok(())
                 };
                 // Under the bound of the outbox, unlike other control messages: it is a user's message.
-                let sent = link.outbox.append(|_| Head::Control, copy);
+                let sent = link.outbox.append_broadcast(copy);
                 sent.map_err(|refusal| cast_error(call_error(refusal, &node), &node))
             }
         };

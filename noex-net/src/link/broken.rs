@@ -27,7 +27,7 @@ pub(crate) enum Broken {
     NotItsOwn,
     #[error("a message in chunks is longer than {0} bytes")]
     TooLong(usize),
-    #[error("more than {MAX_STREAMS} messages in chunks at once")]
+    #[error("more messages in chunks at once than {MAX_STREAMS}, or than there is room for")]
     Streams,
     #[error("more facts than one peer may tell in a second")]
     Facts,

@@ -4,7 +4,10 @@
 //! the earliest deadline known, and a stale alarm only looks again. With one timeout for most calls that is one look
 //! per timeout, however many calls there were.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    collections::BTreeSet,
+    task::{Context, Poll, Waker},
+};
 
 use noex_actors::{
     __private::{CallFailure, contained},
@@ -24,10 +27,13 @@ struct Entry {
     deadline: Monotonic,
     /// Number of the process that was called.
     target: u64,
-    /// Where in the outgoing stream the call begins.
+    /// Where in the outgoing stream the call begins; [`IN_LANE`] if it waits beside that.
     offset: u64,
     state: State,
 }
+
+/// No place in the outgoing stream.
+const IN_LANE: u64 = u64::MAX;
 
 #[derive(Debug)]
 enum State {
@@ -158,6 +164,13 @@ impl Calls {
         Some(Inserted { id: CallId { key, generation }.number(), rearm })
     }
 
+    /// The call waits beside the outgoing stream.
+    pub(super) fn laned(&self, id: u64) {
+        if let Some(entry) = self.0.lock().get(CallId::of(id)) {
+            entry.offset = IN_LANE;
+        }
+    }
+
     /// The outcome came. False if nobody waits for it.
     #[cfg(test)]
     fn complete(&self, id: u64, outcome: Outcome) -> bool {
@@ -238,17 +251,21 @@ impl Calls {
         given_up
     }
 
-    /// The session is over. What was never handed to the kernel (`written` bytes were) cannot have run.
-    pub(crate) fn close(&self, written: u64) {
+    /// The session is over. What was never handed to the kernel cannot have run: `written` bytes of the stream were, and of what
+    /// waits in lanes all but `unsent`.
+    pub(crate) fn close(&self, written: u64, unsent: &BTreeSet<u64>) {
         let mut wake = Vec::new();
         let mut table = self.0.lock();
         table.closed = true;
         let mut rejected = 0;
-        for (_, entry) in &mut table.entries {
+        for (key, entry) in &mut table.entries {
             let State::Waiting(waker) = &mut entry.state else { continue };
             wake.extend(waker.take());
-            let failure =
-                if entry.offset >= written { CallFailure::NotSent } else { CallFailure::ConnectionLost };
+            let never = match entry.offset {
+                IN_LANE => unsent.contains(&CallId { key, generation: entry.generation }.number()),
+                offset => offset >= written,
+            };
+            let failure = if never { CallFailure::NotSent } else { CallFailure::ConnectionLost };
             entry.state = State::Done(Err(failure));
             rejected += 1;
         }
@@ -371,9 +388,18 @@ mod tests {
         let calls = Calls::default();
         let insert = |offset| calls.insert(Monotonic::ZERO, (7, offset), Waker::noop());
         let (sent, kept) = (insert(0).unwrap(), insert(100).unwrap());
-        calls.close(100);
-        assert_eq!(poll(&calls, sent.id), Poll::Ready(Err(CallFailure::ConnectionLost)));
-        assert_eq!(poll(&calls, kept.id), Poll::Ready(Err(CallFailure::NotSent)));
+        let (begun, waits) = (insert(200).unwrap(), insert(0).unwrap());
+        calls.laned(begun.id);
+        calls.laned(waits.id);
+        calls.close(100, &BTreeSet::from([waits.id]));
+        for (id, failure) in [
+            (sent.id, CallFailure::ConnectionLost),
+            (kept.id, CallFailure::NotSent),
+            (begun.id, CallFailure::ConnectionLost),
+            (waits.id, CallFailure::NotSent),
+        ] {
+            assert_eq!(poll(&calls, id), Poll::Ready(Err(failure)));
+        }
         assert!(insert(0).is_none());
     }
 }

@@ -8,13 +8,11 @@ use std::{
 use noex_actors::{Monotonic, process::Process, route::Session};
 
 use super::{Link, calls::GivenUp};
-use crate::wire::frame::Head;
 
 impl Link {
     /// Nobody waits for the reply any more: if the call is still queued over there, it need not run.
     pub(super) fn cancel(&self, GivenUp { id, target }: GivenUp) {
-        // It has the limit of replies: what has no room for it runs in vain, which harms nobody.
-        let _ = self.outbox.append_reply(Head::Cancel { id, target }, &mut |_| Ok(()));
+        self.outbox.cancel(id, target);
     }
 
     /// Ends the calls whose deadline has come.
@@ -25,6 +23,7 @@ impl Link {
     /// A caller of the peer gave up.
     pub(super) fn cancelled_by_peer(self: &Arc<Self>, id: u64, process: Option<&dyn Process>) {
         self.vitals.cancels_received.one();
+        self.outbox.withdraw_reply(id);
         self.given_up.lock().add(id);
         if let Some(process) = process {
             let session: Arc<dyn Session> = Arc::<Self>::clone(self);

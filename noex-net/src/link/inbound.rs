@@ -10,7 +10,6 @@ mod messages;
 mod registries;
 
 use std::{
-    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -27,7 +26,7 @@ use noex_actors::{
 };
 
 use self::messages::Intakes;
-use super::{Broken, Link, PROBE, broken::room_for_signals, load};
+use super::{Broken, Link, PROBE, broken::room_for_signals, load, streams::Streams};
 use crate::{
     actor::messages::Fact,
     machine::{membership::MAX_KNOWN, sessions},
@@ -35,7 +34,7 @@ use crate::{
     wire::{
         control::{Control, Heartbeat, Request},
         frame::{self, Frame, Malformed},
-        limits::{CHUNK, MAX_HINTS, MAX_STREAMS},
+        limits::MAX_HINTS,
     },
 };
 
@@ -61,7 +60,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Inbound {
     link: Arc<Link>,
-    streams: BTreeMap<u64, Vec<u8>>,
+    streams: Streams,
     intakes: Intakes,
     up: bool,
     /// When the batch came, once that was asked for.
@@ -83,9 +82,10 @@ pub(crate) struct Inbound {
 
 impl Inbound {
     pub(crate) fn new(link: Arc<Link>) -> Self {
+        let streams = Streams::new(link.net.config.max_message_bytes());
         Self {
             link,
-            streams: BTreeMap::new(),
+            streams,
             intakes: Intakes::default(),
             up: false,
             received: None,
@@ -188,7 +188,15 @@ impl Inbound {
                 let control = decode::<Control>(body).map_err(|error| Broken::control(&error.to_string()))?;
                 return self.control(control);
             }
-            Frame::Chunk { stream, last, piece } => return self.chunk(stream, last, piece),
+            Frame::First { stream, total, piece } => {
+                let content = self.streams.first(stream, total, piece)?;
+                return self.whole(content);
+            }
+            Frame::Next { stream, piece } => {
+                let content = self.streams.next(stream, piece)?;
+                return self.whole(content);
+            }
+            Frame::Dropped { stream } => self.streams.dropped(stream)?,
             Frame::Cancel { id, target } => {
                 self.deliver();
                 let process = self.link.net.node.process_by_number(target);
@@ -198,24 +206,16 @@ impl Inbound {
         Ok(Step::Done)
     }
 
-    fn chunk(&mut self, stream: u64, last: bool, piece: &[u8]) -> Result<Step, Broken> {
-        if !self.streams.contains_key(&stream) && self.streams.len() >= MAX_STREAMS {
-            return Err(Broken::Streams);
-        }
-        let max = self.link.net.config.max_message_bytes().saturating_add(CHUNK);
-        let gathered: usize = self.streams.values().map(Vec::len).sum();
-        if gathered + piece.len() > max {
-            return Err(Broken::TooLong(max));
-        }
-        let whole = self.streams.entry(stream).or_default();
-        whole.extend_from_slice(piece);
-        if !last {
+    /// A content that comes in chunks is whole, or not yet.
+    fn whole(&mut self, content: Option<Vec<u8>>) -> Result<Step, Broken> {
+        let Some(content) = content else {
+            // The message counts when it is whole.
+            self.taken -= 1;
             return Ok(Step::Done);
-        }
-        let whole = self.streams.remove(&stream).unwrap_or_default();
-        match Frame::parse(&whole)? {
+        };
+        match Frame::parse(&content)? {
             // A chunk does not hold a chunk.
-            Frame::Chunk { .. } => Err(Malformed.into()),
+            Frame::First { .. } | Frame::Next { .. } | Frame::Dropped { .. } => Err(Malformed.into()),
             frame => self.frame(frame),
         }
     }

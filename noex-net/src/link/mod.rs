@@ -10,11 +10,13 @@ mod calls;
 mod flow;
 mod inbound;
 mod requests;
+mod streams;
 mod ties;
 mod vitals;
 mod watches;
 
 use std::{
+    cell::Cell,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -137,7 +139,7 @@ impl Link {
         let sent = if message.is_urgent() {
             self.outbox.append_urgent(encode)
         } else {
-            self.outbox.append_control(encode)
+            self.outbox.append_control(message.place(), encode)
         };
         if let Err(refusal) = sent {
             tracing::debug!(peer = %self.peer, ?refusal, "control message not sent");
@@ -153,20 +155,20 @@ impl Link {
         let CallHead { number, behavior, budget } = head;
         let deadline = self.net.node.clock().coarse().plus(budget).plus(COARSE);
         let budget_ms = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut sending = Sending { link: self, id: None };
-        let mut rearm = false;
+        let id = Cell::new(None);
+        let sending = Sending { link: self, id: &id };
         let sent = self.outbox.append(
             |offset| {
                 if let Some(inserted) = self.calls.insert(deadline, (number, offset), waker) {
-                    sending.id = Some(inserted.id);
-                    rearm = inserted.rearm;
+                    id.set(Some(inserted.id));
+                    if inserted.rearm {
+                        self.alarm.notify_one();
+                    }
                 }
-                if rearm {
-                    self.alarm.notify_one();
-                }
-                Head::Call { id: sending.id.unwrap_or(CallId::NONE), behavior, target: number, budget_ms }
+                Head::Call { id: id.get().unwrap_or(CallId::NONE), behavior, target: number, budget_ms }
             },
             encode,
+            &mut || id.get().into_iter().for_each(|id| self.calls.laned(id)),
         );
         match sent {
             // From here on the call is the caller's.
@@ -231,7 +233,8 @@ impl Link {
         }
         self.outbox.close();
         self.shut_down();
-        self.calls.close(self.outbox.settled());
+        let (written, unsent) = self.outbox.settled();
+        self.calls.close(written, &unsent);
         self.net.counters.session_over(self.calls.totals(), self.casts_sent());
         for (process, watch) in self.watches.close() {
             if let Some(process) = self.net.node.process_by_number(process) {
@@ -281,12 +284,12 @@ impl Link {
 /// A call on its way into the outbox: should it not get there, also because its `Serialize` panics, nothing of it stays.
 struct Sending<'a> {
     link: &'a Link,
-    id: Option<u64>,
+    id: &'a Cell<Option<u64>>,
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
+        if let Some(id) = self.id.get() {
             self.link.calls.retract(id);
         }
     }

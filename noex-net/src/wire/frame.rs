@@ -7,8 +7,10 @@
 //! | 2 cast | behavior, target | the cast |
 //! | 3 reply | id | the reply |
 //! | 4 failure | id | why the call failed, MessagePack |
-//! | 5 chunk | stream, last (u8) | a piece of a longer frame (its kind, fields and body) |
+//! | 5 first chunk | stream, total | the beginning of a long content: kind, fields and body of a frame of `total` bytes |
 //! | 6 cancel | id, target | – |
+//! | 7 next chunk | stream | the next piece of it |
+//! | 8 dropped | stream | – |
 //!
 //! Fields are varints. A behavior is the number under which the receiver announced it; 0 is followed by the hash of its name
 //! instead (u32 LE).
@@ -29,8 +31,10 @@ pub(crate) const CALL: u8 = 1;
 pub(crate) const CAST: u8 = 2;
 pub(crate) const REPLY: u8 = 3;
 pub(crate) const FAILURE: u8 = 4;
-pub(crate) const CHUNKED: u8 = 5;
+pub(crate) const FIRST: u8 = 5;
 pub(crate) const CANCEL: u8 = 6;
+pub(crate) const NEXT: u8 = 7;
+pub(crate) const DROPPED: u8 = 8;
 
 /// One frame, read in place.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,10 +60,19 @@ pub(crate) enum Frame<'a> {
         id: u64,
         body: &'a [u8],
     },
-    Chunk {
+    /// A content of `total` bytes begins, of which these are the first.
+    First {
         stream: u64,
-        last: bool,
+        total: u64,
         piece: &'a [u8],
+    },
+    Next {
+        stream: u64,
+        piece: &'a [u8],
+    },
+    /// The rest of that content does not come: nobody wants it any more.
+    Dropped {
+        stream: u64,
     },
     /// Nobody waits for the reply to that call any more. It takes its place among what goes to the target, behind the call.
     Cancel {
@@ -95,6 +108,10 @@ fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), Malformed> {
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), Malformed> {
     bytes.split_first_chunk::<N>().map(|(head, rest)| (*head, rest)).ok_or(Malformed)
+}
+
+fn not_empty(piece: &[u8]) -> Result<&[u8], Malformed> {
+    if piece.is_empty() { Err(Malformed) } else { Ok(piece) }
 }
 
 fn behavior(bytes: &[u8]) -> Result<(BehaviorId, &[u8]), Malformed> {
@@ -148,13 +165,21 @@ impl<'a> Frame<'a> {
                 let (id, body) = varint(rest)?;
                 Self::Failure { id, body }
             }
-            CHUNKED => {
+            FIRST => {
                 let (stream, rest) = varint(rest)?;
-                let ([last], piece) = fixed(rest)?;
-                if last > 1 {
+                let (total, piece) = varint(rest)?;
+                Self::First { stream, total, piece: not_empty(piece)? }
+            }
+            NEXT => {
+                let (stream, piece) = varint(rest)?;
+                Self::Next { stream, piece: not_empty(piece)? }
+            }
+            DROPPED => {
+                let (stream, rest) = varint(rest)?;
+                if !rest.is_empty() {
                     return Err(Malformed);
                 }
-                Self::Chunk { stream, last: last == 1, piece }
+                Self::Dropped { stream }
             }
             CANCEL => {
                 let (id, rest) = varint(rest)?;
@@ -181,7 +206,7 @@ pub(crate) enum Head {
 }
 
 /// A head, put together where it can be appended in one piece.
-struct Writing {
+pub(crate) struct Writing {
     bytes: [u8; MAX_HEAD],
     len: usize,
 }
@@ -220,11 +245,23 @@ impl Writing {
     }
 
     fn append_to(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.bytes[..self.len]);
+        out.extend_from_slice(self.as_bytes());
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 
 impl Head {
+    /// The number of the call that it begins.
+    pub(crate) fn call(&self) -> Option<u64> {
+        match *self {
+            Self::Call { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
     fn kind(self) -> u8 {
         match self {
             Self::Control => CONTROL,
@@ -268,14 +305,32 @@ pub(crate) fn finish(out: &mut [u8], at: usize) {
     out[at..at + HEADER].copy_from_slice(&u16::try_from(len).unwrap_or(u16::MAX).to_le_bytes());
 }
 
-/// Writes a piece of a longer frame.
-pub(crate) fn put_chunk(stream: u64, last: bool, piece: &[u8], out: &mut Vec<u8>) {
+/// Writes the first chunk of a content of `total` bytes.
+pub(crate) fn put_first(stream: u64, total: u64, piece: &[u8], out: &mut Vec<u8>) {
     let at = out.len();
-    let mut writing = Writing::new(CHUNKED);
+    let mut writing = Writing::new(FIRST);
     writing.varint(stream);
-    writing.byte(u8::from(last));
+    writing.varint(total);
     writing.append_to(out);
     out.extend_from_slice(piece);
+    finish(out, at);
+}
+
+/// What stands before the next piece of a content, of `len` bytes, in its frame.
+pub(crate) fn next_head(stream: u64, len: usize) -> Writing {
+    let mut writing = Writing::new(NEXT);
+    writing.varint(stream);
+    let len = u16::try_from(writing.len - HEADER + len).unwrap_or(u16::MAX);
+    writing.bytes[..HEADER].copy_from_slice(&len.to_le_bytes());
+    writing
+}
+
+/// Writes that the rest of a content does not come.
+pub(crate) fn put_dropped(stream: u64, out: &mut Vec<u8>) {
+    let at = out.len();
+    let mut writing = Writing::new(DROPPED);
+    writing.varint(stream);
+    writing.append_to(out);
     finish(out, at);
 }
 
@@ -310,9 +365,16 @@ mod tests {
         assert_eq!(written(cancel, b""), [4, 0, 6, 1, 0xAC, 2]);
         let longer = written(cancel, b"x");
         assert_eq!(Frame::take(&mut longer.as_slice()), Err(Malformed), "a cancel has no body");
-        let mut chunk = Vec::new();
-        put_chunk(9, true, b"ab", &mut chunk);
-        assert_eq!(chunk, [5, 0, 5, 9, 1, b'a', b'b']);
+        let mut chunks = Vec::new();
+        put_first(9, 300, b"ab", &mut chunks);
+        chunks.extend_from_slice(next_head(9, 1).as_bytes());
+        chunks.push(b'c');
+        put_dropped(9, &mut chunks);
+        assert_eq!(
+            chunks,
+            [6, 0, 5, 9, 0xAC, 2, b'a', b'b', 3, 0, 7, 9, b'c', 2, 0, 8, 9],
+            "first, next, dropped"
+        );
     }
 
     #[test]

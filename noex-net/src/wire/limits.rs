@@ -10,8 +10,18 @@ pub(crate) const MAX_BATCH: usize = 256 * 1024;
 pub(crate) const BATCH: usize = 64 * 1024;
 /// Longest frame on the wire after its length, which is an u16; longer ones are cut into chunks.
 pub(crate) const CHUNK: usize = 64 * 1024 - 1;
+/// What is longer than this has a lane of its own: a small message waits for one of them at most that was sealed before.
+pub(crate) const LONG: usize = 16 * 1024;
+/// Bytes of a content in one chunk after the first: with everything before them they are 64 KiB under one tag at most.
+pub(crate) const PIECE: usize = 64 * 1024 - 32;
+/// Bytes of a content in its first chunk, which tells the receiver how much is to come.
+pub(crate) const FIRST_PIECE: usize = 1024;
 /// Messages in chunks that one connection may have begun and not finished.
 pub(crate) const MAX_STREAMS: usize = 16;
+/// Those that this node begins at a time.
+pub(crate) const BEGUN_STREAMS: usize = 8;
+/// Announced bytes of messages in chunks that may have begun beside the longest one.
+pub(crate) const BESIDE: usize = 4 * 1024 * 1024;
 /// Most hints of one peer that are read at once.
 pub(crate) const MAX_HINTS: usize = 1024;
 /// Most hints of one message that are read at all; with more of them it cannot be read.

@@ -10,4 +10,5 @@ pub(crate) mod control;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod limits;
+pub(crate) mod order;
 pub(crate) mod tag;

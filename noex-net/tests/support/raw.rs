@@ -23,8 +23,10 @@ pub const CALL: u8 = 1;
 pub const CAST: u8 = 2;
 pub const REPLY: u8 = 3;
 pub const FAILURE: u8 = 4;
-pub const CHUNK: u8 = 5;
+pub const FIRST: u8 = 5;
 pub const CANCEL: u8 = 6;
+pub const NEXT: u8 = 7;
+pub const DROPPED: u8 = 8;
 
 pub type Challenge = (u16, String, u64, ByteBuf, Option<String>, u64, String, ByteBuf);
 
@@ -80,14 +82,7 @@ pub async fn read_handshake(socket: &mut TcpStream) -> Res<Vec<u8>> {
 /// A frame of a batch; a long one in chunks, as it must be.
 pub fn frame(kind: u8, rest: &[u8]) -> Vec<u8> {
     if rest.len() >= usize::from(u16::MAX) {
-        let content = [&[kind], rest].concat();
-        let pieces: Vec<&[u8]> = content.chunks(50_000).collect();
-        let last = pieces.len() - 1;
-        return pieces
-            .iter()
-            .enumerate()
-            .flat_map(|(n, piece)| chunk(99, u8::from(n == last), piece))
-            .collect();
+        return chunks(99, &[&[kind], rest].concat()).concat();
     }
     let mut frame = u16::try_from(rest.len() + 1).unwrap().to_le_bytes().to_vec();
     frame.push(kind);
@@ -154,8 +149,24 @@ pub fn cancel(id: u64, target: u64) -> Vec<u8> {
     frame(CANCEL, &[varint(id), varint(target)].concat())
 }
 
-pub fn chunk(stream: u64, last: u8, piece: &[u8]) -> Vec<u8> {
-    frame(CHUNK, &[&varint(stream)[..], &[last], piece].concat())
+/// The chunks of a content: kind, fields and body of a frame.
+pub fn chunks(stream: u64, content: &[u8]) -> Vec<Vec<u8>> {
+    let (begin, rest) = content.split_at(content.len().min(50_000));
+    let rest = rest.chunks(50_000).map(|piece| next(stream, piece));
+    std::iter::once(first(stream, content.len(), begin)).chain(rest).collect()
+}
+
+pub fn first(stream: u64, total: usize, piece: &[u8]) -> Vec<u8> {
+    let total = varint(u64::try_from(total).unwrap());
+    frame(FIRST, &[&varint(stream)[..], &total, piece].concat())
+}
+
+pub fn next(stream: u64, piece: &[u8]) -> Vec<u8> {
+    frame(NEXT, &[&varint(stream), piece].concat())
+}
+
+pub fn dropped(stream: u64) -> Vec<u8> {
+    frame(DROPPED, &varint(stream))
 }
 
 /// `(id, incarnation, number)`, as a pid travels.
@@ -227,6 +238,16 @@ impl RawPeer {
     pub async fn send(&mut self, frames: &[u8]) -> Res {
         let batch = self.sealed(frames);
         Ok(self.socket.write_all(&batch).await?)
+    }
+
+    /// Sends frames one by one: together they are too much for a batch.
+    pub async fn send_all(&mut self, mut frames: Vec<u8>) -> Res {
+        while let Some((len, _)) = frames.split_first_chunk::<2>() {
+            let rest = frames.split_off(2 + usize::from(u16::from_le_bytes(*len)));
+            let frame = std::mem::replace(&mut frames, rest);
+            self.send(&frame).await?;
+        }
+        Ok(())
     }
 
     /// Sends frames in as many batches as it takes, or as the node lets it.

@@ -1,45 +1,18 @@
-//! The flushing side of an outbox: seals what has gathered, encrypts it if there is TLS, and writes it.
+//! The flushing side of an outbox: writes what is sealed, encrypted if there is TLS.
 
 use std::{
-    collections::VecDeque,
     io::{self, IoSlice, Write},
     sync::{Arc, atomic::Ordering},
 };
 
 use tokio::net::tcp::OwnedWriteHalf;
 
-use super::{Flushed, MAX_SLICES, Outbox, turn};
-use crate::{
-    tls::Cipher,
-    wire::{limits::LEN, tag::Tagger},
+use super::{
+    Flushed, Outbox,
+    seal::{MAX_SLICES, Writer},
+    turn,
 };
-
-#[derive(Debug)]
-pub(super) struct Writer {
-    tagger: Option<Tagger>,
-    sealed: VecDeque<Vec<u8>>,
-    /// How much of the first sealed batch is written.
-    offset: usize,
-    /// With TLS: bytes of sealed batches, from `offset` on, that are encrypted and not yet known to be with the kernel.
-    pub(super) encrypted: usize,
-    ended: bool,
-}
-
-impl Writer {
-    pub(super) fn new(tagger: Option<Tagger>) -> Self {
-        Self { tagger, sealed: VecDeque::new(), offset: 0, encrypted: 0, ended: false }
-    }
-
-    /// What is to be written next; returns how many slices that are.
-    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
-        let mut used = 0;
-        for (slice, batch) in slices.iter_mut().zip(&self.sealed) {
-            *slice = IoSlice::new(if used == 0 { &batch[self.offset..] } else { batch });
-            used += 1;
-        }
-        used
-    }
-}
+use crate::tls::Cipher;
 
 /// The kernel's side of the socket, from any thread.
 struct Kernel<'a>(&'a OwnedWriteHalf);
@@ -71,8 +44,8 @@ impl Write for Kernel<'_> {
     }
 }
 
-/// So many bytes are sealed ahead of the kernel. The order of what is sealed is settled: nothing can pass it any more.
-const MAX_SEALED: usize = 128 * 1024;
+/// So many bytes of long messages are sealed and written before others have their turn, the reader among them.
+const TURN: usize = 256 * 1024;
 
 impl Outbox {
     /// Lets the tasks run that the reader woke, then flushes what they sent. Saves the flusher its turn.
@@ -98,20 +71,26 @@ impl Outbox {
         match self.flush() {
             Ok(Flushed::All | Flushed::Busy) => {}
             // An error is for the reader to find; the flusher ends by it, too.
-            Ok(Flushed::Blocked) | Err(_) => self.flusher.wake(),
+            Ok(Flushed::More | Flushed::Blocked) | Err(_) => self.flusher.wake(),
         }
     }
 
-    /// Writes what there is, as far as the socket takes it.
+    /// Writes what there is, as far as the socket takes it and others need not have their turn.
     pub(crate) fn flush(&self) -> io::Result<Flushed> {
+        let mut laned = 0;
         loop {
             let Some(mut writer) = self.writer.try_lock() else { return Ok(Flushed::Busy) };
             self.dirty.store(false, Ordering::Release);
-            let more = self.seal(&mut writer);
+            let sealing = self.seal(&mut writer);
+            laned += sealing.laned;
             let done = self.write(&mut writer);
             drop(writer);
             match done {
-                Ok(()) if more || self.dirty.load(Ordering::Acquire) => {}
+                Ok(()) if sealing.more && laned >= TURN => {
+                    self.dirty.store(true, Ordering::Release);
+                    return Ok(Flushed::More);
+                }
+                Ok(()) if sealing.more || self.dirty.load(Ordering::Acquire) => {}
                 Ok(()) => return Ok(Flushed::All),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked.store(true, Ordering::Release);
@@ -122,52 +101,14 @@ impl Outbox {
         }
     }
 
-    /// Seals what is to be written next. True if more waits, which urgent messages can still pass.
-    fn seal(&self, writer: &mut Writer) -> bool {
-        // Both lanes are taken at one moment, so that what was appended later is written later. While a user's
-        // message is being encoded, only the urgent lane goes: whoever encodes schedules the next flush.
-        let Writer { tagger, sealed, .. } = writer;
-        let before = sealed.len();
-        let mut more = false;
-        {
-            let open = self.open.try_lock();
-            let mut urgent = self.urgent.lock();
-            if !urgent.is_empty() {
-                sealed.push_back(std::mem::take(&mut *urgent));
-            }
-            drop(urgent);
-            if let Some(mut open) = open {
-                let mut ahead: usize = sealed.iter().map(Vec::len).sum();
-                while ahead < MAX_SEALED
-                    && let Some(batch) = open.batches.pop_front()
-                {
-                    ahead += batch.len();
-                    sealed.push_back(batch);
-                }
-                more = !open.batches.is_empty();
-            }
-        }
-        let mut count = 0;
-        for batch in sealed.iter_mut().skip(before) {
-            let len = u32::try_from(batch.len() - LEN).unwrap_or(u32::MAX);
-            if let Some(tagger) = tagger {
-                tagger.seal(&mut batch[LEN..]);
-            }
-            batch[..LEN].copy_from_slice(&len.to_le_bytes());
-            count += 1;
-        }
-        self.batches_sent.fetch_add(count, Ordering::Relaxed);
-        more
-    }
-
     fn write(&self, writer: &mut Writer) -> io::Result<()> {
         if let Some(cipher) = &self.cipher {
             return self.write_encrypted(writer, cipher);
         }
         let mut socket = Kernel(&self.socket);
-        while let Some(first) = writer.sealed.front() {
-            let written = if writer.sealed.len() == 1 {
-                socket.write(&first[writer.offset..])?
+        while !writer.is_empty() {
+            let written = if let Some(only) = writer.only() {
+                socket.write(only)?
             } else {
                 let mut slices = [IoSlice::new(&[]); MAX_SLICES];
                 let used = writer.slices(&mut slices);
@@ -183,7 +124,7 @@ impl Outbox {
             cipher.drain(&mut Kernel(&self.socket))?;
             let written = std::mem::take(&mut writer.encrypted);
             self.wrote(writer, written);
-            if writer.sealed.is_empty() || writer.ended {
+            if writer.is_empty() || writer.ended {
                 return Ok(());
             }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
@@ -193,24 +134,21 @@ impl Outbox {
     }
 
     /// So many bytes of sealed batches are with the kernel.
-    fn wrote(&self, writer: &mut Writer, mut written: usize) {
-        self.written.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::AcqRel);
-        if self.queued() <= self.limit / 2 {
-            self.room.notify_waiters();
-        }
-        while let Some(batch) = writer.sealed.front() {
-            let left = batch.len() - writer.offset;
-            if written < left {
-                writer.offset += written;
-                break;
-            }
-            written -= left;
-            writer.offset = 0;
-            let batch = writer.sealed.pop_front();
+    fn wrote(&self, writer: &mut Writer, bytes: usize) {
+        let written = writer.wrote(bytes, |batch| {
             // Not worth waiting for a user's `Serialize`.
-            if let (Some(batch), Some(mut open)) = (batch, self.open.try_lock()) {
+            if let Some(mut open) = self.open.try_lock() {
                 open.give_back(batch);
             }
+        });
+        let count = |bytes: usize| u64::try_from(bytes).unwrap_or(0);
+        self.written.fetch_add(count(written.direct), Ordering::AcqRel);
+        if written.laned > 0 {
+            self.written_laned.fetch_add(count(written.laned), Ordering::Relaxed);
+            self.waiting.fetch_sub(written.waited, Ordering::Relaxed);
+        }
+        if self.queued() <= self.limit / 2 {
+            self.room.notify_waiters();
         }
     }
 
@@ -225,7 +163,7 @@ impl Outbox {
     pub(crate) fn end(&self) {
         let Some(cipher) = &self.cipher else { return };
         let mut writer = self.writer.lock();
-        if writer.sealed.is_empty() && !writer.ended {
+        if writer.is_empty() && !writer.ended {
             cipher.end();
             let _ = cipher.drain(&mut Kernel(&self.socket));
         }
@@ -249,7 +187,7 @@ impl Outbox {
             match self.flush() {
                 Ok(Flushed::All | Flushed::Blocked) => {}
                 // Whoever writes looks at `dirty` again when done.
-                Ok(Flushed::Busy) => tokio::task::yield_now().await,
+                Ok(Flushed::Busy | Flushed::More) => tokio::task::yield_now().await,
                 Err(error) => return error,
             }
         }

@@ -1,10 +1,13 @@
 //! The outbox of a connection: senders encode straight into it; one flush per tick tags and writes what has gathered.
 //!
 //! ```text
-//! append ──► open batches ──┐
-//!                           ├─flush──► sealed batches ──try_write──► kernel
-//! urgent ──► urgent batch ──┘
+//! urgent ──► urgent batch ──┐
+//! append ──► open batches ──┼─flush──► sealed batches ──try_write──► kernel
+//!     long ► lanes ─────────┘
 //! ```
+//! What is long waits in the lane of its target, and so does what is sent to that target behind it; batches and pieces of
+//! long messages are sealed by turns.
+//!
 //! Little is sealed ahead of the kernel, and the kernel takes little ahead of what it can send: a full outbox holds up
 //! no urgent message.
 //! With TLS, sealed batches are encrypted on their way to the kernel, and only when what was encrypted before is there.
@@ -15,14 +18,18 @@
 //! The first append of a tick schedules one flush: on the connection's own arbiter by waking its flusher, elsewhere by
 //! a task on the sender's runtime. Whoever finds the socket full leaves the rest to the flusher, which waits for it.
 //!
-//! Invariants: 1. batches are sealed and written in the order in which they were opened; 2. a failing or panicking
+//! Invariants: 1. batches are sealed and written in the order in which they were opened, frames of one place in the order in
+//! which they were appended; 2. a failing or panicking
 //! `Serialize` leaves the outbox as it was; 3. `dirty` is set whenever an append was not seen by a flush yet.
 
+mod batch;
 mod flush;
+mod lanes;
+mod seal;
 mod turn;
 
 use std::{
-    collections::VecDeque,
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -35,19 +42,21 @@ use noex_actors::{EncodeError, Overload};
 use parking_lot::Mutex;
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
-use self::flush::Writer;
 pub(crate) use self::turn::turn;
+use self::{
+    batch::{Frame, Open, grow},
+    lanes::Withdrawn,
+    seal::Writer,
+};
 use crate::{
     tls::Cipher,
     wire::{
         frame::{self, Head},
         limits::{BATCH, CHUNK, LEN, TAG},
+        order::Place,
         tag::Tagger,
     },
 };
-
-/// Most batches handed to the kernel in one call.
-const MAX_SLICES: usize = 16;
 
 /// Why nothing was appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,17 +65,6 @@ pub(crate) enum Refusal {
     Overloaded(Overload),
     TooLarge { len: usize, max: usize },
     Encode(EncodeError),
-}
-
-#[derive(Debug)]
-struct Open {
-    batches: VecDeque<Vec<u8>>,
-    /// Emptied buffers, to be used again.
-    spare: Vec<Vec<u8>>,
-    next_stream: u64,
-    /// Calls and casts appended so far.
-    messages: u64,
-    closed: bool,
 }
 
 /// What is to be sent on one connection.
@@ -91,24 +89,28 @@ pub(crate) struct Outbox {
     max_message: usize,
     /// Frames of calls, casts and replies appended since the beginning. Written with `open` locked.
     frames: AtomicU64,
-    /// Bytes appended since the beginning, headers of batches included. Written with `open` locked.
+    /// Bytes appended to batches since the beginning, headers included; not those in lanes. Written with `open` locked.
     appended: AtomicU64,
     /// The same of the urgent lane. Written with `urgent` locked.
     appended_urgent: AtomicU64,
+    /// Bytes that came to a lane and are not with the kernel yet.
+    waiting: AtomicUsize,
     high_water: AtomicUsize,
+    /// Of those appended to batches, or urgent.
     written: AtomicU64,
+    /// Those that came out of lanes.
+    written_laned: AtomicU64,
     batches_sent: AtomicU64,
     room: Notify,
 }
-
-/// A piece of a longer frame: with its own fields it is no longer than a chunk.
-const PIECE: usize = CHUNK - 16;
 
 /// How far a flush came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flushed {
     /// Everything is with the kernel.
     All,
+    /// Others should have their turn before the rest.
+    More,
     /// The socket is full.
     Blocked,
     /// Somebody else writes and will see to the rest.
@@ -125,13 +127,11 @@ impl Outbox {
         max_message: usize,
     ) -> Self {
         let header = LEN + if tagger.is_some() { TAG } else { 0 };
-        let open =
-            Open { batches: VecDeque::new(), spare: Vec::new(), next_stream: 0, messages: 0, closed: false };
         Self {
             socket,
-            open: Mutex::new(open),
+            open: Mutex::new(Open::new(header)),
             urgent: Mutex::new(Vec::new()),
-            writer: Mutex::new(Writer::new(tagger)),
+            writer: Mutex::new(Writer::new(tagger, header)),
             cipher,
             dirty: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
@@ -144,8 +144,10 @@ impl Outbox {
             frames: AtomicU64::new(0),
             appended: AtomicU64::new(0),
             appended_urgent: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
             high_water: AtomicUsize::new(0),
             written: AtomicU64::new(0),
+            written_laned: AtomicU64::new(0),
             batches_sent: AtomicU64::new(0),
             room: Notify::new(),
         }
@@ -154,7 +156,8 @@ impl Outbox {
     /// Bytes that wait.
     pub(crate) fn queued(&self) -> usize {
         let appended = self.appended_total();
-        usize::try_from(appended.saturating_sub(self.written.load(Ordering::Relaxed))).unwrap_or(usize::MAX)
+        let batched = appended.saturating_sub(self.written.load(Ordering::Relaxed));
+        usize::try_from(batched).unwrap_or(usize::MAX) + self.waiting.load(Ordering::Relaxed)
     }
 
     /// Most bytes that ever waited.
@@ -164,14 +167,16 @@ impl Outbox {
 
     /// Bytes handed to the kernel.
     pub(crate) fn written(&self) -> u64 {
-        self.written.load(Ordering::Acquire)
+        self.written.load(Ordering::Acquire) + self.written_laned.load(Ordering::Relaxed)
     }
 
-    /// The same, after the end: no write that is under way is left out.
-    pub(crate) fn settled(&self) -> u64 {
+    /// After the end: what of the outgoing stream may be with the kernel, no write that is under way left out; and the calls
+    /// of those in lanes that are not.
+    pub(crate) fn settled(&self) -> (u64, BTreeSet<u64>) {
         let writer = self.writer.lock();
         // Some of what is encrypted may be with the kernel.
-        self.written() + u64::try_from(writer.encrypted).unwrap_or(0)
+        let encrypted = u64::try_from(writer.encrypted).unwrap_or(0);
+        (self.written.load(Ordering::Acquire) + encrypted, self.open.lock().lanes.unsent_calls())
     }
 
     /// Batches sealed.
@@ -179,16 +184,30 @@ impl Outbox {
         self.batches_sent.load(Ordering::Relaxed)
     }
 
-    /// Appends a frame of a user's message, within the limits. `encode` learns where in the stream the frame begins.
+    /// Appends a frame of a user's message, within the limits. `encode` learns where in the stream the frame begins; `laned`
+    /// is called if it does not go there.
     pub(crate) fn append(
         self: &Arc<Self>,
         head: impl FnOnce(u64) -> Head,
+        encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
+        laned: &mut dyn FnMut(),
+    ) -> Result<(), Refusal> {
+        if self.queued() > self.limit {
+            return Err(Refusal::Overloaded(Overload::Outbox));
+        }
+        self.put(head, Frame { place: None, encode, laned }, 1)
+    }
+
+    /// Appends a user's message for more than one process, within the limits.
+    pub(crate) fn append_broadcast(
+        self: &Arc<Self>,
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), Refusal> {
         if self.queued() > self.limit {
             return Err(Refusal::Overloaded(Overload::Outbox));
         }
-        self.put(head, encode, 1)
+        let place = Some(Place::Barrier);
+        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, 1)
     }
 
     /// Calls and casts appended so far.
@@ -205,21 +224,55 @@ impl Outbox {
         if self.queued() > self.limit.saturating_mul(2) {
             return Err(Refusal::Overloaded(Overload::Outbox));
         }
-        self.put(|_| head, encode, 0)
+        self.put(|_| head, Frame { place: None, encode, laned: &mut || {} }, 0)
     }
 
     /// Appends a control frame; the limit does not apply: control traffic is small and bounded by itself.
     pub(crate) fn append_control(
         self: &Arc<Self>,
+        place: Place,
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), Refusal> {
-        self.put(|_| Head::Control, encode, 0)
+        let place = Some(place);
+        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, 0)
+    }
+
+    /// Nobody waits for the reply to this call any more: tells the other end, unless the call, or the end of it, is still here.
+    pub(crate) fn cancel(self: &Arc<Self>, id: u64, target: u64) {
+        if !self.withdraw(|open| open.lanes.withdraw_call(target, id)) {
+            // It has the limit of replies: what has no room for it runs in vain, which harms nobody.
+            let _ = self.append_reply(Head::Cancel { id, target }, &mut |_| Ok(()));
+        }
+    }
+
+    /// The other end does not want this reply any more.
+    pub(crate) fn withdraw_reply(self: &Arc<Self>, id: u64) {
+        self.withdraw(|open| open.lanes.withdraw_reply(id));
+    }
+
+    /// True if something was taken back.
+    fn withdraw(self: &Arc<Self>, from: impl FnOnce(&mut Open) -> Option<Withdrawn>) -> bool {
+        let withdrawn = {
+            let mut open = self.open.lock();
+            if open.lanes.is_idle() { None } else { from(&mut open) }
+        };
+        let Some(Withdrawn::All(left) | Withdrawn::Rest(left)) = withdrawn else { return false };
+        self.no_longer_waits(left);
+        self.schedule();
+        true
+    }
+
+    fn no_longer_waits(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        if self.queued() <= self.limit / 2 {
+            self.room.notify_waiters();
+        }
     }
 
     fn put(
         self: &Arc<Self>,
         head: impl FnOnce(u64) -> Head,
-        encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
+        frame: Frame<'_, '_>,
         counts: u64,
     ) -> Result<(), Refusal> {
         let put = {
@@ -227,7 +280,7 @@ impl Outbox {
             if open.closed {
                 return Err(Refusal::Closed);
             }
-            let put = self.put_frame(&mut open, head, encode);
+            let put = self.put_frame(&mut open, head, frame);
             if put.is_ok() {
                 open.messages += counts;
                 grow(&self.frames, 1);
@@ -247,61 +300,8 @@ impl Outbox {
         Ok(())
     }
 
-    fn put_frame(
-        &self,
-        open: &mut Open,
-        head: impl FnOnce(u64) -> Head,
-        encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
-    ) -> Result<(), Refusal> {
-        let began = self.appended_total();
-        let batch = self.writable(open);
-        let at = batch.len();
-        let mut rollback = Rollback { batch, at, armed: true };
-        head(began).begin(rollback.batch);
-        encode(rollback.batch).map_err(Refusal::Encode)?;
-        let len = rollback.batch.len() - at - frame::HEADER;
-        if len > self.max_message {
-            return Err(Refusal::TooLarge { len, max: self.max_message });
-        }
-        if len <= CHUNK {
-            rollback.armed = false;
-            frame::finish(rollback.batch, at);
-            self.grew(len + frame::HEADER);
-            return Ok(());
-        }
-        let long = rollback.batch.split_off(at + frame::HEADER);
-        drop(rollback);
-        let stream = open.next_stream;
-        open.next_stream += 1;
-        let pieces = long.chunks(PIECE);
-        let last = pieces.len() - 1;
-        for (index, piece) in pieces.enumerate() {
-            let batch = self.writable(open);
-            let before = batch.len();
-            frame::put_chunk(stream, index == last, piece, batch);
-            self.grew(batch.len() - before);
-        }
-        Ok(())
-    }
-
-    /// The batch that takes the next frame.
-    fn writable<'a>(&self, open: &'a mut Open) -> &'a mut Vec<u8> {
-        if open.batches.back().is_none_or(|batch| batch.len() >= BATCH) {
-            let mut batch = open.spare.pop().unwrap_or_else(|| Vec::with_capacity(BATCH / 8));
-            batch.resize(self.header, 0);
-            open.batches.push_back(batch);
-            self.grew(self.header);
-        }
-        open.batches.back_mut().expect("there is an open batch")
-    }
-
     fn appended_total(&self) -> u64 {
         self.appended.load(Ordering::Relaxed) + self.appended_urgent.load(Ordering::Relaxed)
-    }
-
-    /// Only with `open` locked: one writer at a time, so no read-modify-write is needed.
-    fn grew(&self, by: usize) {
-        grow(&self.appended, by);
     }
 
     /// Appends a short control frame that goes out before everything else. The order within the lane is kept.
@@ -363,34 +363,5 @@ impl Outbox {
     pub(crate) fn close(&self) {
         self.open.lock().closed = true;
         self.room.notify_waiters();
-    }
-}
-
-impl Open {
-    fn give_back(&mut self, mut batch: Vec<u8>) {
-        if self.spare.len() < 4 && batch.capacity() <= 4 * BATCH {
-            batch.clear();
-            self.spare.push(batch);
-        }
-    }
-}
-
-fn grow(total: &AtomicU64, by: usize) {
-    let before = total.load(Ordering::Relaxed);
-    total.store(before + u64::try_from(by).unwrap_or(0), Ordering::Release);
-}
-
-/// Takes a half-written frame back, also when its `Serialize` panics.
-struct Rollback<'a> {
-    batch: &'a mut Vec<u8>,
-    at: usize,
-    armed: bool,
-}
-
-impl Drop for Rollback<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.batch.truncate(self.at);
-        }
     }
 }

@@ -5,7 +5,10 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::io::{handshake::Channel, incoming::Incoming, outbox::Outbox, reader::Batches};
+use crate::{
+    io::{handshake::Channel, incoming::Incoming, outbox::Outbox, reader::Batches},
+    wire::order::Place,
+};
 
 fn config() -> TlsConfig {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -57,7 +60,7 @@ impl Session {
             out.extend_from_slice(bytes);
             Ok(())
         };
-        self.outbox.append_control(encode).unwrap();
+        self.outbox.append_control(Place::Free, encode).unwrap();
     }
 
     /// The end of what came, once so many bytes did.
