@@ -15,12 +15,14 @@ fn tag(of: &Cluster, to: &Cluster) -> Option<TagAlgorithm> {
 
 #[actix_rt::test]
 async fn a_node_that_knows_one_tag_meets_one_that_knows_several_whoever_dials() -> Res {
-    use TagAlgorithm::{Blake3, HmacSha256};
+    use TagAlgorithm::{Aes256Gcm, Blake3, HmacSha256};
     for (dialled, dialling, expected) in [
         (&[Blake3, HmacSha256][..], &[Blake3, HmacSha256][..], Blake3),
         (&[HmacSha256], &[Blake3, HmacSha256], HmacSha256),
         (&[Blake3, HmacSha256], &[HmacSha256], HmacSha256),
         (&[HmacSha256, Blake3], &[Blake3, HmacSha256], HmacSha256),
+        (&[Aes256Gcm, Blake3], &[Blake3, Aes256Gcm], Aes256Gcm),
+        (&[HmacSha256, Blake3], &[Aes256Gcm, Blake3], Blake3),
     ] {
         let with = |name, tags: &[TagAlgorithm]| config(name).secret(SECRET).tags(tags.iter().copied());
         let a = start(with("a", dialled)).await?;

@@ -148,7 +148,8 @@ impl ClusterConfig {
 
     /// How batches may be authenticated where there is a secret, the preferred algorithm first; at least one. Between two
     /// nodes it is the first of the node that was dialled that the other one has, too; without one in common they refuse each
-    /// other with `version`. Default: all there are, [`TagAlgorithm::Blake3`] first.
+    /// other with `version`. Default: all there are, the fastest on this processor first: [`TagAlgorithm::Aes256Gcm`] if it has
+    /// instructions for that, else [`TagAlgorithm::Blake3`].
     #[must_use]
     pub fn tags(&self) -> &[TagAlgorithm] {
         &self.raw.tags

@@ -61,7 +61,7 @@ impl Default for RawClusterConfig {
             seeds: Vec::new(),
             secrets: Secrets::none(),
             tls: None,
-            tags: TagAlgorithm::ALL.to_vec(),
+            tags: TagAlgorithm::by_speed(),
             insecure_peers: InsecurePeers::Loopback,
             heartbeat_interval: Duration::from_secs(5),
             heartbeat_miss_threshold: 3,

@@ -3,11 +3,13 @@
 //! The sequence number is implicit: both ends count batches per direction from zero. So a batch that is left out,
 //! repeated, moved or changed does not verify, nor one of another direction or another session (their keys differ).
 //!
-//! Which code that is was chosen in the handshake: HMAC-SHA256, or BLAKE3 with a key, which takes a third of the
-//! time for full batches and a little more for those of some hundred bytes (docs/adr/0020-negotiated-tags.md).
+//! Which code that is was chosen in the handshake: HMAC-SHA256, BLAKE3 with a key, or AES-256-GCM, which encrypts the frames
+//! as well and is still the fastest where the processor has instructions for it (docs/adr/0020-negotiated-tags.md,
+//! docs/adr/0022-sealed-by-aes-gcm.md).
 
 mod hmac;
 
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, Tag, UnboundKey};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -18,6 +20,8 @@ use super::limits::TAG;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum TagAlgorithm {
+    /// AES-256-GCM: the frames are encrypted, too. No forward secrecy: whoever learns the secret later reads what was recorded.
+    Aes256Gcm,
     /// BLAKE3 with a key, its first 16 bytes.
     Blake3,
     /// HMAC-SHA256, its first 16 bytes.
@@ -25,7 +29,33 @@ pub enum TagAlgorithm {
 }
 
 // WIRE: these words stand in hello and challenge.
-noex_actors::__vocabulary!(TagAlgorithm { Blake3 = "blake3-128", HmacSha256 = "hmac-sha256-128" });
+noex_actors::__vocabulary!(TagAlgorithm {
+    Aes256Gcm = "aes-256-gcm",
+    Blake3 = "blake3-128",
+    HmacSha256 = "hmac-sha256-128",
+});
+
+impl TagAlgorithm {
+    /// All there are, the one first that is the fastest on this processor.
+    pub(crate) fn by_speed() -> Vec<Self> {
+        if has_aes() {
+            vec![Self::Aes256Gcm, Self::Blake3, Self::HmacSha256]
+        } else {
+            vec![Self::Blake3, Self::HmacSha256, Self::Aes256Gcm]
+        }
+    }
+}
+
+/// Whether the processor has instructions for AES-GCM. Without them it takes ten times as long.
+fn has_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes")
+        && std::arch::is_aarch64_feature_detected!("pmull");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    false
+}
 
 /// Makes or checks the tags of one direction.
 pub(crate) struct Tagger {
@@ -34,6 +64,11 @@ pub(crate) struct Tagger {
 }
 
 enum Code {
+    Aes(Box<LessSafeKey>),
+    Hash(Hash),
+}
+
+enum Hash {
     Blake3(Blake3),
     Hmac(Hmac),
 }
@@ -45,38 +80,74 @@ struct Blake3([u8; 32]);
 impl Tagger {
     pub(crate) fn new(algorithm: TagAlgorithm, key: &[u8; 32]) -> Self {
         let code = match algorithm {
-            TagAlgorithm::Blake3 => Code::Blake3(Blake3(*key)),
-            TagAlgorithm::HmacSha256 => Code::Hmac(Hmac::new(key)),
+            TagAlgorithm::Aes256Gcm => {
+                let key = UnboundKey::new(&AES_256_GCM, key).expect("a key of AES-256 has 32 bytes");
+                Code::Aes(Box::new(LessSafeKey::new(key)))
+            }
+            TagAlgorithm::Blake3 => Code::Hash(Hash::Blake3(Blake3(*key))),
+            TagAlgorithm::HmacSha256 => Code::Hash(Hash::Hmac(Hmac::new(key))),
         };
         Self { code, sequence: 0 }
     }
 
-    /// The tag of the next batch. What is authenticated besides the frames stands in the room of the tag meanwhile,
-    /// so that all of it is hashed in one piece.
-    fn next(&mut self, tagged: &mut [u8]) -> [u8; TAG] {
-        let frames = u64::try_from(tagged.len() - TAG).unwrap_or(u64::MAX);
-        tagged[..8].copy_from_slice(&self.sequence.to_le_bytes());
-        tagged[8..TAG].copy_from_slice(&frames.to_le_bytes());
+    /// Writes the tag of the next batch into its room, the first 16 bytes.
+    pub(crate) fn seal(&mut self, tagged: &mut [u8]) {
+        let sequence = self.next();
+        let tag = match &self.code {
+            Code::Aes(key) => key
+                .seal_in_place_separate_tag(nonce(sequence), Aad::empty(), &mut tagged[TAG..])
+                .ok()
+                .and_then(|tag| tag.as_ref().first_chunk().copied())
+                // Of more than 64 GiB: it does not verify, and the session ends.
+                .unwrap_or_default(),
+            Code::Hash(hash) => hash.tag(sequence, tagged),
+        };
+        tagged[..TAG].copy_from_slice(&tag);
+    }
+
+    /// Whether the first 16 bytes are the tag of the next batch; they may be overwritten, and what was encrypted is decrypted. Takes
+    /// the same time either way.
+    pub(crate) fn verify(&mut self, tagged: &mut [u8]) -> bool {
+        let Some(tag) = tagged.first_chunk::<TAG>().copied() else { return false };
+        let sequence = self.next();
+        match &self.code {
+            Code::Aes(key) => {
+                let (nonce, tag) = (nonce(sequence), Tag::from(tag));
+                key.open_in_place_separate_tag(nonce, Aad::empty(), tag, &mut tagged[TAG..], 0..).is_ok()
+            }
+            Code::Hash(hash) => hash.tag(sequence, tagged).ct_eq(&tag).into(),
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        let sequence = self.sequence;
         self.sequence += 1;
-        let full = match &self.code {
-            Code::Blake3(Blake3(key)) => *blake3::keyed_hash(key, tagged).as_bytes(),
-            Code::Hmac(hmac) => hmac.mac(tagged),
+        sequence
+    }
+}
+
+/// SECURITY: a nonce must never come twice under one key. A key is that of one direction of one session, whose transcript holds a
+/// fresh 32 byte nonce of each end; within it batches are counted.
+fn nonce(sequence: u64) -> Nonce {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[..8].copy_from_slice(&sequence.to_le_bytes());
+    Nonce::assume_unique_for_key(nonce)
+}
+
+impl Hash {
+    /// The tag of a batch. What is authenticated besides the frames stands in the room of the tag meanwhile, so that all of it is
+    /// hashed in one piece.
+    fn tag(&self, sequence: u64, tagged: &mut [u8]) -> [u8; TAG] {
+        let frames = u64::try_from(tagged.len() - TAG).unwrap_or(u64::MAX);
+        tagged[..8].copy_from_slice(&sequence.to_le_bytes());
+        tagged[8..TAG].copy_from_slice(&frames.to_le_bytes());
+        let full = match self {
+            Self::Blake3(Blake3(key)) => *blake3::keyed_hash(key, tagged).as_bytes(),
+            Self::Hmac(hmac) => hmac.mac(tagged),
         };
         let mut tag = [0; TAG];
         tag.copy_from_slice(&full[..TAG]);
         tag
-    }
-
-    /// Writes the tag of the next batch into its room, the first 16 bytes.
-    pub(crate) fn seal(&mut self, tagged: &mut [u8]) {
-        let tag = self.next(tagged);
-        tagged[..TAG].copy_from_slice(&tag);
-    }
-
-    /// Whether the first 16 bytes are the tag of the next batch; they are overwritten. Takes the same time either way.
-    pub(crate) fn verify(&mut self, tagged: &mut [u8]) -> bool {
-        let Some(tag) = tagged.first_chunk::<TAG>().copied() else { return false };
-        self.next(tagged).ct_eq(&tag).into()
     }
 }
 
@@ -141,5 +212,26 @@ mod tests {
         };
         assert_eq!(hex(TagAlgorithm::HmacSha256), "b0cb2ecbca0e63e50d1324762d36c2f1");
         assert_eq!(hex(TagAlgorithm::Blake3), "4a78346869754dac0580acbb8e8545b8");
+        assert_eq!(hex(TagAlgorithm::Aes256Gcm), "245b5c86e26e2c6e5ae481ca000df86e");
+    }
+
+    #[test]
+    fn what_is_encrypted_cannot_be_read_and_comes_back() {
+        let new = || Tagger::new(TagAlgorithm::Aes256Gcm, &[7; 32]);
+        let (mut send, mut receive) = (new(), new());
+        let batches: Vec<_> = (0..2).map(|_| sealed(&mut send, &[b'x'; 100])).collect();
+        assert!(batches.iter().all(|batch| !batch[TAG..].windows(4).any(|part| part == b"xxxx")));
+        assert_ne!(batches[0], batches[1], "no batch looks like another");
+        for mut batch in batches {
+            assert!(receive.verify(&mut batch));
+            assert_eq!(batch[TAG..], [b'x'; 100]);
+        }
+    }
+
+    #[test]
+    fn each_algorithm_has_its_place_in_the_order() {
+        let mut order = TagAlgorithm::by_speed();
+        order.sort_unstable();
+        assert_eq!(order, TagAlgorithm::ALL);
     }
 }
