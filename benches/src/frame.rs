@@ -11,7 +11,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::{Outcome, load::BIG_LEN};
+use crate::{Outcome, load::LARGEST};
 
 /// Bytes of a small payload in the rows without MessagePack.
 pub(crate) const RAW_PAYLOAD: usize = 64;
@@ -22,7 +22,7 @@ const LEN: usize = 4;
 /// Id and kind, which the length counts.
 const HEAD: usize = 9;
 /// No frame here is longer than a large call.
-const MAX_LEN: usize = HEAD + BIG_LEN + 64;
+const MAX_LEN: usize = HEAD + LARGEST + 64;
 const BUFFER: usize = 256 << 10;
 
 /// What a frame is about.
@@ -191,9 +191,9 @@ mod tests {
     #[tokio::test]
     async fn a_frame_larger_than_the_buffer_makes_it_grow() {
         let mut bytes = Vec::new();
-        put(&mut bytes, 1, Kind::Big, &vec![9; BIG_LEN]);
+        put(&mut bytes, 1, Kind::Big, &vec![9; LARGEST]);
         let mut buffer = filled(&bytes).await;
-        assert_eq!(buffer.next_frame().unwrap().map(|frame| frame.body.len()), Some(BIG_LEN));
+        assert_eq!(buffer.next_frame().unwrap().map(|frame| frame.body.len()), Some(LARGEST));
     }
 
     #[tokio::test]

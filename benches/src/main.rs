@@ -1,7 +1,7 @@
 //! Benchmarks of noex against what a user would write by hand.
 //!
 //! ```text
-//! cargo run --release -p noex-bench -- remote [--quick] [--json] [--pin CPU] [--rounds N] [--rows a,b] [--phases a,b]
+//! cargo run --release -p noex-bench -- remote [--quick] [--json] [--pin CPU] [--rounds N] [--rows a,b] [--phases a,b] [--all] [--syscalls] [--gate] [--plot FILE]
 //! cargo run --release -p noex-bench -- local  [--quick] [--json] [--pin CPU] [--rounds N] [--rows a,b] [--phases a,b]
 //! cargo run --release -p noex-bench -- idle [N] [--json] [--pin CPU]
 //! ```
@@ -22,10 +22,14 @@
 #![allow(clippy::print_stdout, reason = "the report is what this program is for")]
 #![allow(clippy::print_stderr, reason = "progress goes beside the report")]
 
-use std::{io, process::ExitCode};
+use std::{fs, io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
-use noex_bench::{Failure, Outcome, pipe, stats, system, table, worker};
+use noex_bench::{
+    Failure, Outcome,
+    remote::{child, driver, load},
+    stats, system, table, worker,
+};
 
 use crate::{
     load::{Load, Phase},
@@ -34,13 +38,13 @@ use crate::{
 };
 
 mod baseline;
-mod child;
-mod driver;
 mod frame;
-mod load;
+mod gate;
 mod local_command;
 mod noex_row;
 mod pair;
+mod peers;
+mod plot;
 mod report;
 mod rounds;
 mod rows;
@@ -87,18 +91,33 @@ struct Remote {
     /// Short phases: the whole run ends within 25 s.
     #[arg(long)]
     quick: bool,
+    /// Phases of a third of a second, and casts until a million were sent.
+    #[arg(long, conflicts_with = "quick")]
+    medium: bool,
     /// One JSON object on standard output instead of tables.
     #[arg(long)]
     json: bool,
+    /// Prints what must hold beside what was reached, and fails if something does not. As `--all` where no rows or phases are named.
+    #[arg(long)]
+    gate: bool,
+    /// Writes a plot of the medians to this file (SVG).
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Both processes of every row on this one CPU. Without it each has half of the CPUs to itself.
     #[arg(long, value_name = "CPU")]
     pin: Option<usize>,
     /// How many times each phase of each row is measured.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Only these rows.
+    /// Only these rows. Without it those that need nothing but this program.
     #[arg(long, value_enum, value_delimiter = ',')]
     rows: Vec<Row>,
+    /// Every phase of every row, the peers that are there among them, and system calls.
+    #[arg(long)]
+    all: bool,
+    /// Counts system calls, too, with `perf`.
+    #[arg(long)]
+    syscalls: bool,
     /// Only these phases.
     #[arg(long, value_enum, value_delimiter = ',')]
     phases: Vec<Phase>,
@@ -128,10 +147,19 @@ fn main() -> ExitCode {
 fn run_remote(remote: &Remote) -> Outcome<()> {
     warn_of_debug();
     let plan = rounds::Plan {
-        rows: chosen(&remote.rows),
-        phases: chosen(&remote.phases),
+        rows: remote.chosen_rows(),
+        phases: if remote.phases.is_empty() && !remote.everything() {
+            Phase::USUAL.to_vec()
+        } else {
+            chosen(&remote.phases)
+        },
+        syscalls: remote.everything() || remote.syscalls,
         rounds: remote.rounds,
-        load: if remote.quick { Load::quick() } else { Load::full() },
+        load: match (remote.quick, remote.medium) {
+            (true, _) => Load::quick(),
+            (_, true) => Load::medium(),
+            _ => Load::full(),
+        },
         cpus: remote.pin.map_or_else(Cpus::apart, Cpus::shared)?,
     };
     let measured = rounds::run(&plan)?;
@@ -142,7 +170,41 @@ fn run_remote(remote: &Remote) -> Outcome<()> {
     } else {
         print!("{}", report::tables(&measured));
     }
+    if let Some(file) = &remote.plot {
+        fs::write(file, plot::svg(&measured))?;
+    }
+    if remote.gate {
+        let lines = gate::lines(&measured, remote.pin.is_some());
+        if remote.json {
+            eprint!("{}", gate::text(&lines));
+        } else {
+            print!("{}", gate::text(&lines));
+        }
+        let missed = lines.iter().filter(|line| !line.holds()).count();
+        if missed > 0 || lines.is_empty() {
+            return Err(format!("{missed} of {} figures do not hold", lines.len()).into());
+        }
+    }
     Ok(())
+}
+
+impl Remote {
+    fn everything(&self) -> bool {
+        self.all || (self.gate && self.rows.is_empty() && self.phases.is_empty())
+    }
+
+    fn chosen_rows(&self) -> Vec<Row> {
+        if !self.rows.is_empty() {
+            return chosen(&self.rows);
+        }
+        if !self.everything() {
+            return Row::USUAL.to_vec();
+        }
+        let there = |row: &Row| {
+            row.check().inspect_err(|why| eprintln!("noex-bench: left out: {row}: {why}")).is_ok()
+        };
+        chosen::<Row>(&[]).into_iter().filter(there).collect()
+    }
 }
 
 fn warn_of_debug() {
@@ -159,6 +221,8 @@ fn chosen<T: clap::ValueEnum + Clone + PartialEq>(asked: &[T]) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
     use super::*;
 
     #[test]
@@ -169,7 +233,7 @@ mod tests {
 
     #[test]
     fn without_a_choice_everything_is_measured_and_a_choice_keeps_the_order() {
-        assert_eq!(chosen::<Phase>(&[]), [Phase::Seq, Phase::P64, Phase::P512, Phase::Cast, Phase::Big]);
+        assert_eq!(chosen::<Phase>(&[]), Phase::value_variants());
         assert_eq!(chosen(&[Phase::Cast, Phase::Seq, Phase::Cast]), [Phase::Seq, Phase::Cast]);
     }
 }

@@ -3,7 +3,7 @@
 //! JSON holds the medians. Ratios in the tables are medians of the ratios within a round, which is
 //! steadier than the ratio of two medians.
 
-use std::thread;
+use std::{collections::BTreeMap, thread};
 
 use serde::Serialize;
 
@@ -34,6 +34,8 @@ struct RowReport {
     mib1_mb_per_s: Option<f64>,
     /// Client, server; before the calls of 1 MiB.
     rss_peak_bytes: [u64; 2],
+    /// Every median by the name of its metric.
+    figures: BTreeMap<Metric, f64>,
 }
 
 const PAYLOAD: u32 = 64;
@@ -59,6 +61,7 @@ impl RowReport {
             cpu_us_per_call512: figure(Metric::CpuUsPerCall512),
             mib1_mb_per_s: figure(Metric::Mib1MbPerS),
             rss_peak_bytes: measured.rss_peaks,
+            figures: measured.values.keys().filter_map(|metric| Some((*metric, figure(*metric)?))).collect(),
         }
     }
 }
@@ -67,7 +70,7 @@ fn values(measured: &Measured, metric: Metric) -> &[f64] {
     measured.values.get(&metric).map_or(&[], Vec::as_slice)
 }
 
-fn median_of(measured: &Measured, metric: Metric) -> Option<f64> {
+pub(crate) fn median_of(measured: &Measured, metric: Metric) -> Option<f64> {
     stats::median(values(measured, metric))
 }
 
@@ -88,9 +91,26 @@ const COLUMNS: [Column; 11] = [
     Column("1 MiB MB/s", Metric::Mib1MbPerS, 1.0),
 ];
 
-const WIDTH: usize = 11;
+/// What is not measured in every run: shown if it was.
+const MORE: [Column; 13] = [
+    Column("8: k/s", Metric::Calls8PerS, 1e3),
+    Column("cpu us", Metric::CpuUsPerCall8, 1.0),
+    Column("4 KiB MB/s", Metric::Kib4MbPerS, 1.0),
+    Column("64 KiB", Metric::Kib64MbPerS, 1.0),
+    Column("8 MiB", Metric::Mib8MbPerS, 1.0),
+    Column("cpu us/MiB", Metric::CpuUsPerMib1, 1.0),
+    Column("ping p99 us", Metric::PingQuietP99Us, 1.0),
+    Column("beside", Metric::PingBulkP99Us, 1.0),
+    Column("bulk MB/s", Metric::PingBulkMbPerS, 1.0),
+    Column("sys/call", Metric::SyscallsPerCall512, 1.0),
+    Column("sys/cast", Metric::SyscallsPerCast, 1.0),
+    Column("casts +MiB", Metric::CastGrowthClientMib, 1.0),
+    Column("server +MiB", Metric::CastGrowthServerMib, 1.0),
+];
 
-/// The figures, and the same as ratios to `bare` and to `mux-mp` where those were measured.
+const WIDTH: usize = 12;
+
+/// The figures, the less usual ones, and the first as ratios to `bare` and to `mux-mp` where those were measured.
 pub(crate) fn tables(measured: &[Measured]) -> String {
     let mut table = Table::new(WIDTH);
     let columns = || COLUMNS.iter().map(|Column(name, ..)| *name);
@@ -100,24 +120,36 @@ pub(crate) fn tables(measured: &[Measured]) -> String {
         let [client, server] = row.rss_peaks.map(|bytes| bytes as f64 / f64::from(1 << 20));
         table.line(row.row.name(), figures, &format!("{client:.0}/{server:.0}"));
     }
+    let more: Vec<&Column> =
+        MORE.iter().filter(|column| measured.iter().any(|row| row.values.contains_key(&column.1))).collect();
+    if !more.is_empty() {
+        table.heading("\nmore", more.iter().map(|column| column.0), "");
+        for row in measured {
+            table.line(
+                row.row.name(),
+                more.iter().map(|column| median_of(row, column.1).map(|v| v / column.2)),
+                "",
+            );
+        }
+    }
     for base in [Row::Bare, Row::MuxMp] {
         let Some(base) = measured.iter().find(|row| row.row == base) else { continue };
         table.heading(&format!("\nx {}", base.row), columns(), "");
         for row in measured {
-            let ratios = COLUMNS.iter().map(|Column(_, metric, _)| {
-                stats::median_ratio(values(row, *metric), values(base, *metric))
-                    .filter(|ratio| ratio.is_finite())
-            });
+            let ratios = COLUMNS.iter().map(|Column(_, metric, _)| ratio(row, base, *metric));
             table.line(row.row.name(), ratios, "");
         }
     }
     table.into_text()
 }
 
+/// The median of the ratios within a round.
+pub(crate) fn ratio(row: &Measured, base: &Measured, metric: Metric) -> Option<f64> {
+    stats::median_ratio(values(row, metric), values(base, metric)).filter(|ratio| ratio.is_finite())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::json;
 
     use super::*;
@@ -130,6 +162,8 @@ mod tests {
 
     #[test]
     fn json_has_the_agreed_fields_and_no_others() {
+        let figures: BTreeMap<Metric, f64> =
+            COLUMNS.iter().map(|Column(_, metric, _)| (*metric, 20.0)).collect();
         let report = Report {
             kind: "remote",
             cores: 2,
@@ -143,7 +177,7 @@ mod tests {
                 "rows": [{
                     "name": "bare-mp", "payload": 64, "rttP50Us": 20.0, "rttP99Us": 20.0, "calls64PerS": 20.0,
                     "calls512PerS": 20.0, "castsPerS": 20.0, "cpuUsPerCall512": 20.0, "mib1MbPerS": 20.0,
-                    "rssPeakBytes": [1_048_576, 5_242_880],
+                    "rssPeakBytes": [1_048_576, 5_242_880], "figures": figures,
                 }],
             })
         );

@@ -3,17 +3,18 @@
 //! ```text
 //! for each round, for each small phase: each row in turn
 //! memory peaks
-//! for each round, for the large phase:  each row in turn
+//! for each round, for each large phase: each row in turn
+//! for each round, for 512 calls and casts, if asked for: each row in turn, its system calls counted
 //! ```
 //!
-//! The large phase comes after all others, as it moves the memory peaks, which are those of small
+//! The large phases come after all others, as they move the memory peaks, which are those of small
 //! messages. The row that goes first changes from round to round.
 
 use std::collections::BTreeMap;
 
 use crate::{
     Outcome,
-    load::{Load, Metric, Order, Phase},
+    load::{Load, Metric, Order, Phase, Sample},
     pair::Pair,
     rows::Row,
     system::Cpus,
@@ -27,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) rounds: u32,
     pub(crate) load: Load,
     pub(crate) cpus: Cpus,
+    /// Whether to count system calls, too.
+    pub(crate) syscalls: bool,
 }
 
 /// The figures of one row.
@@ -46,6 +49,9 @@ pub(crate) struct Measured {
 pub(crate) fn run(plan: &Plan) -> Outcome<Vec<Measured>> {
     let mut pairs = Vec::with_capacity(plan.rows.len());
     for row in &plan.rows {
+        row.check()?;
+    }
+    for row in &plan.rows {
         pairs.push(Pair::start(*row, &plan.cpus)?);
     }
     let mut measured: Vec<Measured> = plan
@@ -54,20 +60,30 @@ pub(crate) fn run(plan: &Plan) -> Outcome<Vec<Measured>> {
         .map(|row| Measured { row: *row, values: BTreeMap::new(), rss_peaks: [0; 2] })
         .collect();
     let (large, small): (Vec<Phase>, Vec<Phase>) =
-        plan.phases.iter().partition(|phase| **phase == Phase::Big);
-    measure(plan, &small, &mut pairs, &mut measured)?;
+        plan.phases.iter().partition(|phase| phase.large().is_some());
+    measure(plan, &small, &mut pairs, &mut measured, Pair::run)?;
     for (pair, row) in pairs.iter().zip(&mut measured) {
         row.rss_peaks = pair.rss_peaks()?;
     }
-    measure(plan, &large, &mut pairs, &mut measured)?;
+    measure(plan, &large, &mut pairs, &mut measured, Pair::run)?;
+    if plan.syscalls {
+        let counted: Vec<Phase> =
+            small.iter().copied().filter(|phase| matches!(phase, Phase::P512 | Phase::Cast)).collect();
+        measure(plan, &counted, &mut pairs, &mut measured, Pair::count_syscalls)?;
+    }
     Ok(measured)
 }
 
-fn measure(plan: &Plan, phases: &[Phase], pairs: &mut [Pair], measured: &mut [Measured]) -> Outcome<()> {
+fn measure(
+    plan: &Plan,
+    phases: &[Phase],
+    pairs: &mut [Pair],
+    measured: &mut [Measured],
+    run: fn(&mut Pair, &Order) -> Outcome<Sample>,
+) -> Outcome<()> {
     for Slot { round, phase, row } in slots(plan.rounds, phases, pairs.len()) {
         let (pair, measured) = (&mut pairs[row], &mut measured[row]);
-        let sample = pair
-            .run(&Order { phase, load: plan.load.clone() })
+        let sample = run(pair, &Order { phase, load: plan.load.clone() })
             .map_err(|failure| format!("{phase:?} of {}: {failure}", pair.row))?;
         eprintln!("round {}/{}, {phase:?}, {}: {sample:.2?}", round + 1, plan.rounds, pair.row);
         for (metric, value) in sample {

@@ -56,7 +56,8 @@ fn json_is_one_object_with_a_row_of_figures_for_each_baseline() {
         let peaks = row["rssPeakBytes"].as_array().unwrap();
         assert_eq!(peaks.len(), 2);
         assert!(peaks.iter().all(|peak| peak.as_u64().unwrap() > 100_000), "{row}");
-        assert_eq!(keys(row).len(), figures.len() + 3);
+        assert!(row["figures"]["CastGrowthServerMib"].as_f64().is_some(), "{row}");
+        assert_eq!(keys(row).len(), figures.len() + 4);
     }
 }
 
@@ -78,4 +79,88 @@ fn a_child_that_fails_ends_the_run_without_a_report() {
     assert!(!run.status.success());
     assert!(run.stdout.is_empty());
     assert!(String::from_utf8_lossy(&run.stderr).contains("CPU 100000"));
+}
+
+/// The one report of a run with these rows and phases, which ends well.
+fn report(rows: &str, phases: &str, more: &[&str]) -> Value {
+    let run = remote(&[&["--json", "--rows", rows, "--phases", phases], more].concat());
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    serde_json::from_slice(&run.stdout).expect("one object")
+}
+
+fn assert_measured(report: &Value, metrics: &[&str]) {
+    for row in report["rows"].as_array().expect("rows") {
+        for metric in metrics {
+            assert!(row["figures"][metric].as_f64().is_some_and(|figure| figure > 0.0), "{metric} of {row}");
+        }
+    }
+}
+
+#[test]
+fn noex_is_measured_with_each_tag_and_across_arbiters() {
+    let report = report("noex-blake3,noex-hmac,noex-cross,noex-one,noex-two", "seq,p8,p64", &[]);
+    assert_eq!(report["rows"].as_array().unwrap().len(), 5);
+    assert_measured(&report, &["RttP50Us", "Calls8PerS", "CpuUsPerCall8", "Calls64PerS"]);
+}
+
+#[test]
+fn payloads_up_to_8_mib_are_measured_and_pings_beside_them() {
+    let report = report("noex", "kib4,kib64,big,mib8,ping", &[]);
+    let sizes = ["Kib4MbPerS", "Kib64MbPerS", "Mib1MbPerS", "Mib8MbPerS", "CpuUsPerMib1"];
+    assert_measured(&report, &sizes);
+    assert_measured(&report, &["PingQuietP99Us", "PingBulkP99Us", "PingBulkMbPerS"]);
+}
+
+#[test]
+fn digests_are_made_of_large_calls_only() {
+    let report = report("sha256", "seq,cast,big", &[]);
+    let figures = &report["rows"][0]["figures"];
+    assert_eq!(keys(figures), ["CpuUsPerMib1", "Mib1MbPerS"]);
+}
+
+#[test]
+fn a_gate_prints_what_must_hold_and_fails_on_a_miss() {
+    // The same program in two rows: none of the lines of a debug build is sure, but that they are printed is.
+    let run = remote(&["--rows", "noex,mux-mp", "--phases", "p64", "--gate"]);
+    let text = String::from_utf8(run.stdout).unwrap();
+    let line = text.lines().find(|line| line.contains("noex: Calls64PerS x mux-mp")).expect("a line");
+    assert!(line.contains(">=     1.000"), "{line}");
+    assert_eq!(run.status.success(), line.ends_with("PASS"), "{text}");
+    // Without anything to compare nothing has been shown.
+    assert!(!remote(&["--rows", "bare", "--phases", "seq", "--gate"]).status.success());
+}
+
+#[test]
+fn a_plot_has_a_bar_for_each_row() {
+    let file = std::env::temp_dir().join(format!("noex-bench-{}.svg", std::process::id()));
+    report("bare,bare-mp", "seq", &["--plot", file.to_str().unwrap()]);
+    let plot = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    assert!(plot.contains(">bare<") && plot.contains(">bare-mp<"), "{plot}");
+}
+
+#[test]
+fn erlang_is_measured_where_it_is_installed() {
+    if Command::new("erl").arg("-version").output().is_err() {
+        let run = remote(&["--rows", "erlang"]);
+        assert!(!run.status.success());
+        assert!(String::from_utf8_lossy(&run.stderr).contains("erlang-base"));
+        return;
+    }
+    let report = report("erlang", "seq,p64,cast,big", &[]);
+    let figures = ["RttP50Us", "CpuUsPerRtt", "Calls64PerS", "CpuUsPerCall64", "CastsPerS", "Mib1MbPerS"];
+    assert_measured(&report, &figures);
+    assert_eq!(report["rows"][0]["figures"]["CastsLost"], 0.0);
+}
+
+#[test]
+fn a_peer_that_is_not_built_says_how_to_build_it() {
+    let run = Command::new(env!("CARGO_BIN_EXE_noex-bench"))
+        .args(["remote", "--quick", "--rounds", "1", "--rows", "elfo,bare"])
+        .env("NOEX_BENCH_PEERS", "/nowhere")
+        .output()
+        .expect("the program starts");
+    assert!(!run.status.success() && run.stdout.is_empty());
+    let told = String::from_utf8_lossy(&run.stderr);
+    assert!(told.contains("cargo build --release --manifest-path benches/peers/Cargo.toml"), "{told}");
 }

@@ -1,9 +1,11 @@
 //! `bare` and `bare-mp`: the least that echoes frames over a connection. The limit of the others.
 //!
 //! Neither side has calls, tasks or queues: everything in a read buffer is answered with one write.
+//! `sha256` is `bare` with a digest behind each large body, made by the client and checked by the server.
 
 use std::{hint::black_box, time::Instant};
 
+use sha2::{Digest, Sha256};
 use tokio::{
     io::AsyncWriteExt,
     net::{
@@ -17,7 +19,7 @@ use crate::{
     Outcome,
     driver::{Workload, same_length},
     frame::{Frame, Kind, MSG_PAYLOAD, Msg, RAW_PAYLOAD, ReadBuffer, put, put_msg},
-    load::{self, BIG_LEN, BIG_WARM_CALLS, Load, Order, Phase, Sample},
+    load::{self, BIG_WARM_CALLS, LARGEST, Load, Order, Phase, Sample},
     system::CpuMeter,
 };
 
@@ -25,6 +27,8 @@ use crate::{
 const CAST_BLOCK: usize = 64 << 10;
 /// Casts of this client to one of a client with tasks: else its phase is too short to measure.
 const CAST_FACTOR: u64 = 3;
+/// Bytes of a SHA-256.
+const DIGEST: usize = 32;
 
 /// Echoes until the peer closes.
 pub(super) async fn serve(stream: TcpStream, body: Body) -> Outcome<()> {
@@ -47,20 +51,31 @@ pub(super) async fn serve(stream: TcpStream, body: Body) -> Outcome<()> {
 #[inline]
 fn answer(frame: &Frame<'_>, body: Body, casts: &mut u64, out: &mut Vec<u8>) -> Outcome<()> {
     match (frame.kind, body) {
-        (Kind::Echo, Body::Raw) => put(out, frame.id, Kind::Reply, frame.body),
+        (Kind::Echo, Body::Raw | Body::Sha256) => put(out, frame.id, Kind::Reply, frame.body),
         (Kind::Echo, Body::Msgpack) => {
             let msg: Msg<'_> = rmp_serde::from_slice(frame.body)?;
             black_box(msg.id);
             put_msg(out, frame.id, Kind::Reply, msg.payload)?;
         }
-        (Kind::Cast, Body::Raw) => *casts += 1,
+        (Kind::Cast, Body::Raw | Body::Sha256) => *casts += 1,
         (Kind::Cast, Body::Msgpack) => {
             let msg: Msg<'_> = rmp_serde::from_slice(frame.body)?;
             black_box(msg.id);
             *casts += 1;
         }
         (Kind::Count, _) => put(out, frame.id, Kind::Reply, &casts.to_le_bytes()),
-        (Kind::Big, _) => put(out, frame.id, Kind::Reply, &(frame.body.len() as u64).to_le_bytes()),
+        (Kind::Big, Body::Sha256) => {
+            let Some((body, digest)) = frame.body.split_last_chunk::<DIGEST>() else {
+                return Err("a large frame without a digest".into());
+            };
+            if Sha256::digest(body)[..] != digest[..] {
+                return Err("a digest does not match".into());
+            }
+            put(out, frame.id, Kind::Reply, &(body.len() as u64).to_le_bytes());
+        }
+        (Kind::Big, Body::Raw | Body::Msgpack) => {
+            put(out, frame.id, Kind::Reply, &(frame.body.len() as u64).to_le_bytes());
+        }
         (Kind::Reply, _) => return Err("a reply came to the server".into()),
     }
     Ok(())
@@ -87,7 +102,7 @@ impl Bare {
     #[inline]
     fn put(&mut self, id: u64, kind: Kind) -> Outcome<()> {
         match self.body {
-            Body::Raw => put(&mut self.out, id, kind, &self.payload),
+            Body::Raw | Body::Sha256 => put(&mut self.out, id, kind, &self.payload),
             Body::Msgpack => put_msg(&mut self.out, id, kind, &self.payload)?,
         }
         Ok(())
@@ -164,7 +179,7 @@ impl Bare {
                     continue;
                 }
                 match self.body {
-                    Body::Raw => put(&mut self.out, frame.id, Kind::Echo, &self.payload),
+                    Body::Raw | Body::Sha256 => put(&mut self.out, frame.id, Kind::Echo, &self.payload),
                     Body::Msgpack => put_msg(&mut self.out, frame.id, Kind::Echo, &self.payload)?,
                 }
             }
@@ -195,38 +210,56 @@ impl Bare {
         Ok(load::cast_sample(sent, arrived, elapsed, cpu.since(&used)?))
     }
 
-    async fn big(&mut self, load: &Load) -> Outcome<Sample> {
-        let payload = vec![9; BIG_LEN];
-        for _ in 0..BIG_WARM_CALLS {
-            put(&mut self.out, 0, Kind::Big, &payload);
+    async fn big(&mut self, phase: Phase, load: &Load, cpu: &CpuMeter) -> Outcome<Sample> {
+        let len = phase.large().unwrap_or(LARGEST);
+        let mut payload = vec![9; len];
+        for id in 0..BIG_WARM_CALLS {
+            self.put_big(id.into(), &mut payload);
             self.number().await?;
         }
+        let used = cpu.read()?;
         let start = Instant::now();
         let mut calls = 0;
         while start.elapsed() < load.big_for() {
-            put(&mut self.out, calls, Kind::Big, &payload);
-            same_length(self.number().await? as usize, BIG_LEN)?;
+            self.put_big(calls, &mut payload);
+            same_length(self.number().await? as usize, len)?;
             calls += 1;
         }
-        Ok(load::big_sample(calls, start.elapsed()))
+        let elapsed = start.elapsed();
+        Ok(load::big_sample(phase, calls, elapsed, cpu.since(&used)?))
+    }
+
+    fn put_big(&mut self, id: u64, payload: &mut Vec<u8>) {
+        let len = payload.len();
+        if self.body == Body::Sha256 {
+            let digest = Sha256::digest(&*payload);
+            payload.extend_from_slice(&digest);
+        }
+        put(&mut self.out, id, Kind::Big, payload);
+        payload.truncate(len);
     }
 }
 
 #[inline]
 fn echoed(frame: &Frame<'_>, body: Body) -> Outcome<usize> {
     Ok(match body {
-        Body::Raw => frame.body.len(),
+        Body::Raw | Body::Sha256 => frame.body.len(),
         Body::Msgpack => rmp_serde::from_slice::<Msg<'_>>(frame.body)?.payload.len(),
     })
 }
 
 impl Workload for Bare {
     async fn run(&mut self, order: &Order, cpu: &CpuMeter) -> Outcome<Sample> {
-        match order.phase {
-            Phase::Seq => self.seq(&order.load, cpu).await,
-            Phase::P64 | Phase::P512 => self.window(order.phase, &order.load, cpu).await,
-            Phase::Cast => self.casts(&order.load, cpu).await,
-            Phase::Big => self.big(&order.load).await,
+        let Order { phase, load } = order;
+        if self.body == Body::Sha256 && phase.large().is_none() {
+            return Ok(Sample::new());
+        }
+        match *phase {
+            Phase::Seq => self.seq(load, cpu).await,
+            Phase::P8 | Phase::P64 | Phase::P512 => self.window(*phase, load, cpu).await,
+            Phase::Cast => self.casts(load, cpu).await,
+            Phase::Kib4 | Phase::Kib64 | Phase::Big | Phase::Mib8 => self.big(*phase, load, cpu).await,
+            Phase::Ping => Ok(Sample::new()),
         }
     }
 }

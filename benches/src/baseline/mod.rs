@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `bare` | one task, a read buffer answered with one write | one task, a window of frames | bytes |
 //! | `bare-mp` | the same | the same | MessagePack on both sides |
+//! | `sha256` | as `bare`, checks the SHA-256 of large bodies | as `bare`, makes it | bytes |
 //! | `mux-mp` | reader → mpsc → actor → mpsc → writer | callers → mpsc → writer; reader → oneshot | MessagePack on both sides |
 //!
 //! All on a current-thread runtime, with `TCP_NODELAY`.
@@ -28,6 +29,8 @@ mod mux;
 pub(crate) enum Body {
     Raw,
     Msgpack,
+    /// As [`Body::Raw`]; large ones have a SHA-256 behind them.
+    Sha256,
 }
 
 pub(crate) fn serve_bare(body: Body) -> Outcome<()> {

@@ -13,23 +13,24 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use crate::{
-    Failure, Outcome,
-    load::{self, BIG_LEN, BIG_WARM_CALLS, Load, Order, Phase, Sample},
-    system::CpuMeter,
-};
+use super::load::{self, BIG_WARM_CALLS, LARGEST, Load, Order, Phase, Sample};
+use crate::{Failure, Outcome, system::CpuMeter};
 
 /// Runs phases for one row.
-pub(crate) trait Workload: Send + 'static {
+pub trait Workload: Send + 'static {
     /// # Errors
     /// The connection failed: the run is void.
     fn run(&mut self, order: &Order, cpu: &CpuMeter) -> impl Future<Output = Outcome<Sample>> + Send;
 }
 
 /// The client's end of one connection to one target.
-pub(crate) trait Driver: Send + Sync + 'static {
+pub trait Driver: Send + Sync + 'static {
     /// Bytes of a small payload; with the row's own header about 64 on the wire.
     const PAYLOAD: usize;
+    /// Bytes of the largest payload that it takes; phases beyond are left out.
+    const MOST: usize = LARGEST;
+    /// Whether it has [`Driver::ping`]; `ping` is left out without.
+    const PINGS: bool = false;
 
     /// One echo; gives the length of the payload that came back.
     fn call(&self, payload: Vec<u8>) -> impl Future<Output = Outcome<usize>> + Send;
@@ -42,6 +43,11 @@ pub(crate) trait Driver: Send + Sync + 'static {
 
     /// A large call; gives the length the target saw.
     fn big(&self, payload: Vec<u8>) -> impl Future<Output = Outcome<usize>> + Send;
+
+    /// As [`Driver::call`], to a target which is not that of large calls.
+    fn ping(&self, payload: Vec<u8>) -> impl Future<Output = Outcome<usize>> + Send {
+        self.call(payload)
+    }
 
     /// Where a caller task runs. The default is the current runtime.
     fn spawn<F>(&self, caller: F) -> JoinHandle<F::Output>
@@ -61,12 +67,13 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// Turns a [`Driver`] into a [`Workload`].
 #[derive(Debug)]
-pub(crate) struct Callers<D> {
+pub struct Callers<D> {
     driver: Arc<D>,
 }
 
 impl<D: Driver> Callers<D> {
-    pub(crate) fn new(driver: D) -> Self {
+    /// Phases of this driver.
+    pub fn new(driver: D) -> Self {
         Callers { driver: Arc::new(driver) }
     }
 
@@ -146,28 +153,68 @@ impl<D: Driver> Callers<D> {
         Ok(load::cast_sample(sent, arrived, elapsed, cpu.since(&used)?))
     }
 
-    async fn big(&self, load: &Load) -> Outcome<Sample> {
-        let payload = vec![9; BIG_LEN];
+    async fn big(&self, phase: Phase, len: usize, load: &Load, cpu: &CpuMeter) -> Outcome<Sample> {
+        let payload = vec![9; len];
         for _ in 0..BIG_WARM_CALLS {
             self.driver.big(payload.clone()).await?;
         }
+        let used = cpu.read()?;
         let start = Instant::now();
         let mut calls = 0;
         while start.elapsed() < load.big_for() {
-            same_length(self.driver.big(payload.clone()).await?, BIG_LEN)?;
+            same_length(self.driver.big(payload.clone()).await?, len)?;
             calls += 1;
         }
-        Ok(load::big_sample(calls, start.elapsed()))
+        let elapsed = start.elapsed();
+        Ok(load::big_sample(phase, calls, elapsed, cpu.since(&used)?))
+    }
+
+    async fn ping(&self, load: &Load) -> Outcome<Sample> {
+        self.driver.big(vec![9; LARGEST]).await?;
+        self.pings(Instant::now() + load.ping_for() / 4).await?;
+        let quiet = self.pings(Instant::now() + load.ping_for()).await?;
+        let start = Instant::now();
+        let end = start + load.ping_for();
+        let driver = Arc::clone(&self.driver);
+        let bulk = self.driver.spawn(async move {
+            let (payload, mut calls) = (vec![9; LARGEST], 0);
+            while Instant::now() < end {
+                same_length(driver.big(payload.clone()).await?, LARGEST)?;
+                calls += 1;
+            }
+            Outcome::<_>::Ok((calls, start.elapsed()))
+        });
+        let beside = self.pings(end).await?;
+        let (calls, elapsed) = bulk.await??;
+        Ok(load::ping_sample(quiet, beside, calls, elapsed))
+    }
+
+    async fn pings(&self, end: Instant) -> Outcome<Vec<u64>> {
+        let (payload, mut latencies) = (vec![7; D::PAYLOAD], Vec::new());
+        while Instant::now() < end {
+            let sent = Instant::now();
+            same_length(self.driver.ping(payload.clone()).await?, D::PAYLOAD)?;
+            latencies.push(sent.elapsed().as_nanos() as u64);
+        }
+        Ok(latencies)
     }
 }
 
 impl<D: Driver> Workload for Callers<D> {
     async fn run(&mut self, order: &Order, cpu: &CpuMeter) -> Outcome<Sample> {
-        match order.phase {
-            Phase::Seq => self.seq(&order.load, cpu).await,
-            Phase::P64 | Phase::P512 => self.window(order.phase, &order.load, cpu).await,
-            Phase::Cast => self.casts(&order.load, cpu).await,
-            Phase::Big => self.big(&order.load).await,
+        let Order { phase, load } = order;
+        if phase.large().is_some_and(|len| len > D::MOST) || (*phase == Phase::Ping && !D::PINGS) {
+            return Ok(Sample::new());
+        }
+        match *phase {
+            Phase::Seq => self.seq(load, cpu).await,
+            Phase::P8 | Phase::P64 | Phase::P512 => self.window(*phase, load, cpu).await,
+            Phase::Cast => self.casts(load, cpu).await,
+            Phase::Ping => self.ping(load).await,
+            Phase::Kib4 | Phase::Kib64 | Phase::Big | Phase::Mib8 => {
+                let len = phase.large().unwrap_or_default();
+                self.big(*phase, len, load, cpu).await
+            }
         }
     }
 }
@@ -175,7 +222,7 @@ impl<D: Driver> Workload for Callers<D> {
 /// # Errors
 /// The target answered something else than what was sent.
 #[inline]
-pub(crate) fn same_length(got: usize, sent: usize) -> Outcome<()> {
+pub fn same_length(got: usize, sent: usize) -> Outcome<()> {
     if got == sent { Ok(()) } else { Err(wrong_length(got, sent)) }
 }
 
@@ -185,110 +232,5 @@ fn wrong_length(got: usize, sent: usize) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-    use super::*;
-    use crate::load::Metric;
-
-    /// Answers at once, remembers how many calls were open together, and loses every `lose`-th cast.
-    #[derive(Default)]
-    struct Fake {
-        open: AtomicUsize,
-        most_open: AtomicUsize,
-        casts: AtomicU64,
-        echo_short: bool,
-    }
-
-    impl Driver for Fake {
-        const PAYLOAD: usize = 8;
-
-        async fn call(&self, payload: Vec<u8>) -> Outcome<usize> {
-            let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-            self.most_open.fetch_max(open, Ordering::Relaxed);
-            tokio::task::yield_now().await;
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            Ok(payload.len() - usize::from(self.echo_short))
-        }
-
-        async fn cast(&self, _: Vec<u8>) -> Outcome<()> {
-            self.casts.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }
-
-        async fn count(&self) -> Outcome<u64> {
-            Ok(self.casts.load(Ordering::Relaxed))
-        }
-
-        async fn big(&self, payload: Vec<u8>) -> Outcome<usize> {
-            Ok(payload.len())
-        }
-    }
-
-    fn short() -> Load {
-        Load {
-            warm_calls: 3,
-            seq_calls: 50,
-            seq_ms: 1_000,
-            window_ms: 10,
-            casts: 5_000,
-            cast_ms: 1_000,
-            big_ms: 5,
-        }
-    }
-
-    async fn run(callers: &mut Callers<Fake>, phase: Phase) -> Outcome<Sample> {
-        callers.run(&Order { phase, load: short() }, &CpuMeter::new(std::process::id())).await
-    }
-
-    #[tokio::test]
-    async fn every_phase_gives_its_metrics() {
-        let mut callers = Callers::new(Fake::default());
-        let mut metrics = Vec::new();
-        for phase in [Phase::Seq, Phase::P64, Phase::P512, Phase::Cast, Phase::Big] {
-            metrics.extend(run(&mut callers, phase).await.unwrap().into_keys());
-        }
-        assert_eq!(
-            metrics,
-            [
-                Metric::RttP50Us,
-                Metric::RttP99Us,
-                Metric::CpuUsPerRtt,
-                Metric::Calls64PerS,
-                Metric::CpuUsPerCall64,
-                Metric::Calls512PerS,
-                Metric::CpuUsPerCall512,
-                Metric::CastsPerS,
-                Metric::CpuUsPerCast,
-                Metric::CastsLost,
-                Metric::Mib1MbPerS,
-            ]
-        );
-    }
-
-    #[tokio::test]
-    async fn a_window_of_n_is_n_callers_with_one_call_each() {
-        for (phase, outstanding) in [(Phase::Seq, 1), (Phase::P64, 64), (Phase::P512, 512)] {
-            let mut callers = Callers::new(Fake::default());
-            run(&mut callers, phase).await.unwrap();
-            assert_eq!(callers.driver.most_open.load(Ordering::Relaxed), outstanding);
-        }
-    }
-
-    #[tokio::test]
-    async fn casts_of_an_earlier_round_are_not_counted_again() {
-        let mut callers = Callers::new(Fake::default());
-        for _ in 0..2 {
-            let sample = run(&mut callers, Phase::Cast).await.unwrap();
-            assert_eq!(sample[&Metric::CastsLost], 0.0);
-        }
-        assert_eq!(callers.driver.casts.load(Ordering::Relaxed), 10_000);
-    }
-
-    #[tokio::test]
-    async fn a_wrong_echo_ends_the_run() {
-        let mut callers = Callers::new(Fake { echo_short: true, ..Fake::default() });
-        assert!(run(&mut callers, Phase::Seq).await.is_err());
-        assert!(run(&mut callers, Phase::P64).await.is_err());
-    }
-}
+#[path = "driver_tests.rs"]
+mod tests;
