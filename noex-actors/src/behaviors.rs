@@ -7,7 +7,7 @@ use std::{
     any::{Any, TypeId},
     collections::BTreeMap,
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use futures_util::future::BoxFuture;
@@ -16,10 +16,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     AnyRef, Behavior, Node, RemoteBehavior, SpawnError, SpawnOptions,
-    error::{DecodeError, DuplicateBehavior, EncodeError},
+    error::{DecodeError, EncodeError},
     host,
     payload::{decode, encode_into},
     route::BehaviorId,
+    schema::Schema,
 };
 
 /// How messages of a behavior become bytes and back: captured where `B: RemoteBehavior` is known, so that references
@@ -29,6 +30,7 @@ pub(crate) struct RemoteCodec<B: Behavior> {
     pub(crate) hash: u32,
     /// Under which number a node announces it; 0: it does not.
     number: u32,
+    pub(crate) schema: fn() -> Schema,
     pub(crate) encode_call: fn(&B::Call, &mut Vec<u8>) -> Result<(), EncodeError>,
     pub(crate) encode_cast: fn(&B::Cast, &mut Vec<u8>) -> Result<(), EncodeError>,
     pub(crate) encode_reply: fn(&B::Reply, &mut Vec<u8>) -> Result<(), EncodeError>,
@@ -61,6 +63,7 @@ impl<B: RemoteBehavior> RemoteCodec<B> {
             name: B::NAME,
             hash: behavior_number(B::NAME),
             number: 0,
+            schema: Schema::of::<B>,
             encode_call: |message, out| encode_into(message, out),
             encode_cast: |message, out| encode_into(message, out),
             encode_reply: |message, out| encode_into(message, out),
@@ -89,11 +92,13 @@ trait Factory: Send + Sync {
         options: SpawnOptions,
     ) -> BoxFuture<'static, Result<AnyRef, SpawnError>>;
     fn codec(&self) -> &dyn Any;
+    /// What its messages look like, as other nodes are told.
+    fn schema(&self) -> &[u8];
     /// The same behavior under a number.
     fn numbered(&self, number: u32) -> Arc<dyn Factory>;
 }
 
-struct FactoryOf<B: RemoteBehavior>(Arc<RemoteCodec<B>>);
+struct FactoryOf<B: RemoteBehavior>(Arc<RemoteCodec<B>>, OnceLock<Vec<u8>>);
 
 impl<B: RemoteBehavior> Factory for FactoryOf<B> {
     fn spawn(
@@ -116,8 +121,11 @@ impl<B: RemoteBehavior> Factory for FactoryOf<B> {
     fn codec(&self) -> &dyn Any {
         &self.0
     }
+    fn schema(&self) -> &[u8] {
+        self.1.get_or_init(|| (self.0.schema)().to_bytes())
+    }
     fn numbered(&self, number: u32) -> Arc<dyn Factory> {
-        Arc::new(Self(Arc::new(RemoteCodec { number, ..*self.0 })))
+        Arc::new(Self(Arc::new(RemoteCodec { number, ..*self.0 }), self.1.clone()))
     }
 }
 
@@ -211,7 +219,7 @@ impl BehaviorRegistry {
             return Err(DuplicateBehavior::new(B::NAME));
         }
         let news = !table.by_name.contains_key(B::NAME);
-        table.insert(B::NAME, own, &FactoryOf::<B>(Arc::new(RemoteCodec::new())));
+        table.insert(B::NAME, own, &FactoryOf::<B>(Arc::new(RemoteCodec::new()), OnceLock::new()));
         drop(table);
         if news {
             self.changed();
@@ -232,12 +240,18 @@ impl BehaviorRegistry {
         *self.watch.write() = Some(Arc::new(watch));
     }
 
-    /// What is announced to other nodes: names and their numbers.
+    /// What is announced to other nodes: names, their numbers, and what their messages look like, which is asked for outside of
+    /// the lock, for it runs code of users.
     #[doc(hidden)]
     #[must_use]
-    pub fn announced(&self) -> Vec<(u32, &'static str)> {
+    pub fn announced(&self) -> Vec<(u32, &'static str, Vec<u8>)> {
         let table = self.table.read();
-        table.by_name.keys().filter_map(|name| Some((*table.numbers.get(name)?, *name))).collect()
+        let known = |(name, (_, factory)): (&&'static str, &(TypeId, Arc<dyn Factory>))| {
+            Some((*table.numbers.get(name)?, *name, Arc::clone(factory)))
+        };
+        let all: Vec<_> = table.by_name.iter().filter_map(known).collect();
+        drop(table);
+        all.into_iter().map(|(number, name, factory)| (number, name, factory.schema().to_vec())).collect()
     }
 
     /// Whether the name is known.
@@ -305,6 +319,21 @@ impl BehaviorRegistry {
     ) -> Option<BoxFuture<'static, Result<AnyRef, SpawnError>>> {
         let factory = self.table.read().by_name.get(name).map(|(_, factory)| Arc::clone(factory))?;
         Some(factory.spawn(node, args, options))
+    }
+}
+
+/// Two behaviors want the same wire name on one node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a behavior named \"{name}\" is already registered")]
+#[non_exhaustive]
+pub struct DuplicateBehavior {
+    /// The name.
+    pub name: String,
+}
+
+impl DuplicateBehavior {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{Delivery, ExitReason, NodeId, Pid};
+use crate::{BehaviorIncompatible, Delivery, DuplicateBehavior, ExitReason, NodeId, Pid};
 
 /// A message could not be turned into bytes. It was not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +112,9 @@ pub enum CallError {
     /// The process is of another behavior. It did not run.
     #[error(transparent)]
     WrongBehavior(WrongBehavior),
+    /// The messages of its behavior there do not fit those here. It was not sent.
+    #[error(transparent)]
+    BehaviorIncompatible(BehaviorIncompatible),
     /// The message is longer than the configured maximum. It was not sent.
     #[error("the message has {len} bytes, the maximum is {max}")]
     TooLarge {
@@ -152,6 +155,7 @@ impl CallError {
             | Self::Overloaded(_)
             | Self::NoConnection(_)
             | Self::WrongBehavior(_)
+            | Self::BehaviorIncompatible(_)
             | Self::TooLarge { .. }
             | Self::Encode(_)
             | Self::NotRunning => Delivery::Never,
@@ -178,6 +182,9 @@ pub enum CastError {
     /// The process is of another behavior.
     #[error(transparent)]
     WrongBehavior(WrongBehavior),
+    /// The messages of its behavior there do not fit those here.
+    #[error(transparent)]
+    BehaviorIncompatible(BehaviorIncompatible),
     /// The message is longer than the configured maximum.
     #[error("the message has {len} bytes, the maximum is {max}")]
     TooLarge {
@@ -210,6 +217,7 @@ impl From<CastError> for CallError {
             CastError::Overloaded(what) => Self::Overloaded(what),
             CastError::NoConnection(node) => Self::NoConnection(node),
             CastError::WrongBehavior(wrong) => Self::WrongBehavior(wrong),
+            CastError::BehaviorIncompatible(why) => Self::BehaviorIncompatible(why),
             CastError::TooLarge { len, max } => Self::TooLarge { len, max },
             CastError::Encode(error) => Self::Encode(error),
             CastError::NotRunning => Self::NotRunning,
@@ -377,19 +385,4 @@ pub enum NodeStartError {
     /// Two behaviors want the same wire name.
     #[error(transparent)]
     Behavior(#[from] DuplicateBehavior),
-}
-
-/// Two behaviors want the same wire name on one node.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a behavior named \"{name}\" is already registered")]
-#[non_exhaustive]
-pub struct DuplicateBehavior {
-    /// The name.
-    pub name: String,
-}
-
-impl DuplicateBehavior {
-    pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_owned() }
-    }
 }

@@ -70,6 +70,7 @@ mod glance;
 mod host;
 mod info;
 mod launcher;
+mod lenient;
 mod machine;
 mod mailbox;
 mod names;
@@ -87,6 +88,8 @@ pub mod registry;
 mod replies;
 #[doc(hidden)]
 pub mod route;
+#[doc(hidden)]
+pub mod schema;
 mod signal;
 mod spawn;
 mod supervision;
@@ -102,14 +105,14 @@ pub use application::{
     AppHandle, Application, ApplicationError, ApplicationOptions, ApplicationStatus, run, run_with,
 };
 pub use behavior::{Behavior, Client, RemoteBehavior, Wire};
-pub use behaviors::{BehaviorRegistry, BehaviorRegistryStats, behavior_number};
+pub use behaviors::{BehaviorRegistry, BehaviorRegistryStats, DuplicateBehavior, behavior_number};
 pub use call::{Call, DEFAULT_TIMEOUT, Monitor, Stop};
 pub use caller::Caller;
 pub use clock::{COARSE, Clock};
 pub use context::{Context, Gone, Notifier, TaskRef};
 pub use error::{
-    CallError, CastError, DecodeError, DuplicateBehavior, EncodeError, NameError, NodeStartError, Overload,
-    SpawnError, StartError, Unsent, WrongBehavior,
+    CallError, CastError, DecodeError, EncodeError, NameError, NodeStartError, Overload, SpawnError,
+    StartError, Unsent, WrongBehavior,
 };
 pub use events::{Events, Subscription};
 pub use exit::{Delivery, ExitReason, NodeDownReason, UnknownWord};
@@ -123,6 +126,7 @@ pub use pid::Pid;
 pub use process::ProcessStatus;
 pub use refs::{AnyRef, RawRef, Ref, Via};
 pub use registry::{DuplicateRegistry, RegistryEntry, UniqueRegistry};
+pub use schema::BehaviorIncompatible;
 pub use signal::{Signal, shutdown_signal};
 pub use spawn::{Placement, Spawn, SpawnAny, SpawnOn, SpawnOptions, Starting};
 pub use supervision::{FencingToken, Generation};

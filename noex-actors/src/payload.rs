@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::error::{DecodeError, EncodeError};
+use crate::{
+    error::{DecodeError, EncodeError},
+    lenient::Lenient,
+};
 
 /// The deepest nesting that a decoder follows.
 pub const MAX_DEPTH: usize = 64;
@@ -67,7 +70,19 @@ pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeErr
     crate::depth::check(bytes)?;
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(MAX_DEPTH);
-    T::deserialize(&mut deserializer).map_err(|error| DecodeError(said(&error)))
+    match T::deserialize(&mut deserializer) {
+        Ok(value) => Ok(value),
+        Err(rmp_serde::decode::Error::LengthMismatch(_)) => longer(bytes),
+        Err(error) => Err(DecodeError(said(&error))),
+    }
+}
+
+/// A newer version of the sender may have added to the message.
+#[cold]
+fn longer<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    deserializer.set_max_depth(MAX_DEPTH);
+    T::deserialize(Lenient(&mut deserializer)).map_err(|error| DecodeError(said(&error)))
 }
 
 /// What a decoder says, cut: it may quote the message, which may be long, and goes into logs and back to the sender.
@@ -81,6 +96,8 @@ fn said(error: &rmp_serde::decode::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -104,6 +121,28 @@ mod tests {
         let payload = Payload::encode(&"ä".repeat(100_000)).unwrap();
         let error = payload.decode::<Nested>().unwrap_err();
         assert!(error.0.contains("unknown variant") && error.0.chars().count() == MAX_SAID, "{}", error.0);
+    }
+
+    #[test]
+    fn what_a_newer_version_added_is_passed_over() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Old(u8, Option<Box<Old>>);
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        enum Was {
+            Said { old: Vec<Old>, n: u16 },
+        }
+        #[derive(Serialize)]
+        struct New(u8, Option<Box<New>>, &'static str, Vec<(u8, u8)>);
+        #[derive(Serialize)]
+        enum Is {
+            Said { old: Vec<New>, n: u16, more: Option<u8> },
+        }
+        let new = |inner| New(1, inner, "more", vec![(1, 2)]);
+        let is = Is::Said { old: vec![new(None), new(Some(Box::new(new(None))))], n: 7, more: Some(1) };
+        let old = vec![Old(1, None), Old(1, Some(Box::new(Old(1, None))))];
+        assert_eq!(Payload::encode(&is).unwrap().decode::<Was>().unwrap(), Was::Said { old, n: 7 });
+        let short = Payload::encode(&BTreeMap::from([("Said", (Vec::<u8>::new(),))])).unwrap();
+        assert!(short.decode::<Was>().is_err(), "what is missing has no default");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     AnyRef, CallError, CastError, Down, ExitReason, Incarnation, NodeId, Pid, Registration, SpawnError,
-    SpawnOptions, error::EncodeError, failure::CallFailure,
+    SpawnOptions, error::EncodeError, failure::CallFailure, schema::SchemaOf,
 };
 
 /// Writes a message into an outbox. May be called once.
@@ -42,35 +42,45 @@ pub struct Target {
     pub number: u64,
     name: &'static str,
     hash: u32,
+    schema: SchemaOf,
     /// What the node announced for the name; 0 as long as that is not known.
     announced: AtomicU32,
 }
 
 impl Target {
-    pub(crate) fn new(pid: &Pid, name: &'static str, hash: u32) -> Self {
+    pub(crate) fn new(pid: &Pid, name: &'static str, hash: u32, schema: SchemaOf) -> Self {
         let announced = AtomicU32::new(0);
-        Self { incarnation: pid.incarnation(), number: pid.number(), name, hash, announced }
+        Self { incarnation: pid.incarnation(), number: pid.number(), name, hash, schema, announced }
     }
 
     /// The behavior that the sender expects. `announced` is asked for the number of a name until it knows one: a life of a
-    /// node never gives a number to another name.
+    /// node never gives a number to another name. It is given the sender's schema, and refuses what does not fit.
+    ///
+    /// # Errors
+    /// Whatever `announced` said.
     #[inline]
-    pub fn behavior(&self, announced: impl FnOnce(&str) -> Option<u32>) -> BehaviorId {
+    pub fn behavior<E>(
+        &self,
+        announced: impl FnOnce(&str, SchemaOf) -> Result<Option<u32>, E>,
+    ) -> Result<BehaviorId, E> {
         match self.announced.load(Ordering::Relaxed) {
             0 => self.find_out(announced),
-            number => BehaviorId::Number(number),
+            number => Ok(BehaviorId::Number(number)),
         }
     }
 
     #[cold]
-    fn find_out(&self, announced: impl FnOnce(&str) -> Option<u32>) -> BehaviorId {
-        match announced(self.name) {
+    fn find_out<E>(
+        &self,
+        announced: impl FnOnce(&str, SchemaOf) -> Result<Option<u32>, E>,
+    ) -> Result<BehaviorId, E> {
+        Ok(match announced(self.name, self.schema)? {
             None | Some(0) => BehaviorId::Hash(self.hash),
             Some(number) => {
                 self.announced.store(number, Ordering::Relaxed);
                 BehaviorId::Number(number)
             }
-        }
+        })
     }
 }
 
@@ -98,6 +108,8 @@ pub struct SpawnRequest {
     pub behavior: String,
     /// Encoded arguments.
     pub args: Vec<u8>,
+    /// What its messages look like here, where its type is known.
+    pub schema: Option<SchemaOf>,
     /// Options; those that make sense elsewhere travel.
     pub options: SpawnOptions,
     /// Where its name is registered.
@@ -109,12 +121,12 @@ pub struct SpawnRequest {
 impl SpawnRequest {
     pub(crate) fn new(
         behavior: String,
-        args: Vec<u8>,
+        (args, schema): (Vec<u8>, Option<SchemaOf>),
         options: SpawnOptions,
         registration: Registration,
         timeout: Duration,
     ) -> Self {
-        Self { behavior, args, options, registration, timeout }
+        Self { behavior, args, schema, options, registration, timeout }
     }
 }
 

@@ -114,6 +114,7 @@ impl Cluster {
             refused_total,
             protocol_errors_total: counters.protocol_errors.counts(),
             casts_refused_total: counters.casts_refused.get(),
+            incompatible_total: counters.incompatible.get(),
             connections,
             calls: self.remote_call_stats(),
             spawns: self.remote_spawn_stats(),

@@ -35,7 +35,7 @@ use crate::{
     remote,
     stats::Counters,
     tls::TlsConfig,
-    wire::control::Behavior,
+    wire::{control::Behavior, limits::MAX_SCHEMAS},
 };
 
 /// Peers from which on those that nobody refers to are dropped.
@@ -117,8 +117,15 @@ impl Net {
 
     /// The behaviors of this node, to be announced.
     pub(crate) fn behaviors(&self) -> Vec<Behavior> {
-        let all = self.node.behaviors().announced().into_iter();
-        all.map(|(number, name)| Behavior { number, name: name.to_owned() }).collect()
+        let mut room = MAX_SCHEMAS.min(self.config.max_message_bytes() / 4);
+        let behavior = |(number, name, mut schema): (u32, &str, Vec<u8>)| {
+            match room.checked_sub(schema.len()) {
+                Some(left) => room = left,
+                None => schema = Vec::new(),
+            }
+            Behavior { number, name: name.to_owned(), schema }
+        };
+        self.node.behaviors().announced().into_iter().map(behavior).collect()
     }
 
     /// With what a handshake begins; `None`: without TLS.

@@ -109,6 +109,7 @@ pub(crate) fn cast_error(error: CallError, id: &NodeId) -> CastError {
         CallError::Overloaded(what) => CastError::Overloaded(what),
         CallError::TooLarge { len, max } => CastError::TooLarge { len, max },
         CallError::Encode(error) => CastError::Encode(error),
+        CallError::BehaviorIncompatible(why) => CastError::BehaviorIncompatible(why),
         CallError::NotRunning => CastError::NotRunning,
         _ => CastError::NoConnection(id.clone()),
     }
@@ -127,7 +128,9 @@ impl Route for Peer {
                 self.session_for(pid).err().unwrap_or_else(|| CallError::NoConnection(self.id.clone()));
             return Err(cast_error(error, &self.id));
         };
-        let behavior = target.behavior(|name| link.announced.number(name));
+        let behavior = target
+            .behavior(|name, schema| link.behavior(name, schema))
+            .map_err(|why| CastError::BehaviorIncompatible(*why))?;
         let head = Head::Cast { behavior, target: target.number };
         let sent = link.outbox.append(|_| head, encode, &mut || {});
         sent.map_err(|refusal| cast_error(call_error(refusal, &self.id), &self.id))
@@ -151,7 +154,9 @@ impl Route for Peer {
         encode: Encode<'_>,
     ) -> Result<Pending, CallError> {
         let link = self.session_for(pid)?;
-        let behavior = target.behavior(|name| link.announced.number(name));
+        let behavior = target
+            .behavior(|name, schema| link.behavior(name, schema))
+            .map_err(|why| CallError::BehaviorIncompatible(*why))?;
         let head = CallHead { number: target.number, behavior, budget };
         let id = link.call(head, waker, encode).map_err(|refusal| call_error(refusal, &self.id))?;
         Ok(Pending::new(link, id))

@@ -62,7 +62,10 @@ pub(crate) async fn spawn(net: &Arc<Net>, id: &NodeId, request: SpawnRequest) ->
 
 async fn try_spawn(net: &Arc<Net>, id: &NodeId, request: SpawnRequest) -> Result<Pid, SpawnError> {
     let link = net.link(id).ok_or_else(|| SpawnError::NoConnection(id.clone()))?;
-    let SpawnRequest { behavior, args, options, registration, timeout, .. } = request;
+    let SpawnRequest { behavior, args, schema, options, registration, timeout, .. } = request;
+    if let Some(schema) = schema {
+        link.startable(&behavior, schema)?;
+    }
     let order = SpawnOrder {
         behavior: behavior.clone(),
         args,

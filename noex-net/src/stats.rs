@@ -51,6 +51,8 @@ pub(crate) struct Counters {
     pub(crate) calls_not_started: Counter,
     pub(crate) casts: Counter,
     pub(crate) casts_refused: Counter,
+    /// Messages and spawns that were not sent, because their behavior there does not fit that here.
+    pub(crate) incompatible: Counter,
     pub(crate) spawns_initiated: Counter,
     pub(crate) spawns_resolved: Counter,
     pub(crate) spawns_rejected: Counter,
@@ -234,6 +236,8 @@ pub struct ClusterStats {
     pub protocol_errors_total: BTreeMap<ProtocolError, u64>,
     /// Casts of other nodes that could not be delivered.
     pub casts_refused_total: u64,
+    /// Messages and spawns that were not sent, because their behavior on the other node does not fit that of this one.
+    pub incompatible_total: u64,
     /// Connections that are authenticated now.
     pub connections: usize,
     /// Calls and casts.

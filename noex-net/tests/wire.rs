@@ -6,7 +6,7 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use noex_actors::{ExitReason, Incarnation, Pid, Ref, behavior};
+use noex_actors::{ExitReason, Incarnation, Pid, Ref, behavior, schema::Schema};
 use noex_net::Cluster;
 use support::{
     Box_, Res, config, pair,
@@ -76,22 +76,44 @@ async fn frames_name_a_behavior_by_its_number_once_the_receiver_announced_it() -
     Ok(())
 }
 
+/// A heartbeat.
+type Beat = (u64, u64, f32, u64, bool, Option<Vec<Said>>, (u32, u64));
+/// A behavior as it is announced: number, name, schema.
+type Said = (u32, String, serde_bytes::ByteBuf);
+
+/// Numbers and names; each comes with a schema.
+fn told(all: Vec<Said>) -> Vec<(u32, String)> {
+    let told = all.into_iter().map(|(number, name, schema)| {
+        let calls = Schema::from_bytes(&schema).map(|schema| schema.call.variants().count());
+        assert!(calls > Some(0), "{name}");
+        (number, name)
+    });
+    told.collect()
+}
+
 #[actix_rt::test]
 async fn what_a_node_comes_to_know_while_it_runs_is_announced_under_numbers_that_stay() -> Res {
     let a = patient("a").await?;
     let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
-    assert_eq!(peer.until_control("Heartbeat").await?[5], serde_json::json!([[1, "box"]]));
+    let first: Beat = peer.until_control_of("Heartbeat").await?;
+    assert_eq!(told(first.5.unwrap_or_default()), [(1, "box".to_owned())]);
     a.behaviors().register::<Late>()?;
-    assert_eq!(peer.until_control("Behaviors").await?, serde_json::json!([[1, "box"], [2, "late"]]));
+    assert_eq!(
+        told(peer.until_control_of("Behaviors").await?),
+        [(1, "box".to_owned()), (2, "late".to_owned())]
+    );
     let late = a.spawn::<Late>(()).await?;
     let double = BTreeMap::from([("Double", (4_i64,))]);
     peer.send(&raw::call(1, &raw::numbered(2), late.pid().number(), &double)).await?;
     let reply = peer.until_frame(|kind, body| (kind == raw::REPLY).then(|| body.to_vec())).await?;
     assert_eq!(reply, [vec![1], rmp_serde::to_vec(&BTreeMap::from([("Double", 8_i64)]))?].concat());
     assert!(a.behaviors().unregister("box"));
-    assert_eq!(peer.until_control("Behaviors").await?, serde_json::json!([[2, "late"]]));
+    assert_eq!(told(peer.until_control_of("Behaviors").await?), [(2, "late".to_owned())]);
     a.behaviors().register::<Box_>()?;
-    assert_eq!(peer.until_control("Behaviors").await?, serde_json::json!([[1, "box"], [2, "late"]]));
+    assert_eq!(
+        told(peer.until_control_of("Behaviors").await?),
+        [(1, "box".to_owned()), (2, "late".to_owned())]
+    );
     a.stop().await;
     Ok(())
 }

@@ -1,15 +1,16 @@
 //! A reference without its type: what supervisors and tables hold.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Ref, Way};
+use super::{Decoded, Ref, Way};
 use crate::{
     Behavior, CallError, ExitReason, FencingToken, Monitor, Node, Pid, Stop, WrongBehavior, decoding,
     mailbox::{Mailbox, short_name},
     process::Process,
     route::Route,
+    schema,
 };
 
 /// A handle of one process whose behavior is not known at compile time.
@@ -205,7 +206,12 @@ impl Serialize for AnyRef {
 
 impl<'de> Deserialize<'de> for AnyRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (pid, behavior) = <(Pid, String)>::deserialize(deserializer)?;
+        let decoded = Decoded::<(Pid, String)>(PhantomData);
+        let ((pid, behavior), looked_at) =
+            deserializer.deserialize_newtype_struct(schema::ANY_REF, decoded)?;
+        if looked_at {
+            return Ok(Self { pid, way: AnyWay::Gone });
+        }
         let node = decoding::current().ok_or_else(|| serde::de::Error::custom(decoding::OUTSIDE))?;
         Ok(Self::resolve(&node, &pid, (!behavior.is_empty()).then_some(behavior.as_str())))
     }

@@ -7,12 +7,13 @@ use std::{
     cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
+    marker::PhantomData,
     ops::Deref,
     sync::Arc,
     time::Duration,
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
 pub(crate) use self::raw::{Broken, Fault, Named, Remote, Way};
 pub use self::{any::AnyRef, raw::RawRef};
@@ -23,6 +24,7 @@ use crate::{
     decoding,
     mailbox::Mailbox,
     route::{Route, Target},
+    schema,
 };
 
 /// A typed handle of one process, on this node or another: the same type, the same calls, the same errors.
@@ -110,7 +112,7 @@ impl<B: Behavior> Ref<B> {
         B: RemoteBehavior,
     {
         let codec = RemoteCodec::new();
-        let target = Target::new(&pid, codec.name, codec.hash);
+        let target = Target::new(&pid, codec.name, codec.hash, codec.schema);
         Self::from_way(Way::Remote(Arc::new(Remote { pid, target, route, codec })))
     }
 
@@ -217,9 +219,30 @@ impl<B: RemoteBehavior> Serialize for Ref<B> {
 
 impl<'de, B: RemoteBehavior> Deserialize<'de> for Ref<B> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let pid = Pid::deserialize(deserializer)?;
+        let (pid, looked_at) =
+            deserializer.deserialize_newtype_struct(schema::REF, Decoded::<Pid>(PhantomData))?;
+        if looked_at {
+            return Ok(Self::from_way(Way::Broken(Arc::new(Broken { pid, why: Fault::NoProc }))));
+        }
         let node = decoding::current().ok_or_else(|| serde::de::Error::custom(decoding::OUTSIDE))?;
         Ok(node.resolve::<B>(&pid))
+    }
+}
+
+/// What a reference is on the wire, and whether somebody only looks at its type: then nobody is meant.
+struct Decoded<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Decoded<T> {
+    type Value = (T, bool);
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a reference")
+    }
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Self::Value, D::Error> {
+        Ok((T::deserialize(inner)?, false))
+    }
+    /// No format has this for a newtype.
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Self::Value, D::Error> {
+        Ok((T::deserialize(inner)?, true))
     }
 }
 

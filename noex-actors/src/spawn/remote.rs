@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     AnyRef, Node, NodeId, Payload, Ref, Registration, RemoteBehavior, SpawnError, SpawnOptions,
-    payload::encode_into, route::SpawnRequest,
+    payload::encode_into, route::SpawnRequest, schema::Schema,
 };
 
 /// A process about to start on a node given by its id: `IntoFuture<Output = Result<Ref<B>, SpawnError>>`.
@@ -26,6 +26,7 @@ pub struct SpawnAny<'a> {
     peer: NodeId,
     behavior: String,
     args: Vec<u8>,
+    schema: Option<fn() -> Schema>,
     options: SpawnOptions,
     registration: Registration,
     timeout: Duration,
@@ -38,6 +39,7 @@ impl<'a> SpawnAny<'a> {
             peer: peer.clone(),
             behavior: behavior.to_owned(),
             args: args.into_bytes(),
+            schema: None,
             options: SpawnOptions::new(),
             registration: Registration::default(),
             timeout: Duration::from_secs(10),
@@ -73,7 +75,7 @@ impl IntoFuture for SpawnAny<'_> {
     type Output = Result<AnyRef, SpawnError>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
     fn into_future(self) -> Self::IntoFuture {
-        let Self { node, peer, behavior, args, options, registration, timeout } = self;
+        let Self { node, peer, behavior, args, schema, options, registration, timeout } = self;
         let node = node.clone();
         Box::pin(async move {
             if peer == *node.id() {
@@ -81,7 +83,7 @@ impl IntoFuture for SpawnAny<'_> {
             }
             let router = node.router().ok_or_else(|| SpawnError::NoConnection(peer.clone()))?;
             let name = behavior.clone();
-            let request = SpawnRequest::new(behavior, args, options, registration, timeout);
+            let request = SpawnRequest::new(behavior, (args, schema), options, registration, timeout);
             let pid = router.spawn(&peer, request).await?;
             Ok(AnyRef::resolve(&node, &pid, Some(&name)))
         })
@@ -94,6 +96,7 @@ impl<'a, B: RemoteBehavior> SpawnOn<'a, B> {
         let encoded = encode_into(args, &mut bytes);
         let mut any = SpawnAny::new(node, peer, B::NAME, Payload::default());
         any.args = bytes;
+        any.schema = Some(Schema::of::<B>);
         any.options = B::spawn_options();
         Self { any, encoded, behavior: PhantomData }
     }

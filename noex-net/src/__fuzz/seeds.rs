@@ -4,18 +4,21 @@ use std::collections::VecDeque;
 
 use noex_actors::{
     __private::{CallFailure, encode_into},
-    Delivery, ExitReason, Generation, Incarnation, NodeId, Pid,
+    Delivery, ExitReason, Generation, Incarnation, MailboxPolicy, NodeId, Pid, Registration,
     route::BehaviorId,
 };
 
 use super::handshake::local;
 use crate::{
     machine::{
+        groups::Membership,
         handshake::{Acceptor, Expected, Initiator, Output, RefusedReason, refused_frame},
         names::{Held, Update},
     },
     wire::{
-        control::{Behavior, Control, Heartbeat, Hint, InstanceEntry, Request, Response, SpawnFailure},
+        control::{
+            Behavior, Control, Heartbeat, Hint, InstanceEntry, Request, Response, SpawnFailure, SpawnOrder,
+        },
         frame::{self, Head},
     },
 };
@@ -34,6 +37,9 @@ fn framed(head: Head, body: &[u8]) -> Vec<u8> {
     out
 }
 
+/// All that is said of a behavior without messages.
+const SCHEMA: &[u8] = b"\x94\xa4Unit\xa4Unit\xa4Unit\xa4Unit";
+
 fn controls() -> Vec<Vec<u8>> {
     let peer = NodeId::parse("peer@127.0.0.1:2").expect("a valid id");
     let pid = Pid::new(peer.clone(), Incarnation(5), 1);
@@ -42,7 +48,18 @@ fn controls() -> Vec<Vec<u8>> {
     let entry =
         InstanceEntry { child: "c".to_owned(), generation: 1, number: 2, behavior: "fuzz".to_owned() };
     let reason = ExitReason::error("why");
-    let behavior = |number, name: &str| Behavior { number, name: name.to_owned() };
+    let order = SpawnOrder {
+        behavior: "fuzz".to_owned(),
+        args: vec![0xC0],
+        name: None,
+        registration: Registration::Global,
+        init_timeout_ms: 1,
+        mailbox_capacity: 1,
+        token: None,
+        mailbox_policy: MailboxPolicy::Block,
+        trap_exit: false,
+    };
+    let behavior = |number, name: &str| Behavior { number, name: name.to_owned(), schema: SCHEMA.to_vec() };
     let heartbeat = Heartbeat { behaviors: Some(vec![behavior(1, "fuzz")]), ..Heartbeat::default() };
     [
         Control::Welcome,
@@ -70,7 +87,13 @@ fn controls() -> Vec<Vec<u8>> {
         Control::Request { id: 1, body: Request::IsAlive { number: 1 } },
         Control::Response { id: 1, body: Response::Instances(vec![entry]) },
         Control::Response { id: 1, body: Response::Spawned(Err(SpawnFailure::TooMany)) },
+        Control::Response { id: 1, body: Response::Alive(true) },
+        Control::Response { id: 1, body: Response::Spawned(Ok(1)) },
         Control::Confirm { id: 1 },
+        Control::Ask { known: vec![1; 16] },
+        Control::Groups(vec![Membership { group: "g".to_owned(), number: 1, count: 1 }]),
+        Control::Broadcast { group: "g".to_owned(), behavior: 1, body: b"cast".to_vec() },
+        Control::Request { id: 1, body: Request::Spawn(Box::new(order)) },
     ]
     .iter()
     .map(encoded)
@@ -171,6 +194,8 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         Head::Failure { id: 1 },
     ];
     let mut frames: Vec<Vec<u8>> = heads.iter().map(|head| framed(*head, b"body")).collect();
+    let cancel = Head::Cancel { id: 1, target: 300 };
+    frames.extend([framed(cancel, b""), framed(cancel, b"more")]);
     let mut chunks = Vec::new();
     frame::put_first(9, 300, b"piece", &mut chunks);
     chunks.extend_from_slice(frame::next_head(9, 5).as_bytes());

@@ -318,7 +318,7 @@ fn message(link: &Link, targets: &[Ref<Subject>; 2], input: &mut Input<'_>) -> C
         ]),
         8 => {
             let (number, name) = (u32::from(input.byte()), text(input));
-            Control::Behaviors(vec![Behavior { number, name }; usize::from(input.byte())])
+            Control::Behaviors(vec![Behavior { number, name, schema: Vec::new() }; usize::from(input.byte())])
         }
         9 => Control::Name(update(link, input)),
         10 => Control::Names((0..id % 8).map(|_| update(link, input)).collect()),

@@ -3,6 +3,7 @@
 use noex_actors::{
     __private::{CallFailure, decode, encode_into},
     MAX_DEPTH,
+    schema::Schema,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -93,7 +94,12 @@ fn comes_back<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
 /// A control message: its lists are bounded, and it comes back as it was.
 pub fn control(bytes: &[u8]) {
     let Some(control) = comes_back::<Control>(bytes) else { return };
-    let behaviors = |all: &[Behavior]| assert!(all.len() <= MAX_BEHAVIORS);
+    let behaviors = |all: &[Behavior]| {
+        assert!(all.len() <= MAX_BEHAVIORS);
+        for schema in all.iter().filter_map(|behavior| Schema::from_bytes(&behavior.schema)) {
+            let _ = schema.starts(&schema);
+        }
+    };
     match &control {
         Control::Hints(hints) => assert!(hints.len() <= MAX_HINTS_READ),
         Control::Behaviors(all) => behaviors(all),

@@ -118,6 +118,9 @@ pub(crate) struct Behavior {
     /// Its number in frames to the sender: from 1 on, and the same for the whole life of the node.
     pub(crate) number: u32,
     pub(crate) name: String,
+    /// What its messages look like: a `Schema` of noex-actors; empty if that is not told.
+    #[serde(default, with = "serde_bytes")]
+    pub(crate) schema: Vec<u8>,
 }
 
 /// A node to which the sender is connected.

@@ -30,6 +30,8 @@ pub(crate) const MAX_HINTS_READ: usize = 16 * MAX_HINTS;
 pub(crate) const MAX_BEHAVIORS: usize = 10_000;
 /// Longest name of a behavior that is kept of a peer, in bytes.
 pub(crate) const MAX_BEHAVIOR_NAME: usize = 255;
+/// Bytes of all schemas in one message, and of those that are kept of a peer.
+pub(crate) const MAX_SCHEMAS: usize = 1024 * 1024;
 /// Most global names in one message: the first of a session holds a thousand, the others follow one by one.
 pub(crate) const MAX_NAMES: usize = 1000;
 /// Most memberships of process groups in one message: what a turn may take.

@@ -313,6 +313,16 @@ impl RawPeer {
         .await
     }
 
+    /// The same of one that holds bytes.
+    pub async fn until_control_of<T: serde::de::DeserializeOwned>(&mut self, word: &str) -> Res<T> {
+        self.until_frame(|kind, body| {
+            let read =
+                (kind == CONTROL).then(|| rmp_serde::from_slice::<BTreeMap<String, T>>(body).ok())??;
+            read.into_iter().find_map(|(found, content)| (found == word).then_some(content))
+        })
+        .await
+    }
+
     /// Waits until the node has closed the connection; returns what it said before, frames of all kinds.
     pub async fn until_closed(&mut self) -> Vec<(u8, Vec<u8>)> {
         within(10, "the connection is closed", async { while self.fetch().await.is_ok() {} }).await;
