@@ -8,6 +8,8 @@
 pub(crate) mod bounded;
 pub(crate) mod control;
 pub(crate) mod frame;
+#[cfg(test)]
+mod golden;
 pub(crate) mod handshake;
 pub(crate) mod limits;
 pub(crate) mod order;
