@@ -3,6 +3,8 @@
 //! Explicit, one registry per node. Only what stands here can be spawned by other nodes, and only processes of such
 //! behaviors can be reached by them.
 
+mod admission;
+
 use std::{
     any::{Any, TypeId},
     collections::BTreeMap,
@@ -14,6 +16,8 @@ use futures_util::future::BoxFuture;
 use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
 
+use self::admission::Admission;
+pub use self::admission::{Admitted, BehaviorOptions, NotAdmitted, Peers};
 use crate::{
     AnyRef, Behavior, Node, RemoteBehavior, SpawnError, SpawnOptions,
     error::{DecodeError, EncodeError},
@@ -135,6 +139,8 @@ struct Table {
     by_type: BTreeMap<TypeId, Arc<dyn Factory>>,
     /// The numbers of all names that ever stood here: peers keep them.
     numbers: BTreeMap<&'static str, u32>,
+    /// Of those that not everybody may start.
+    admissions: BTreeMap<&'static str, Arc<Admission>>,
 }
 
 impl Table {
@@ -208,6 +214,13 @@ impl BehaviorRegistry {
     /// # Errors
     /// [`DuplicateBehavior`] when another type has the name.
     pub fn register<B: RemoteBehavior>(&self) -> Result<(), DuplicateBehavior> {
+        self.register_as::<B>(None)
+    }
+
+    fn register_as<B: RemoteBehavior>(
+        &self,
+        admission: Option<Arc<Admission>>,
+    ) -> Result<(), DuplicateBehavior> {
         let mut table = self.table.write();
         let own = TypeId::of::<B>();
         let number = behavior_number(B::NAME);
@@ -219,6 +232,9 @@ impl BehaviorRegistry {
             return Err(DuplicateBehavior::new(B::NAME));
         }
         let news = !table.by_name.contains_key(B::NAME);
+        if let Some(admission) = admission {
+            table.admissions.insert(B::NAME, admission);
+        }
         table.insert(B::NAME, own, &FactoryOf::<B>(Arc::new(RemoteCodec::new()), OnceLock::new()));
         drop(table);
         if news {
@@ -265,6 +281,7 @@ impl BehaviorRegistry {
         let mut table = self.table.write();
         let Some((type_id, _)) = table.by_name.remove(name) else { return false };
         table.by_type.remove(&type_id);
+        table.admissions.remove(name);
         drop(table);
         self.changed();
         true
@@ -294,6 +311,7 @@ impl BehaviorRegistry {
             self.duplicate.get_or_insert(duplicate);
         }
         let table = self.table.get_mut();
+        table.admissions.extend(other_table.admissions);
         for (name, (type_id, factory)) in other_table.by_name {
             match table.by_name.get(name) {
                 Some((held, _)) if *held != type_id => {

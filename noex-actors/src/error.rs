@@ -312,6 +312,24 @@ pub enum SpawnError {
         /// What the decoder said.
         reason: String,
     },
+    /// This node may not start the behavior there: its registration there says which may (`spawn_from`).
+    #[error("{node} does not let this node start {behavior}")]
+    Forbidden {
+        /// Wire name of the behavior.
+        behavior: String,
+        /// The node.
+        node: NodeId,
+    },
+    /// As many as its registration there allows (`max_instances`) are alive already.
+    #[error("{node} runs {max} of {behavior} for other nodes already, the most it allows")]
+    Quota {
+        /// Wire name of the behavior.
+        behavior: String,
+        /// The node.
+        node: NodeId,
+        /// How many it allows.
+        max: usize,
+    },
     /// A bound was reached on the way there.
     #[error("overloaded: the {0} is full")]
     Overloaded(Overload),
@@ -327,6 +345,8 @@ impl SpawnError {
             Self::NoConnection(_)
             | Self::BehaviorNotFound { .. }
             | Self::Incompatible { .. }
+            | Self::Forbidden { .. }
+            | Self::Quota { .. }
             | Self::Overloaded(_) => Delivery::Never,
         }
     }

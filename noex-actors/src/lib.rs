@@ -105,7 +105,9 @@ pub use application::{
     AppHandle, Application, ApplicationError, ApplicationOptions, ApplicationStatus, run, run_with,
 };
 pub use behavior::{Behavior, Client, RemoteBehavior, Wire};
-pub use behaviors::{BehaviorRegistry, BehaviorRegistryStats, DuplicateBehavior, behavior_number};
+pub use behaviors::{
+    BehaviorOptions, BehaviorRegistry, BehaviorRegistryStats, DuplicateBehavior, Peers, behavior_number,
+};
 pub use call::{Call, DEFAULT_TIMEOUT, Monitor, Stop};
 pub use caller::Caller;
 pub use clock::{COARSE, Clock};
@@ -137,6 +139,7 @@ pub use timer::TimerRef;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::{
+        behaviors::{Admitted, NotAdmitted},
         events::Hub,
         failure::CallFailure,
         names::check_process_name,

@@ -15,6 +15,7 @@ use std::{
 };
 
 use noex_actors::{
+    __private::NotAdmitted,
     AnyRef, CallError, Delivery, Generation, NameError, NodeId, Overload, Pid, SpawnError, SpawnOptions,
     StartError,
     route::{SpawnRequest, Watcher},
@@ -113,6 +114,10 @@ fn spawn_error(failure: SpawnFailure, behavior: String, node: &NodeId) -> SpawnE
         SpawnFailure::TooMany => SpawnError::Overloaded(Overload::Quota),
         SpawnFailure::BehaviorNotFound => SpawnError::BehaviorNotFound { behavior, node },
         SpawnFailure::Incompatible { reason } => SpawnError::Incompatible { behavior, node, reason },
+        SpawnFailure::Forbidden => SpawnError::Forbidden { behavior, node },
+        SpawnFailure::Full { max } => {
+            SpawnError::Quota { behavior, node, max: usize::try_from(max).unwrap_or(usize::MAX) }
+        }
     }
 }
 
@@ -142,6 +147,16 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
     let Some(place) = link.net.quota.take(&link.peer, link.net.config.max_spawned_per_peer()) else {
         return respond(Err(SpawnFailure::TooMany));
     };
+    let admitted = match link.net.node.behaviors().admit(&order.behavior, &link.peer) {
+        Ok(admitted) => admitted,
+        Err(why) => {
+            tracing::debug!(peer = %link.peer, behavior = %order.behavior, ?why, "a spawn for a peer was refused");
+            return respond(Err(match why {
+                NotAdmitted::Forbidden => SpawnFailure::Forbidden,
+                NotAdmitted::Full(max) => SpawnFailure::Full { max: u64::try_from(max).unwrap_or(u64::MAX) },
+            }));
+        }
+    };
     if !fits(order.token.as_ref()) {
         let reason = format!("a text of its fencing token has more than {MAX_TOKEN_TEXT} bytes");
         return respond(Err(SpawnFailure::Incompatible { reason }));
@@ -164,7 +179,7 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
         Ok(process) => {
             let number = process.pid().number();
             // The place is given back when the process ends, whoever holds it then.
-            let ended = Watcher::Callback(Box::new(move |_| drop(place)));
+            let ended = Watcher::Callback(Box::new(move |_| drop((place, admitted))));
             node.monitor(process.pid(), ended, |_| {});
             match link.requests.hold(id, process, node.now().plus(CONFIRM_TIMEOUT)) {
                 // On the control arbiter: a pending timer makes every wait of an arbiter dearer.

@@ -7,7 +7,7 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use noex_actors::{ExitReason, Overload, SpawnError};
+use noex_actors::{BehaviorOptions, ExitReason, Overload, Peers, SpawnError};
 use noex_net::{Cluster, ClusterConfigBuilder, ProtocolError};
 use serde_bytes::ByteBuf;
 use support::{
@@ -349,5 +349,29 @@ async fn what_a_peer_asks_for_ends_with_its_session() -> Res {
     assert_eq!((monitors.active_incoming_count, links.active_link_count), (0, 0));
     assert!(a.stats().protocol_errors_total.values().all(|n| *n == 0));
     a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_behavior_says_which_nodes_may_start_it_and_how_often() -> Res {
+    let (a, b) = support::pair().await?;
+    let allow = |peers, most| BehaviorOptions::new().spawn_from(peers).max_instances(most);
+    a.behaviors().register_with::<Box_>(allow(Peers::None, 1))?;
+    let (behavior, node) = ("box".to_owned(), id(&a));
+    let forbidden = SpawnError::Forbidden { behavior: behavior.clone(), node: node.clone() };
+    assert_eq!(b.spawn_on::<Box_>(&id(&a), 0).await.unwrap_err(), forbidden);
+    assert_eq!(forbidden.delivery(), noex_actors::Delivery::Never);
+    a.behaviors().register_with::<Box_>(allow(Peers::Names(vec!["b*".to_owned()]), 1))?;
+    let there = b.spawn_on::<Box_>(&id(&a), 0).await?;
+    let full = SpawnError::Quota { behavior, node, max: 1 };
+    assert_eq!(b.spawn_on::<Box_>(&id(&a), 0).await.unwrap_err(), full);
+    // What the node starts itself is not concerned, and an end gives the place back.
+    let own = a.spawn::<Box_>(0).await?;
+    there.stop(ExitReason::Normal).await?;
+    until(5, "it ended", || a.process_count() == 1).await;
+    let there = b.spawn_on::<Box_>(&id(&a), 0).await?;
+    assert_eq!(there.seen().await?, [0]);
+    own.stop(ExitReason::Normal).await?;
+    support::stop_all(&[a, b]).await;
     Ok(())
 }

@@ -189,4 +189,6 @@ pub(crate) enum SpawnFailure {
     BehaviorNotFound,
     TooMany,
     Incompatible { reason: String },
+    Forbidden,
+    Full { max: u64 },
 }

@@ -227,6 +227,8 @@ fn controls(table: &mut Table) {
         SpawnFailure::BehaviorNotFound,
         SpawnFailure::TooMany,
         SpawnFailure::Incompatible { reason: "why".to_owned() },
+        SpawnFailure::Forbidden,
+        SpawnFailure::Full { max: 5 },
     ];
     table.every("spawn failure", encoded, &failures);
 }

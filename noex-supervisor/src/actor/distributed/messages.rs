@@ -123,6 +123,8 @@ pub(crate) enum SpawnFailure {
     Incompatible { behavior: String, node: NodeId, reason: String },
     Overloaded(Overload),
     Other(String),
+    Forbidden(String, NodeId),
+    Quota { behavior: String, node: NodeId, max: usize },
 }
 
 impl From<SpecError> for ChildFailure {
@@ -154,6 +156,8 @@ impl From<SpawnError> for SpawnFailure {
                 Self::Incompatible { behavior, node, reason }
             }
             SpawnError::Overloaded(what) => Self::Overloaded(what),
+            SpawnError::Forbidden { behavior, node } => Self::Forbidden(behavior, node),
+            SpawnError::Quota { behavior, node, max } => Self::Quota { behavior, node, max },
             other => Self::Other(other.to_string()),
         }
     }
@@ -176,6 +180,8 @@ impl From<SpawnFailure> for SpawnError {
                 Self::Incompatible { behavior, node, reason }
             }
             SpawnFailure::Overloaded(what) => Self::Overloaded(what),
+            SpawnFailure::Forbidden(behavior, node) => Self::Forbidden { behavior, node },
+            SpawnFailure::Quota { behavior, node, max } => Self::Quota { behavior, node, max },
             SpawnFailure::Other(text) => StartError::Init(ExitReason::Error(text)).into(),
         }
     }
