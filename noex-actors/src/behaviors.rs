@@ -21,11 +21,14 @@ pub use self::admission::{Admitted, BehaviorOptions, NotAdmitted, Peers};
 use crate::{
     AnyRef, Behavior, Node, RemoteBehavior, SpawnError, SpawnOptions,
     error::{DecodeError, EncodeError},
-    host,
+    host, numbered,
     payload::{decode, encode_into},
     route::BehaviorId,
     schema::Schema,
 };
+
+/// Encodes a message, by number if its variant is one of those that both sides have.
+type Numbering<M> = fn(&M, &[Box<str>], &mut Vec<u8>) -> Result<(), EncodeError>;
 
 /// How messages of a behavior become bytes and back: captured where `B: RemoteBehavior` is known, so that references
 /// need no serde bounds.
@@ -35,8 +38,8 @@ pub(crate) struct RemoteCodec<B: Behavior> {
     /// Under which number a node announces it; 0: it does not.
     number: u32,
     pub(crate) schema: fn() -> Schema,
-    pub(crate) encode_call: fn(&B::Call, &mut Vec<u8>) -> Result<(), EncodeError>,
-    pub(crate) encode_cast: fn(&B::Cast, &mut Vec<u8>) -> Result<(), EncodeError>,
+    pub(crate) encode_call: Numbering<B::Call>,
+    pub(crate) encode_cast: Numbering<B::Cast>,
     pub(crate) encode_reply: fn(&B::Reply, &mut Vec<u8>) -> Result<(), EncodeError>,
     pub(crate) decode_call: fn(&[u8]) -> Result<B::Call, DecodeError>,
     pub(crate) decode_cast: fn(&[u8]) -> Result<B::Cast, DecodeError>,
@@ -68,11 +71,11 @@ impl<B: RemoteBehavior> RemoteCodec<B> {
             hash: behavior_number(B::NAME),
             number: 0,
             schema: Schema::of::<B>,
-            encode_call: |message, out| encode_into(message, out),
-            encode_cast: |message, out| encode_into(message, out),
+            encode_call: |message, agreed, out| numbered::encode(message, agreed, out),
+            encode_cast: |message, agreed, out| numbered::encode(message, agreed, out),
             encode_reply: |message, out| encode_into(message, out),
-            decode_call: |bytes| decode(bytes),
-            decode_cast: |bytes| decode(bytes),
+            decode_call: |bytes| numbered::decode(bytes),
+            decode_cast: |bytes| numbered::decode(bytes),
             decode_reply: |bytes| decode(bytes),
         }
     }
@@ -137,8 +140,9 @@ impl<B: RemoteBehavior> Factory for FactoryOf<B> {
 struct Table {
     by_name: BTreeMap<&'static str, (TypeId, Arc<dyn Factory>)>,
     by_type: BTreeMap<TypeId, Arc<dyn Factory>>,
-    /// The numbers of all names that ever stood here: peers keep them.
-    numbers: BTreeMap<&'static str, u32>,
+    /// The numbers of all that ever stood here: peers keep them. Another type under a name has another number: its processes do not
+    /// take messages that were made for the first one.
+    numbers: BTreeMap<(&'static str, TypeId), u32>,
     /// Of those that not everybody may start.
     admissions: BTreeMap<&'static str, Arc<Admission>>,
 }
@@ -146,7 +150,7 @@ struct Table {
 impl Table {
     fn insert(&mut self, name: &'static str, own: TypeId, factory: &dyn Factory) {
         let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let factory = factory.numbered(*self.numbers.entry(name).or_insert(next));
+        let factory = factory.numbered(*self.numbers.entry((name, own)).or_insert(next));
         self.by_type.insert(own, Arc::clone(&factory));
         self.by_name.insert(name, (own, factory));
     }
@@ -262,8 +266,8 @@ impl BehaviorRegistry {
     #[must_use]
     pub fn announced(&self) -> Vec<(u32, &'static str, Vec<u8>)> {
         let table = self.table.read();
-        let known = |(name, (_, factory)): (&&'static str, &(TypeId, Arc<dyn Factory>))| {
-            Some((*table.numbers.get(name)?, *name, Arc::clone(factory)))
+        let known = |(name, (own, factory)): (&&'static str, &(TypeId, Arc<dyn Factory>))| {
+            Some((*table.numbers.get(&(*name, *own))?, *name, Arc::clone(factory)))
         };
         let all: Vec<_> = table.by_name.iter().filter_map(known).collect();
         drop(table);

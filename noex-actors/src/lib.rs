@@ -77,6 +77,7 @@ mod names;
 mod node;
 mod node_builder;
 pub mod node_id;
+mod numbered;
 mod panics;
 mod payload;
 mod pid;
@@ -143,6 +144,7 @@ pub mod __private {
         events::Hub,
         failure::CallFailure,
         names::check_process_name,
+        numbered::Methods,
         panics::{contained, panic_text},
         payload::{decode, encode_into},
     };

@@ -86,7 +86,7 @@ fn longer<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> 
 }
 
 /// What a decoder says, cut: it may quote the message, which may be long, and goes into logs and back to the sender.
-fn said(error: &rmp_serde::decode::Error) -> String {
+pub(crate) fn said(error: &rmp_serde::decode::Error) -> String {
     let mut text = error.to_string();
     if let Some((end, _)) = text.char_indices().nth(MAX_SAID) {
         text.truncate(end);

@@ -6,7 +6,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     AnyRef, CallError, CastError, Down, ExitReason, Incarnation, NodeId, Pid, Registration, SpawnError,
-    SpawnOptions, error::EncodeError, failure::CallFailure, schema::SchemaOf,
+    SpawnOptions, error::EncodeError, failure::CallFailure, numbered::Methods, schema::SchemaOf,
 };
 
 /// Writes a message into an outbox. May be called once.
@@ -45,12 +45,15 @@ pub struct Target {
     schema: SchemaOf,
     /// What the node announced for the name; 0 as long as that is not known.
     announced: AtomicU32,
+    /// Which of its messages go by number.
+    methods: OnceLock<Arc<Methods>>,
 }
 
 impl Target {
     pub(crate) fn new(pid: &Pid, name: &'static str, hash: u32, schema: SchemaOf) -> Self {
         let announced = AtomicU32::new(0);
-        Self { incarnation: pid.incarnation(), number: pid.number(), name, hash, schema, announced }
+        let methods = OnceLock::new();
+        Self { incarnation: pid.incarnation(), number: pid.number(), name, hash, schema, announced, methods }
     }
 
     /// The behavior that the sender expects. `announced` is asked for the number of a name until it knows one: a life of a
@@ -61,7 +64,7 @@ impl Target {
     #[inline]
     pub fn behavior<E>(
         &self,
-        announced: impl FnOnce(&str, SchemaOf) -> Result<Option<u32>, E>,
+        announced: impl FnOnce(&str, SchemaOf) -> Result<Option<(u32, Arc<Methods>)>, E>,
     ) -> Result<BehaviorId, E> {
         match self.announced.load(Ordering::Relaxed) {
             0 => self.find_out(announced),
@@ -72,15 +75,27 @@ impl Target {
     #[cold]
     fn find_out<E>(
         &self,
-        announced: impl FnOnce(&str, SchemaOf) -> Result<Option<u32>, E>,
+        announced: impl FnOnce(&str, SchemaOf) -> Result<Option<(u32, Arc<Methods>)>, E>,
     ) -> Result<BehaviorId, E> {
         Ok(match announced(self.name, self.schema)? {
-            None | Some(0) => BehaviorId::Hash(self.hash),
-            Some(number) => {
+            None | Some((0, _)) => BehaviorId::Hash(self.hash),
+            Some((number, methods)) => {
+                // First: whoever sees the number may have them.
+                let _ = self.methods.set(methods);
                 self.announced.store(number, Ordering::Relaxed);
                 BehaviorId::Number(number)
             }
         })
+    }
+}
+
+impl Target {
+    pub(crate) fn calls(&self) -> &[Box<str>] {
+        self.methods.get().map_or(&[], |methods| &methods.calls)
+    }
+
+    pub(crate) fn casts(&self) -> &[Box<str>] {
+        self.methods.get().map_or(&[], |methods| &methods.casts)
     }
 }
 

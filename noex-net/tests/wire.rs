@@ -6,7 +6,10 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use noex_actors::{ExitReason, Incarnation, Pid, Ref, behavior, schema::Schema};
+use noex_actors::{
+    ExitReason, Incarnation, Pid, Ref, behavior,
+    schema::{Schema, Shape, Variant},
+};
 use noex_net::Cluster;
 use support::{
     Box_, Res, config, pair,
@@ -72,6 +75,46 @@ async fn frames_name_a_behavior_by_its_number_once_the_receiver_announced_it() -
     let (replies, answered) = futures_util::future::join(calls, answer).await;
     answered?;
     assert!(replies.into_iter().all(|reply| reply.is_ok_and(|n| n == 1)));
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn messages_go_by_number_where_the_receiver_has_them_in_the_same_place() -> Res {
+    let a = patient("a").await?;
+    let mut peer = RawPeer::connect(&a, "z@127.0.0.1:1", 1).await?;
+    peer.until_word("Welcome").await?;
+    peer.send(&control("Heartbeat", &(0_u64, 0_u64, 0_f32, 0_u64, false, None::<[(u32, &str); 0]>))).await?;
+    let id = "z@127.0.0.1:1".parse()?;
+    until(5, "the raw peer is up", || a.is_node_connected(&id)).await;
+    let mut schema = Schema::of::<Box_>();
+    let Shape::Enum(casts) = &mut schema.cast else { panic!("casts are an enum: {:?}", schema.cast) };
+    let place = casts.iter().position(|cast| cast.name == "See").ok_or("there is no such cast")?;
+    let cast = |kind: u8, body: &[u8]| (kind == raw::CAST).then(|| body.to_vec());
+    let by_number = [&[u8::try_from(place)?][..], &rmp_serde::to_vec(&(5_i64,))?].concat();
+    let by_name = rmp_serde::to_vec(&BTreeMap::from([("See", (5_i64,))]))?;
+    // The same; then with one before it that this node does not have.
+    let mut moved = schema.clone();
+    let Shape::Enum(casts) = &mut moved.cast else { panic!("casts are an enum") };
+    casts.insert(place, Variant { name: "New".to_owned(), shape: Shape::Unit });
+    for (number, (schema, body)) in (7..).zip([(&schema, &by_number), (&moved, &by_name)]) {
+        let schema = serde_bytes::ByteBuf::from(schema.to_bytes());
+        peer.send(&control("Behaviors", &[(300_u32, "box", schema)])).await?;
+        peer.settled().await?;
+        let there: Ref<Box_> = a.resolve(&Pid::new("z@127.0.0.1:1".parse()?, Incarnation(1), number));
+        there.see(5)?;
+        let head = [&raw::numbered(300)[..], &raw::varint(number)].concat();
+        assert_eq!(peer.until_frame(cast).await?, [&head, &body[..]].concat());
+    }
+    // What comes by number is read, whatever was announced.
+    let own = a.spawn::<Box_>(0).await?;
+    peer.send(&raw::frame(
+        raw::CAST,
+        &[&raw::named("box"), &raw::varint(own.pid().number())[..], &by_number].concat(),
+    ))
+    .await?;
+    peer.settled().await?;
+    assert_eq!(own.seen().await?, [0, 5]);
     a.stop().await;
     Ok(())
 }

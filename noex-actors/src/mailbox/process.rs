@@ -191,7 +191,7 @@ impl<B: Behavior> Mailbox<B> {
     pub(crate) fn as_sent(&self, cast: B::Cast) -> Result<B::Cast, (CastError, B::Cast)> {
         let Some(codec) = self.codec.as_ref().filter(|_| self.encodes) else { return Ok(cast) };
         let mut bytes = Vec::new();
-        match (codec.encode_cast)(&cast, &mut bytes) {
+        match (codec.encode_cast)(&cast, &[], &mut bytes) {
             Ok(()) => {
                 let decoded = self.core.node.decoding(|| (codec.decode_cast)(&bytes));
                 decoded.map_err(|error| (CastError::Encode(EncodeError(error.0)), cast))
@@ -204,7 +204,7 @@ impl<B: Behavior> Mailbox<B> {
     pub(crate) fn call_as_sent(&self, call: B::Call) -> Result<B::Call, CallError> {
         let Some(codec) = self.codec.as_ref().filter(|_| self.encodes) else { return Ok(call) };
         let mut bytes = Vec::new();
-        (codec.encode_call)(&call, &mut bytes).map_err(CallError::Encode)?;
+        (codec.encode_call)(&call, &[], &mut bytes).map_err(CallError::Encode)?;
         self.core.node.decoding(|| (codec.decode_call)(&bytes)).map_err(CallError::Decode)
     }
 

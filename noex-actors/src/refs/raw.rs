@@ -46,7 +46,7 @@ impl<B: Behavior> Remote<B> {
         timeout: Duration,
         waker: &Waker,
     ) -> Result<Pending, CallError> {
-        let encode = &mut |out: &mut Vec<u8>| (self.codec.encode_call)(message, out);
+        let encode = &mut |out: &mut Vec<u8>| (self.codec.encode_call)(message, self.target.calls(), out);
         self.route.call(&self.target, &self.pid, timeout, waker, encode)
     }
 }
@@ -148,7 +148,8 @@ impl<B: Behavior> RawRef<B> {
                 })
             }
             Way::Remote(remote) => {
-                let encode = &mut |out: &mut Vec<u8>| (remote.codec.encode_cast)(&cast, out);
+                let encode =
+                    &mut |out: &mut Vec<u8>| (remote.codec.encode_cast)(&cast, remote.target.casts(), out);
                 let sent = remote.route.cast(&remote.target, &remote.pid, encode);
                 sent.map_err(|error| Unsent { message: cast, error })
             }

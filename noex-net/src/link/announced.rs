@@ -9,6 +9,7 @@ use std::{
 };
 
 use noex_actors::{
+    __private::Methods,
     BehaviorIncompatible, SpawnError,
     schema::{MAX_SCHEMA, Schema},
 };
@@ -21,14 +22,14 @@ use crate::wire::{
 };
 
 /// The first difference, where there is one.
-type Verdict = OnceLock<Option<Box<str>>>;
+type Difference = Box<str>;
 
 #[derive(Debug)]
 struct Entry {
     number: u32,
     schema: Box<[u8]>,
-    talks: Verdict,
-    starts: Verdict,
+    talks: OnceLock<Result<Arc<Methods>, Difference>>,
+    starts: OnceLock<Result<(), Difference>>,
 }
 
 #[derive(Debug, Default)]
@@ -63,26 +64,34 @@ impl Announced {
 
 impl Entry {
     /// Compares what this node sends with what the peer told that it reads.
-    fn judge(
+    fn judge<T: Default>(
         &self,
         ours: fn() -> Schema,
-        compare: fn(&Schema, &Schema) -> Result<(), String>,
-    ) -> Option<Box<str>> {
+        compare: impl FnOnce(&Schema, &Schema) -> Result<T, String>,
+    ) -> Result<T, Difference> {
         if self.schema.is_empty() {
-            return None;
+            return Ok(T::default());
         }
         match Schema::from_bytes(&self.schema) {
-            Some(theirs) => compare(&ours(), &theirs).err().map(String::into_boxed_str),
+            Some(theirs) => compare(&ours(), &theirs).map_err(String::into_boxed_str),
             None => {
                 tracing::debug!("a schema of a peer cannot be read: nothing is compared");
-                None
+                Ok(T::default())
             }
         }
+    }
+
+    /// What goes by number to it.
+    fn meet(&self, ours: fn() -> Schema) -> Result<Arc<Methods>, Difference> {
+        self.judge(ours, |ours, theirs| {
+            ours.talks_to(theirs)?;
+            Ok(Arc::new(Methods::agreed(ours, theirs)))
+        })
     }
 }
 
 impl Link {
-    /// The number of a behavior at the peer, if it told one.
+    /// The number of a behavior at the peer, and which of its messages go by number, if it told one.
     ///
     /// # Errors
     /// Its messages there do not fit those here.
@@ -90,11 +99,11 @@ impl Link {
         &self,
         name: &str,
         ours: fn() -> Schema,
-    ) -> Result<Option<u32>, Box<BehaviorIncompatible>> {
+    ) -> Result<Option<(u32, Arc<Methods>)>, Box<BehaviorIncompatible>> {
         let Some(entry) = self.announced.get(name) else { return Ok(None) };
-        match entry.talks.get_or_init(|| self.first(name, entry.judge(ours, Schema::talks_to))) {
-            None => Ok(Some(entry.number)),
-            Some(difference) => {
+        match entry.talks.get_or_init(|| self.first(name, entry.meet(ours))) {
+            Ok(methods) => Ok(Some((entry.number, Arc::clone(methods)))),
+            Err(difference) => {
                 self.net.counters.incompatible.one();
                 Err(Box::new(BehaviorIncompatible::new(name, &self.peer, difference)))
             }
@@ -108,8 +117,8 @@ impl Link {
     pub(crate) fn startable(&self, name: &str, ours: fn() -> Schema) -> Result<(), SpawnError> {
         let Some(entry) = self.announced.get(name) else { return Ok(()) };
         match entry.starts.get_or_init(|| self.first(name, entry.judge(ours, Schema::starts))) {
-            None => Ok(()),
-            Some(difference) => {
+            Ok(()) => Ok(()),
+            Err(difference) => {
                 self.net.counters.incompatible.one();
                 let (behavior, node) = (name.to_owned(), self.peer.clone());
                 Err(SpawnError::Incompatible { behavior, node, reason: difference.to_string() })
@@ -118,10 +127,10 @@ impl Link {
     }
 
     /// Says it once for each session.
-    fn first(&self, behavior: &str, difference: Option<Box<str>>) -> Option<Box<str>> {
-        if let Some(difference) = &difference {
+    fn first<T>(&self, behavior: &str, found: Result<T, Difference>) -> Result<T, Difference> {
+        if let Err(difference) = &found {
             tracing::warn!(peer = %self.peer, behavior, %difference, "messages of a behavior do not fit: nothing is sent to it");
         }
-        difference
+        found
     }
 }

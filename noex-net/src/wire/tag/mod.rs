@@ -5,7 +5,7 @@
 //!
 //! Which code that is was chosen in the handshake: HMAC-SHA256, BLAKE3 with a key, or AES-256-GCM, which encrypts the frames
 //! as well and is still the fastest where the processor has instructions for it (docs/adr/0020-negotiated-tags.md,
-//! docs/adr/0022-sealed-by-aes-gcm.md).
+//! docs/adr/0024-sealed-by-aes-gcm.md).
 
 mod hmac;
 
