@@ -1,11 +1,26 @@
-//! What two nodes agree upon in the handshake: how batches are tagged.
+//! What every way of connecting two nodes must do, over each of them: without a secret, with each kind of tag, over TLS. And
+//! what two nodes agree upon in the handshake: how batches are tagged.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::panic, clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
 mod support;
 
-use noex_net::{Cluster, RefusedReason, TagAlgorithm};
-use support::{Res, config, id, start, stop_all, until};
+use std::{
+    future::{Future, IntoFuture},
+    pin::pin,
+    task::{Context as TaskContext, Waker},
+    time::Duration,
+};
+
+use noex_actors::{
+    CallError, Caller, Context, Delivery, ExitReason, Incarnation, Info, NodeDownReason, Pid, Ref, behavior,
+};
+use noex_net::{Cluster, ClusterConfigBuilder, RefusedReason, TagAlgorithm};
+use support::{Res, config, id, plain, start, stop_all, until, within};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 const SECRET: &str = "a secret of the tests";
 
@@ -46,4 +61,332 @@ async fn nodes_without_a_tag_in_common_refuse_each_other() -> Res {
     }
     stop_all(&[a, b]).await;
     Ok(())
+}
+
+/// A process that shows what reaches it.
+struct Probe {
+    seen: Vec<String>,
+    held: Vec<Caller<u64>>,
+}
+
+#[behavior(name = "probe")]
+impl Probe {
+    #[init]
+    fn new() -> Result<Self, ExitReason> {
+        Ok(Probe { seen: vec![], held: vec![] })
+    }
+    #[cast]
+    fn note(&mut self, text: String) {
+        self.seen.push(text);
+    }
+    #[call]
+    fn noted(&mut self, text: String) -> usize {
+        self.seen.push(text);
+        self.seen.len()
+    }
+    #[call]
+    fn seen(&self) -> Vec<String> {
+        self.seen.clone()
+    }
+    #[call]
+    fn back(&self, bytes: serde_bytes::ByteBuf) -> serde_bytes::ByteBuf {
+        bytes
+    }
+    /// Answered by `let_go`.
+    #[call]
+    fn hold(&mut self, from: Caller<u64>) {
+        self.held.push(from);
+    }
+    #[cast]
+    fn let_go(&mut self) {
+        self.held.drain(..).for_each(|from| from.reply(1));
+    }
+    /// Takes nothing else until its peer lets it.
+    #[call]
+    async fn wait_for(&mut self, other: Ref<Probe>) -> bool {
+        other.hold().await.is_ok()
+    }
+    #[call]
+    fn tie(&mut self, to: Pid, cx: &mut Context<Self>) {
+        cx.link(&to);
+    }
+    #[call]
+    fn watch(&mut self, it: Pid, cx: &mut Context<Self>) {
+        cx.monitor(&it);
+    }
+    #[info]
+    fn info(&mut self, info: Info) {
+        self.seen.push(match info {
+            Info::Exit(exit) => format!("exit {}", exit.reason),
+            Info::Down(down) => format!("down {}", down.reason),
+            other => other.kind().to_owned(),
+        });
+    }
+}
+
+/// Makes the configuration of a node of that name.
+type Way = fn(&str) -> ClusterConfigBuilder;
+
+async fn node(config: ClusterConfigBuilder) -> Res<Cluster> {
+    Ok(support::builder(config)?.behavior::<Probe>().start().await?)
+}
+
+/// Two connected nodes.
+async fn meet(way: Way) -> Res<(Cluster, Cluster)> {
+    let a = node(way("a").heartbeat_miss_threshold(100)).await?;
+    let b = node(way("b").heartbeat_miss_threshold(100).seed(a.local_node_id())).await?;
+    support::connected(&[&a, &b]).await;
+    Ok((a, b))
+}
+
+/// And a process of the second, as the first sees it.
+async fn meet_one(way: Way) -> Res<(Cluster, Cluster, Ref<Probe>)> {
+    let (a, b) = meet(way).await?;
+    let there = a.spawn_on::<Probe>(b.local_node_id(), ()).await?;
+    Ok((a, b, there))
+}
+
+/// Waits until a process has seen that many things.
+async fn seen(probe: &Ref<Probe>, count: usize) -> Vec<String> {
+    within(10, "it is seen", async {
+        loop {
+            match probe.seen().await.unwrap() {
+                seen if seen.len() >= count => return seen,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await
+}
+
+/// Sends it.
+fn poll_once(call: std::pin::Pin<&mut impl Future<Output = Result<usize, CallError>>>) {
+    assert!(call.poll(&mut TaskContext::from_waker(Waker::noop())).is_pending());
+}
+
+/// The list: each of them over each way.
+mod scenario {
+    use super::*;
+
+    pub async fn nodes_meet_once_whoever_dials(way: Way) -> Res {
+        let (a, b) = meet(way).await?;
+        assert_eq!((a.stats().connections, b.stats().connections), (1, 1));
+        assert_eq!((a.stats().node_up_total, b.stats().node_up_total), (1, 1));
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn a_call_is_answered_or_says_why_not(way: Way) -> Res {
+        let (a, b, there) = meet_one(way).await?;
+        assert_eq!(there.noted("one".to_owned()).await?, 1);
+        let nobody: Ref<Probe> = a.resolve(&Pid::new(id(&b), there.pid().incarnation(), 1 << 40));
+        let none = nobody.seen().await.unwrap_err();
+        assert!(matches!(none, CallError::NoProc(_)), "{none}");
+        let earlier: Ref<Probe> = a.resolve(&Pid::new(id(&b), Incarnation(1), 1));
+        assert_eq!(earlier.seen().await.unwrap_err().delivery(), Delivery::Never);
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn casts_and_calls_of_one_sender_keep_their_order(way: Way) -> Res {
+        let (a, b, there) = meet_one(way).await?;
+        let text = |n: usize| if n % 50 == 7 { n.to_string().repeat(30_000) } else { n.to_string() };
+        for n in 0..300 {
+            there.cast_wait(ProbeCast::Note { text: text(n) }).await?;
+            if n % 100 == 99 {
+                assert_eq!(there.noted("call".to_owned()).await?, n + 2 + n / 100);
+            }
+        }
+        let mut seen = there.seen().await?;
+        seen.retain(|text| text != "call");
+        assert!(seen.into_iter().eq((0..300).map(text)), "in order");
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn long_payloads_come_whole_both_ways(way: Way) -> Res {
+        let (a, b, there) = meet_one(way).await?;
+        for len in [0, 1, 16 * 1024, 65_530, 65_540, 300_000, 3_000_000] {
+            let bytes: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            let back = there.back(serde_bytes::ByteBuf::from(bytes.clone())).timeout(Duration::from_secs(60));
+            assert!(back.await? == bytes, "{len}");
+        }
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn a_call_that_was_given_up_does_not_run(way: Way) -> Res {
+        let (a, b, there) = meet_one(way).await?;
+        let gate = b.spawn::<Probe>(()).await?;
+        let waiting = there.wait_for(gate.clone()).timeout(Duration::from_secs(60));
+        let (opened, ()) = futures_util::future::join(waiting, async {
+            let queued = || b.process(there.pid()).map_or(0, |info| info.mailbox_len);
+            {
+                let mut given_up =
+                    pin!(there.noted("given up".to_owned()).timeout(Duration::from_secs(60)).into_future());
+                poll_once(given_up.as_mut());
+                until(10, "it is queued", || queued() > 0).await;
+            }
+            until(10, "it was told", || b.peer_stats(&id(&a)).unwrap().cancels_received == 1).await;
+            within(10, "the gate is held", async {
+                while b.remote_call_stats().total_not_started == 0 {
+                    gate.let_go().unwrap();
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+        })
+        .await;
+        assert!(opened?);
+        assert_eq!(there.seen().await?, Vec::<String>::new());
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn a_deadline_ends_a_call(way: Way) -> Res {
+        let (a, b, there) = meet_one(way).await?;
+        let late = there.hold().timeout(Duration::from_millis(50)).await.unwrap_err();
+        assert!(matches!(late, CallError::Timeout { .. }), "{late}");
+        assert_eq!(there.seen().await?, Vec::<String>::new(), "nothing else is concerned");
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn a_monitor_hears_of_an_end_once(way: Way) -> Res {
+        let (a, b, there) = meet_one(way).await?;
+        let watcher = a.spawn::<Probe>(()).await?;
+        watcher.watch(there.pid().clone()).await?;
+        let other = b.spawn::<Probe>(()).await?;
+        watcher.watch(other.pid().clone()).await?;
+        there.stop(ExitReason::error("x")).await?;
+        assert_eq!(seen(&watcher, 1).await, ["down error: x"]);
+        b.stop().await;
+        assert_eq!(seen(&watcher, 2).await[1..], ["down shutdown"]);
+        stop_all(&[a]).await;
+        Ok(())
+    }
+
+    pub async fn a_link_breaks_at_both_ends(way: Way) -> Res {
+        let (a, b, there) = meet_one(way).await?;
+        let trapping = noex_actors::SpawnOptions::new().trap_exit();
+        let here = a.spawn::<Probe>(()).options(trapping).await?;
+        here.tie(there.pid().clone()).await?;
+        there.stop(ExitReason::error("x")).await?;
+        assert_eq!(seen(&here, 1).await, ["exit error: x"]);
+        let far = a.spawn_on::<Probe>(b.local_node_id(), ()).await?;
+        here.tie(far.pid().clone()).await?;
+        let end = far.monitor();
+        here.kill();
+        assert_eq!(within(10, "the link breaks", end).await.reason, ExitReason::Killed);
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn a_broadcast_reaches_the_members_on_both_nodes(way: Way) -> Res {
+        let (a, b) = meet(way).await?;
+        let (here, there) = (a.spawn::<Probe>(()).await?, b.spawn::<Probe>(()).await?);
+        a.groups().join("g", &here)?;
+        b.groups().join("g", &there)?;
+        until(10, "a knows both", || a.groups().members::<Probe>("g").len() == 2).await;
+        for text in ["one", "two"] {
+            drop(a.groups().broadcast::<Probe>("g", ProbeCast::Note { text: text.to_owned() }));
+        }
+        for member in [here, there] {
+            assert_eq!(seen(&member, 2).await, ["one", "two"]);
+        }
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn a_node_that_leaves_ends_what_waits_for_it(way: Way) -> Res {
+        let (a, b, there) = meet_one(way).await?;
+        let before = b.peer_stats(&id(&a)).unwrap().messages_received;
+        let (held, ()) = futures_util::future::join(there.hold().timeout(Duration::from_secs(60)), async {
+            until(10, "it came", || b.peer_stats(&id(&a)).unwrap().messages_received > before).await;
+            b.stop().await;
+        })
+        .await;
+        assert!(held.is_err());
+        until(10, "it is down", || a.connected_node_count() == 0).await;
+        let downs = a.stats().node_down_total;
+        assert_eq!(downs.get(&NodeDownReason::GracefulShutdown), Some(&1), "{downs:?}");
+        assert_eq!(there.seen().await.unwrap_err().delivery(), Delivery::Never);
+        stop_all(&[a]).await;
+        Ok(())
+    }
+
+    pub async fn another_secret_is_refused(way: Way) -> Res {
+        let a = node(way("a")).await?;
+        let b = node(way("b").secret("quite another secret").seed(a.local_node_id())).await?;
+        let refused = |node: &Cluster| node.stats().refused_total.values().sum::<u64>();
+        until(10, "both count it", || refused(&a) > 0 && refused(&b) > 0).await;
+        assert_eq!((a.connected_node_count(), b.connected_node_count()), (0, 0));
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn hostile_bytes_end_their_connection_and_no_other(way: Way) -> Res {
+        let (a, b, there) = meet_one(way).await?;
+        let attempts =
+            [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xFF; 4096], &[0; 64], &[4, 0, 0, 0, 0xC1, 0xC1, 0xC1, 0xC1]];
+        for bytes in attempts {
+            let mut socket = TcpStream::connect(("127.0.0.1", a.local_node_id().port())).await?;
+            // It may be closed before all of it left.
+            let _ = socket.write_all(bytes).await;
+            let _ = socket.shutdown().await;
+            let mut answer = Vec::new();
+            let _ = within(10, "it is closed", socket.take(4096).read_to_end(&mut answer)).await;
+        }
+        until(10, "all are counted", || a.stats().refused_total.values().sum::<u64>() >= 4).await;
+        assert_eq!(there.noted("still".to_owned()).await?, 1);
+        assert_eq!((a.stats().node_up_total, a.connected_node_count()), (1, 1));
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+}
+
+/// All scenarios over one way.
+macro_rules! over {
+    ($($module:ident: $way:expr),* $(,)?) => {
+        $(mod $module {
+            use super::*;
+            const WAY: Way = $way;
+            scenarios! {
+                nodes_meet_once_whoever_dials,
+                a_call_is_answered_or_says_why_not,
+                casts_and_calls_of_one_sender_keep_their_order,
+                long_payloads_come_whole_both_ways,
+                a_call_that_was_given_up_does_not_run,
+                a_deadline_ends_a_call,
+                a_monitor_hears_of_an_end_once,
+                a_link_breaks_at_both_ends,
+                a_broadcast_reaches_the_members_on_both_nodes,
+                a_node_that_leaves_ends_what_waits_for_it,
+                another_secret_is_refused,
+                hostile_bytes_end_their_connection_and_no_other,
+            }
+        })*
+    };
+}
+
+macro_rules! scenarios {
+    ($($name:ident),* $(,)?) => {
+        $(#[actix_rt::test]
+        async fn $name() -> Res {
+            scenario::$name(WAY).await
+        })*
+    };
+}
+
+over! {
+    tcp_without_a_secret: |name| plain(name).secret(None::<String>),
+    tcp_with_hmac: |name| plain(name).tags([TagAlgorithm::HmacSha256]),
+    tcp_with_blake3: |name| plain(name).tags([TagAlgorithm::Blake3]),
+    tcp_with_aes: |name| plain(name).tags([TagAlgorithm::Aes256Gcm]),
+}
+
+#[cfg(feature = "tls")]
+over! {
+    tls_with_a_secret: |name| plain(name).tls(support::ca().tls(name)),
+    tls_without_a_secret: |name| plain(name).secret(None::<String>).tls(support::ca().tls(name)),
 }
