@@ -17,7 +17,10 @@ use noex_actors::{
 use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 
-use super::call_id::{CallId, Generation, KEY_BITS};
+use super::{
+    call_id::{CallId, Generation, KEY_BITS},
+    waking::{Home, Homes},
+};
 
 type Outcome = Result<ReplyBytes, CallFailure>;
 
@@ -29,6 +32,7 @@ struct Entry {
     target: u64,
     /// Where in the outgoing stream the call begins; [`IN_LANE`] if it waits beside that.
     offset: u64,
+    home: Home,
     state: State,
 }
 
@@ -46,6 +50,8 @@ struct Table {
     entries: Slab<Entry>,
     /// Of each place, for its next call.
     generations: Vec<Generation>,
+    /// Where the callers are.
+    homes: Homes,
     /// When the alarm is set; `None`: not set.
     alarm: Option<Monotonic>,
     closed: bool,
@@ -83,7 +89,7 @@ pub(crate) struct Calls(Mutex<Table>);
 pub(crate) struct Completing<'a> {
     table: Option<MutexGuard<'a, Table>>,
     /// Kept between batches for its room.
-    woken: &'a mut Vec<Waker>,
+    woken: &'a mut Vec<(Home, Waker)>,
 }
 
 impl Completing<'_> {
@@ -93,7 +99,7 @@ impl Completing<'_> {
         let Some(table) = self.table.as_deref_mut() else { return false };
         let Some(entry) = table.get(CallId::of(id)) else { return false };
         let State::Waiting(waker) = &mut entry.state else { return false };
-        self.woken.extend(waker.take());
+        self.woken.extend(waker.take().map(|waker| (entry.home, waker)));
         let resolved = outcome.is_ok();
         entry.state = State::Done(outcome);
         if resolved {
@@ -108,8 +114,11 @@ impl Completing<'_> {
 impl Drop for Completing<'_> {
     fn drop(&mut self) {
         // A waker may run code of a user: without the lock, and a panic of it is not that of the connection.
-        self.table = None;
-        for waker in self.woken.drain(..) {
+        let away = self.table.take().map(|table| table.homes.away(self.woken));
+        for (runtime, together) in away.into_iter().flatten() {
+            together.wake_on(&runtime);
+        }
+        for (_, waker) in self.woken.drain(..) {
             contained(|| waker.wake());
         }
     }
@@ -156,7 +165,8 @@ impl Calls {
         table.generations[key] = generation;
         let state = State::Waiting(Some(waker.clone()));
         table.totals.sent += 1;
-        table.entries.insert(Entry { generation, deadline, target, offset, state });
+        let home = table.homes.here();
+        table.entries.insert(Entry { generation, deadline, target, offset, home, state });
         let rearm = table.alarm.is_none_or(|alarm| deadline < alarm);
         if rearm {
             table.alarm = Some(deadline);
@@ -178,8 +188,10 @@ impl Calls {
     }
 
     /// Outcomes come, perhaps many. Those who wait for them are woken at the end.
-    pub(crate) fn completing<'a>(&'a self, woken: &'a mut Vec<Waker>) -> Completing<'a> {
-        Completing { table: Some(self.0.lock()), woken }
+    pub(crate) fn completing<'a>(&'a self, woken: &'a mut Vec<(Home, Waker)>) -> Completing<'a> {
+        let mut table = self.0.lock();
+        table.homes.own();
+        Completing { table: Some(table), woken }
     }
 
     pub(crate) fn poll(&self, id: u64, cx: &mut Context<'_>) -> Poll<Outcome> {

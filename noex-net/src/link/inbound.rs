@@ -26,7 +26,7 @@ use noex_actors::{
 };
 
 use self::messages::Intakes;
-use super::{Broken, Link, PROBE, broken::room_for_signals, load, streams::Streams};
+use super::{Broken, Link, PROBE, broken::room_for_signals, load, streams::Streams, waking::Home};
 use crate::{
     actor::messages::Fact,
     machine::{membership::MAX_KNOWN, sessions},
@@ -75,7 +75,7 @@ pub(crate) struct Inbound {
     /// The call that is being taken.
     calling: Option<u64>,
     /// Room for who is to be woken.
-    woken: Vec<Waker>,
+    woken: Vec<(Home, Waker)>,
     /// What was done for registries since the last turn.
     work: usize,
 }

@@ -13,6 +13,7 @@ mod requests;
 mod streams;
 mod ties;
 mod vitals;
+mod waking;
 mod watches;
 
 use std::{
