@@ -307,7 +307,7 @@ fn serve<B: Behavior>(
                     let Some(cast) = inbox.take_cast() else { continue };
                     state.handle_cast(cast, cx).await;
                 }
-                Kind::Other => match other(inbox, cx) {
+                Kind::Other | Kind::Marker => match other(inbox, cx) {
                     Other::Info(info) => state.handle_info(info, cx).await,
                     Other::Nothing => {}
                     Other::Stop(reason) => return reason,
@@ -333,6 +333,7 @@ fn other<B: Behavior>(inbox: &mut Inbox<B>, cx: &mut Context<B>) -> Other<B> {
             None => cx.admit(*info).map_or(Other::Nothing, Other::Info),
         },
         Some(Envelope::Stop(reason)) => Other::Stop(reason),
-        Some(Envelope::Call(..) | Envelope::Cast(_) | Envelope::RemoteCast(..)) | None => Other::Nothing,
+        Some(Envelope::Call(..) | Envelope::Cast(_) | Envelope::RemoteCast(..) | Envelope::Marker { .. })
+        | None => Other::Nothing,
     }
 }

@@ -154,8 +154,8 @@ pub trait Route: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// [`CastError`], with `pid` for those that name a process.
     fn cast(&self, target: &Target, pid: &Pid, encode: Encode<'_>) -> Result<(), CastError>;
-    /// Waits until the outbox has room.
-    fn ready(&self) -> BoxFuture<'static, ()>;
+    /// Waits until there is room for more to this process: in the outbox, and among what it has not handled yet.
+    fn ready(&self, target: &Target) -> BoxFuture<'static, ()>;
     /// Sends a call. `budget` is how long the caller waits; `waker` is woken when the reply is there.
     ///
     /// # Errors

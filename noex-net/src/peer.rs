@@ -132,15 +132,15 @@ impl Route for Peer {
             .behavior(|name, schema| link.behavior(name, schema))
             .map_err(|why| CastError::BehaviorIncompatible(*why))?;
         let head = Head::Cast { behavior, target: target.number };
-        let sent = link.outbox.append(|_| head, encode, &mut || {});
+        let sent = link.outbox.append(target.number, |_| head, encode, &mut || {});
         sent.map_err(|refusal| cast_error(call_error(refusal, &self.id), &self.id))
     }
 
-    fn ready(&self) -> BoxFuture<'static, ()> {
-        let link = self.session.load_full();
+    fn ready(&self, target: &Target) -> BoxFuture<'static, ()> {
+        let (link, target) = (self.session.load_full(), target.number);
         Box::pin(async move {
             if let Some(link) = link {
-                link.outbox.ready().await;
+                link.outbox.ready(Some(target)).await;
             }
         })
     }

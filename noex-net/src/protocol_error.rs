@@ -19,6 +19,8 @@ pub enum ProtocolError {
     Control,
     /// More than one peer may hold or ask for: chunks, watches, signals, facts for the manager, bytes that it does not read.
     Limit,
+    /// More for one process than it was given credit for, or a credit for what was never sent.
+    Credit,
 }
 
 noex_actors::__vocabulary!(ProtocolError {
@@ -27,6 +29,7 @@ noex_actors::__vocabulary!(ProtocolError {
     Frame = "malformed_frame",
     Control = "malformed_control",
     Limit = "limit",
+    Credit = "credit",
 });
 
 /// One log line per peer, error and this long.

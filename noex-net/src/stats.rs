@@ -206,6 +206,19 @@ pub struct PeerStats {
     pub cancels_received: u64,
     /// Calls from there that were cancelled while they were queued, and did not run.
     pub calls_not_started: u64,
+    /// Processes there of which it is not known that they handled everything that was sent to them.
+    pub credit_targets: usize,
+    /// Bytes sent to processes there for which no credit has come back: what they have not handled, and up to half a window each that
+    /// they may have. A message counts as 512 bytes at least.
+    pub credit_used: u64,
+    /// Calls and casts refused with `Overloaded(Credits)`.
+    pub credit_refused: u64,
+    /// Marks sent: each asks for a credit.
+    pub marks_sent: u64,
+    /// Credits that came.
+    pub credits_received: u64,
+    /// Credits given to the peer.
+    pub credits_sent: u64,
     /// When anything was sent last, a heartbeat included; up to a quarter of a heartbeat interval late.
     pub last_sent_at: Option<SystemTime>,
     /// When anything was received last.

@@ -25,9 +25,11 @@ async fn wired(
     delay: Duration,
     settings: impl Fn(ClusterConfigBuilder) -> ClusterConfigBuilder,
 ) -> Res<(Cluster, Cluster, Cable)> {
-    let a = start(settings(config("a"))).await?;
+    // One process is to fill the outbox: its credit must not end before.
+    let settings = |name: &str| settings(config(name).credit_bytes(64 << 20));
+    let a = start(settings("a")).await?;
     let cable = Cable::delayed(a.local_node_id().port(), delay).await?;
-    let b = start(settings(config("b")).seed(format!("127.0.0.1:{}", cable.port))).await?;
+    let b = start(settings("b").seed(format!("127.0.0.1:{}", cable.port))).await?;
     until(20, "both are up", || a.connected_node_count() == 1 && b.connected_node_count() == 1).await;
     Ok((a, b, cable))
 }

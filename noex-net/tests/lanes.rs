@@ -88,7 +88,8 @@ impl Speaker {
 }
 
 async fn several_arbiters(config: ClusterConfigBuilder) -> Res<Cluster> {
-    let config = config.outbox_bytes(256 * MIB).heartbeat_miss_threshold(100).build()?;
+    let config =
+        config.outbox_bytes(256 * MIB).credit_bytes(256 * MIB).heartbeat_miss_threshold(100).build()?;
     Ok(Cluster::builder(config).behavior::<Sink>().arbiters(3).start().await?)
 }
 

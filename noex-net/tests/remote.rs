@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use noex_actors::{
     AnyRef, CallError, CastError, Delivery, ExitReason, Payload, Ref, Registration, SpawnError, StartError,
 };
-use support::{Box_, Box_Cast, Res, id, pair, patient_pair, until, within};
+use support::{Box_, Box_Cast, Res, config, id, pair, pair_of, patient_pair, until, within};
 
 #[actix_rt::test]
 async fn calls_and_casts_of_one_sender_keep_their_order_across_nodes() -> Res {
@@ -273,7 +273,9 @@ async fn a_message_that_panics_in_serde_harms_nobody_and_deadlines_still_come() 
 
 #[actix_rt::test]
 async fn a_mailbox_takes_so_many_bytes_from_other_nodes_and_no_more() -> Res {
-    let (a, b) = patient_pair().await?;
+    // One peer has credit for more than a mailbox takes.
+    let generous = |name: &str| config(name).heartbeat_miss_threshold(100).credit_bytes(256 << 20);
+    let (a, b) = pair_of(generous).await?;
     let there = a.spawn_on::<Box_>(&id(&b), 0).await?;
     let local: Ref<Box_> = b.resolve(there.pid());
     let gate = local.clone();

@@ -10,7 +10,7 @@ use std::{
 use parking_lot::MutexGuard;
 
 use super::{Envelope, Mailbox, MailboxPolicy, RemoteId};
-use crate::{Behavior, Caller, ExitReason, glance::Glance, process::Urgent};
+use crate::{Behavior, Caller, ExitReason, glance::Glance, panics::contained, process::Urgent};
 
 /// The consuming end.
 pub(crate) struct Inbox<B: Behavior> {
@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Call,
     Cast,
     Other,
+    /// Nothing for the process.
+    Marker,
 }
 
 impl Kind {
@@ -40,6 +42,7 @@ impl Kind {
             Envelope::Call(..) => Self::Call,
             Envelope::Cast(_) | Envelope::RemoteCast(..) => Self::Cast,
             Envelope::User(_) | Envelope::Info(_) | Envelope::Stop(_) => Self::Other,
+            Envelope::Marker { .. } => Self::Marker,
         }
     }
 }
@@ -73,24 +76,35 @@ impl<B: Behavior> Inbox<B> {
 
     #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Kind> {
-        if self.poll_turn(cx).is_pending() {
-            return Poll::Pending;
+        loop {
+            if self.poll_turn(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if self.local.is_empty() && !self.fetch(cx) {
+                return Poll::Pending;
+            }
+            let Some(envelope) = self.local.front() else { return Poll::Pending };
+            let (kind, bytes) = (Kind::of(envelope), envelope.wire_bytes());
+            self.taken += 1;
+            self.burst += 1;
+            if bytes > 0 {
+                self.mailbox.wire_bytes.fetch_sub(bytes, Ordering::AcqRel);
+            }
+            self.mailbox.handled.store(self.taken, Ordering::Release);
+            if self.mailbox.alert.load(Ordering::Relaxed) {
+                self.mailbox.made_room();
+            }
+            if kind != Kind::Marker {
+                return Poll::Ready(kind);
+            }
+            self.pass_marker();
         }
-        if self.local.is_empty() && !self.fetch(cx) {
-            return Poll::Pending;
-        }
-        let Some(envelope) = self.local.front() else { return Poll::Pending };
-        let (kind, bytes) = (Kind::of(envelope), envelope.wire_bytes());
-        self.taken += 1;
-        self.burst += 1;
-        if bytes > 0 {
-            self.mailbox.wire_bytes.fetch_sub(bytes, Ordering::AcqRel);
-        }
-        self.mailbox.handled.store(self.taken, Ordering::Release);
-        if self.mailbox.alert.load(Ordering::Relaxed) {
-            self.mailbox.made_room();
-        }
-        Poll::Ready(kind)
+    }
+
+    #[cold]
+    fn pass_marker(&mut self) {
+        let marker = self.local.pop_front();
+        contained(|| drop(marker));
     }
 
     /// Takes over what has gathered; false if there is nothing.
@@ -179,9 +193,14 @@ impl<B: Behavior> Inbox<B> {
     pub(crate) fn take_cast(&mut self) -> Option<B::Cast> {
         match self.local.pop_front() {
             Some(Envelope::Cast(cast) | Envelope::RemoteCast(cast, _)) => Some(cast),
-            Some(Envelope::Call(..) | Envelope::User(_) | Envelope::Info(_) | Envelope::Stop(_)) | None => {
-                None
-            }
+            Some(
+                Envelope::Call(..)
+                | Envelope::User(_)
+                | Envelope::Info(_)
+                | Envelope::Stop(_)
+                | Envelope::Marker { .. },
+            )
+            | None => None,
         }
     }
 

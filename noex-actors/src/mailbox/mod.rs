@@ -17,6 +17,7 @@ mod process;
 mod room;
 
 use std::{
+    any::Any,
     collections::VecDeque,
     fmt,
     sync::{
@@ -50,6 +51,10 @@ pub(crate) enum Envelope<B: Behavior> {
     /// What others tell it: seldom, and large.
     Info(Box<Info<B::Info>>),
     Stop(ExitReason),
+    /// Is dropped in its turn, and nothing else.
+    Marker {
+        _drops: Box<dyn Any + Send>,
+    },
 }
 
 impl<B: Behavior> Envelope<B> {
@@ -64,7 +69,7 @@ impl<B: Behavior> Envelope<B> {
                 _ => 0,
             },
             Self::Stop(reason) => signal_bytes(reason),
-            Self::Cast(_) | Self::User(_) => 0,
+            Self::Cast(_) | Self::User(_) | Self::Marker { .. } => 0,
         }
     }
 
@@ -72,7 +77,7 @@ impl<B: Behavior> Envelope<B> {
     fn is_bounded(&self) -> bool {
         match self {
             Self::Call(..) | Self::Cast(_) | Self::RemoteCast(..) => true,
-            Self::User(_) | Self::Info(_) | Self::Stop(_) => false,
+            Self::User(_) | Self::Info(_) | Self::Stop(_) | Self::Marker { .. } => false,
         }
     }
 }

@@ -76,6 +76,10 @@ impl<B: Behavior> Process for Mailbox<B> {
         self.cancel(RemoteId::new(session, id));
     }
 
+    fn mark(&self, marker: Box<dyn Any + Send>) {
+        self.push_exempt(Envelope::Marker { _drops: marker });
+    }
+
     fn expire(&self, now: Monotonic) -> Option<Monotonic> {
         let (wake, next) = match &mut self.queue.lock().replies {
             Some(replies) => replies.expire(now),

@@ -43,6 +43,8 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
     fn intake(self: Arc<Self>, session: Arc<dyn Session>) -> Box<dyn Intake>;
     /// Nobody waits for that call of a session any more: if it is queued, it will not run.
     fn remote_cancel(&self, session: &Arc<dyn Session>, id: u64);
+    /// Drops this when everything that is queued now was taken out, or given back because the process ended. Never refused.
+    fn mark(&self, marker: Box<dyn Any + Send>);
     /// Ends the calls whose deadline has come; tells when to look next.
     fn expire(&self, now: Monotonic) -> Option<Monotonic>;
     /// It ended: fails the calls that still wait, wherever their `Caller`s are.

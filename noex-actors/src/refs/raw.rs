@@ -187,7 +187,7 @@ impl<B: Behavior> RawRef<B> {
     async fn room(&self) {
         match &self.0 {
             Way::Local(mailbox) => WaitForRoom { mailbox, ticket: Ticket::default() }.await,
-            Way::Remote(remote) => remote.route.ready().await,
+            Way::Remote(remote) => remote.route.ready(&remote.target).await,
             Way::Broken(_) => {}
             Way::Named(named) => {
                 if let Some(found) = (named.resolve)() {

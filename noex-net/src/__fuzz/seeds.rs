@@ -196,6 +196,9 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let mut frames: Vec<Vec<u8>> = heads.iter().map(|head| framed(*head, b"body")).collect();
     let cancel = Head::Cancel { id: 1, target: 300 };
     frames.extend([framed(cancel, b""), framed(cancel, b"more")]);
+    let (target, position) = (300, 8 << 20);
+    frames.push(framed(Head::Mark { target, position }, b""));
+    frames.push(framed(Head::Credit { target, position }, b""));
     let mut chunks = Vec::new();
     frame::put_first(9, 300, b"piece", &mut chunks);
     chunks.extend_from_slice(frame::next_head(9, 5).as_bytes());

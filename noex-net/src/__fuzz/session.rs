@@ -204,11 +204,13 @@ fn talk(link: &Arc<Link>, targets: &[Ref<Subject>; 2], bytes: &[u8]) {
                     other => BehaviorId::Number(u32::from(other)),
                 };
                 let id = u64::from(input.byte());
-                let head = match input.byte() % 5 {
+                let head = match input.byte() % 7 {
                     0 => Head::Call { id, behavior, target, budget_ms: id },
                     1 => Head::Cast { behavior, target },
                     2 => Head::Reply { id },
                     3 => Head::Cancel { id, target },
+                    4 => Head::Mark { target, position: id },
+                    5 => Head::Credit { target, position: id },
                     _ => Head::Failure { id },
                 };
                 let at = frames.len();

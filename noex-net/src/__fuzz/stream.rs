@@ -46,6 +46,7 @@ pub async fn stream(mut from: impl AsyncRead + Unpin) -> (u64, bool) {
                     Ok(Some(Frame::Call { body, .. } | Frame::Cast { body, .. })) => wire::payload(body),
                     Ok(Some(Frame::Reply { .. } | Frame::First { .. } | Frame::Next { .. })) => {}
                     Ok(Some(Frame::Dropped { .. } | Frame::Cancel { .. })) => {}
+                    Ok(Some(Frame::Mark { .. } | Frame::Credit { .. })) => {}
                     Ok(None) => break,
                     Err(_malformed) => return (taken, false),
                 }

@@ -54,6 +54,8 @@ fn written(taken: &Frame<'_>) -> Vec<u8> {
         Frame::Reply { id, body } => (Head::Reply { id }, body),
         Frame::Failure { id, body } => (Head::Failure { id }, body),
         Frame::Cancel { id, target } => (Head::Cancel { id, target }, &[][..]),
+        Frame::Mark { target, position } => (Head::Mark { target, position }, &[][..]),
+        Frame::Credit { target, position } => (Head::Credit { target, position }, &[][..]),
         Frame::First { stream, total, piece } => {
             frame::put_first(stream, total, piece, &mut out);
             return out;

@@ -96,6 +96,7 @@ impl ClusterManager {
             sessions::Output::SendHeartbeat { conn } => {
                 let mut first = heartbeat(&self.net);
                 first.behaviors = Some(self.net.behaviors());
+                first.window = u64::try_from(self.net.config.credit_bytes()).unwrap_or(u64::MAX);
                 self.send(conn, &Control::Heartbeat(first));
                 if let Some(conn) = self.conns.get(&conn) {
                     conn.link.begin();

@@ -69,6 +69,7 @@ pub(crate) fn heartbeat(net: &Net) -> Heartbeat {
         draining: net.leaving.load(std::sync::atomic::Ordering::Acquire),
         behaviors: None,
         view: net.view(),
+        window: 0,
     }
 }
 

@@ -215,6 +215,13 @@ impl ClusterConfig {
         self.raw.outbox_bytes
     }
 
+    /// Bytes that one peer may have waiting for one process of this node, in the outbox there or the mailbox here; at least 64 KiB.
+    /// A message counts as 512 bytes at least. Beyond it the peer's senders are told `Overloaded(Credits)`. Default 16 MiB.
+    #[must_use]
+    pub fn credit_bytes(&self) -> usize {
+        self.raw.credit_bytes
+    }
+
     /// The largest message, sent or received; at least 64 KiB. Default 16 MiB.
     #[must_use]
     pub fn max_message_bytes(&self) -> usize {
@@ -283,6 +290,7 @@ impl ClusterConfigBuilder {
         handshake_timeout: Duration,
         forget_after: Duration,
         outbox_bytes: usize,
+        credit_bytes: usize,
         max_message_bytes: usize,
         max_unauthenticated: usize,
         max_spawned_per_peer: usize,

@@ -45,6 +45,7 @@ pub(super) struct RawClusterConfig {
     #[serde(rename = "forgetAfterMs", with = "millis")]
     pub(super) forget_after: Duration,
     pub(super) outbox_bytes: usize,
+    pub(super) credit_bytes: usize,
     pub(super) max_message_bytes: usize,
     pub(super) max_unauthenticated: usize,
     pub(super) max_spawned_per_peer: usize,
@@ -71,6 +72,7 @@ impl Default for RawClusterConfig {
             handshake_timeout: Duration::from_secs(5),
             forget_after: Duration::from_secs(600),
             outbox_bytes: 16 * MIB,
+            credit_bytes: 16 * MIB,
             max_message_bytes: 16 * MIB,
             max_unauthenticated: 256,
             max_spawned_per_peer: 10_000,
@@ -88,7 +90,7 @@ pub(super) enum Spelling {
 }
 
 /// Rust name, JSON name and, where there is one, the environment variable.
-const NAMES: [(&str, &str, &str); 21] = [
+const NAMES: [(&str, &str, &str); 22] = [
     ("node_name", "nodeName", "NODE_NAME"),
     ("host", "host", "HOST"),
     ("advertise_host", "advertiseHost", "ADVERTISE_HOST"),
@@ -106,6 +108,7 @@ const NAMES: [(&str, &str, &str); 21] = [
     ("handshake_timeout", "handshakeTimeoutMs", ""),
     ("forget_after", "forgetAfterMs", ""),
     ("outbox_bytes", "outboxBytes", ""),
+    ("credit_bytes", "creditBytes", ""),
     ("max_message_bytes", "maxMessageBytes", ""),
     ("max_unauthenticated", "maxUnauthenticated", ""),
     ("failure_detector", "failureDetector", ""),
@@ -203,9 +206,11 @@ impl RawClusterConfig {
                 format!("must be at most the longest delay, which is {}", time(self.reconnect_max_delay));
             return Err(fail("reconnect_base_delay", &time(self.reconnect_base_delay), &rule));
         }
-        for (field, value) in
-            [("outbox_bytes", self.outbox_bytes), ("max_message_bytes", self.max_message_bytes)]
-        {
+        for (field, value) in [
+            ("outbox_bytes", self.outbox_bytes),
+            ("credit_bytes", self.credit_bytes),
+            ("max_message_bytes", self.max_message_bytes),
+        ] {
             at_least(value >= KIB_64, field, value.to_string(), "must be at least 65536 bytes")?;
         }
         at_least(self.max_unauthenticated > 0, "max_unauthenticated", "0".to_owned(), "must be at least 1")

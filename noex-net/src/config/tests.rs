@@ -29,6 +29,7 @@ fn the_defaults_are_those_of_the_documents() {
         (config.outbox_bytes(), config.max_message_bytes(), config.max_unauthenticated()),
         (16 << 20, 16 << 20, 256)
     );
+    assert_eq!(config.credit_bytes(), 16 << 20);
     assert_eq!(
         (config.insecure_peers(), config.failure_detector()),
         (InsecurePeers::Loopback, Detector::Deadline)
@@ -66,6 +67,7 @@ fn every_rule_is_checked_by_the_builder() {
         (b().handshake_timeout(ms(0)), "handshake_timeout", "0 ms"),
         (b().forget_after(ms(0)), "forget_after", "0 ms"),
         (b().outbox_bytes(65_535), "outbox_bytes", "65535"),
+        (b().credit_bytes(65_535), "credit_bytes", "65535"),
         (b().max_message_bytes(1), "max_message_bytes", "1"),
         (b().max_unauthenticated(0), "max_unauthenticated", "0"),
     ] {
@@ -83,7 +85,7 @@ fn every_bound_is_allowed_itself() {
         b().port(0),
         b().heartbeat_interval(ms(100)).heartbeat_miss_threshold(1),
         b().reconnect_base_delay(ms(30_000)),
-        b().outbox_bytes(65_536).max_message_bytes(65_536).max_unauthenticated(1),
+        b().outbox_bytes(65_536).credit_bytes(65_536).max_message_bytes(65_536).max_unauthenticated(1),
         b().heartbeat_interval(Duration::MAX).heartbeat_miss_threshold(u32::MAX),
     ] {
         assert!(builder.build().is_ok_and(|config| config.detection_time() > Duration::ZERO));

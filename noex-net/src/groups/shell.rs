@@ -243,7 +243,7 @@ impl Groups {
 async fn tell_all(link: Weak<Link>) {
     let mut last = None;
     while let Some(link) = link.upgrade() {
-        let _ = actix_rt::time::timeout(ROOM, link.outbox.ready()).await;
+        let _ = actix_rt::time::timeout(ROOM, link.outbox.ready(None)).await;
         last = link.net.groups.tell_piece(&link, last.as_ref());
         if last.is_none() || link.is_over() {
             return;

@@ -33,6 +33,12 @@ pub(crate) enum Broken {
     Facts,
     #[error("more signals than may wait for one process")]
     Signals,
+    #[error("more for one process than there was credit for")]
+    Overdrawn,
+    #[error("more marks than may wait for one process")]
+    Marks,
+    #[error("a credit for what was not sent")]
+    ForgedCredit,
 }
 
 impl Broken {
@@ -49,6 +55,7 @@ impl Broken {
             Self::Frame(_) => ProtocolError::Frame,
             Self::Control(_) | Self::NotItsOwn => ProtocolError::Control,
             Self::TooLong(_) | Self::Streams | Self::Facts | Self::Signals => ProtocolError::Limit,
+            Self::Overdrawn | Self::Marks | Self::ForgedCredit => ProtocolError::Credit,
         }
     }
 }

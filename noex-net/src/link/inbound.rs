@@ -26,10 +26,12 @@ use noex_actors::{
 };
 
 use self::messages::Intakes;
-use super::{Broken, Link, PROBE, broken::room_for_signals, load, streams::Streams, waking::Home};
+use super::{
+    Broken, Link, PROBE, broken::room_for_signals, credits::Accounts, load, streams::Streams, waking::Home,
+};
 use crate::{
     actor::messages::Fact,
-    machine::{membership::MAX_KNOWN, sessions},
+    machine::{credits::Mark, membership::MAX_KNOWN, sessions},
     remote,
     wire::{
         control::{Control, Heartbeat, Request},
@@ -59,9 +61,12 @@ pub(crate) enum Step {
 /// The state of one connection's incoming side.
 #[derive(Debug)]
 pub(crate) struct Inbound {
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     streams: Streams,
-    intakes: Intakes,
+    pub(super) intakes: Intakes,
+    pub(super) accounts: Accounts,
+    /// The peer sent more than it has credit for.
+    pub(super) overdrawn: bool,
     up: bool,
     /// When the batch came, once that was asked for.
     received: Option<Monotonic>,
@@ -87,6 +92,8 @@ impl Inbound {
             link,
             streams,
             intakes: Intakes::default(),
+            accounts: Accounts::default(),
+            overdrawn: false,
             up: false,
             received: None,
             taken: 0,
@@ -118,7 +125,7 @@ impl Inbound {
         });
         self.node = Some(node);
         self.deliver();
-        step
+        if self.overdrawn { Err(Broken::Overdrawn) } else { step }
     }
 
     /// Takes the replies at the front. They hold nothing that is decoded here: what is only replies needs no scope.
@@ -197,6 +204,11 @@ impl Inbound {
                 return self.whole(content);
             }
             Frame::Dropped { stream } => self.streams.dropped(stream)?,
+            Frame::Mark { target, position } => {
+                self.deliver();
+                self.mark(Mark { target, position })?;
+            }
+            Frame::Credit { target, position } => self.credit(Mark { target, position })?,
             Frame::Cancel { id, target } => {
                 self.deliver();
                 let process = self.link.net.node.process_by_number(target);
@@ -335,6 +347,7 @@ impl Inbound {
     fn heartbeat(&mut self, heartbeat: Heartbeat) -> Result<Step, Broken> {
         if !self.up {
             self.up = true;
+            self.link.outbox.grant(heartbeat.window);
             return Ok(Step::FirstHeartbeat(Box::new(heartbeat)));
         }
         if heartbeat.draining {

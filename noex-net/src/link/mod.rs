@@ -7,6 +7,7 @@ mod announced;
 mod broken;
 mod call_id;
 mod calls;
+mod credits;
 mod flow;
 mod inbound;
 mod requests;
@@ -145,7 +146,11 @@ impl Link {
         if let Err(refusal) = sent {
             tracing::debug!(peer = %self.peer, ?refusal, "control message not sent");
         }
-        // SECURITY: answers to a peer that asks and does not read must not gather without bound.
+        self.must_read();
+    }
+
+    /// SECURITY: answers to a peer that asks and does not read must not gather without bound.
+    fn must_read(&self) {
         if self.outbox.queued() > self.net.config.outbox_bytes().saturating_mul(4) {
             self.break_off(ProtocolError::Limit, "it does not read what it asks for");
         }
@@ -159,6 +164,7 @@ impl Link {
         let id = Cell::new(None);
         let sending = Sending { link: self, id: &id };
         let sent = self.outbox.append(
+            number,
             |offset| {
                 if let Some(inserted) = self.calls.insert(deadline, (number, offset), waker) {
                     id.set(Some(inserted.id));

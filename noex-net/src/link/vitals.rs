@@ -32,6 +32,8 @@ pub(crate) struct Vitals {
     pub(crate) casts_refused: Counter,
     pub(super) cancels_received: Counter,
     pub(super) calls_not_started: Counter,
+    pub(super) credits_sent: Counter,
+    pub(super) credits_received: Counter,
     batches_received: Counter,
     bytes_received: Counter,
     probe: Mutex<Probe>,
@@ -63,6 +65,8 @@ impl Vitals {
             casts_refused: Counter::default(),
             cancels_received: Counter::default(),
             calls_not_started: Counter::default(),
+            credits_sent: Counter::default(),
+            credits_received: Counter::default(),
             batches_received: Counter::default(),
             bytes_received: Counter::default(),
             probe: Mutex::default(),
@@ -135,6 +139,7 @@ impl Link {
     pub(crate) fn stats(&self, dials: u32) -> PeerStats {
         let (clock, vitals) = (self.net.node.clock(), &self.vitals);
         self.look_at_sent(self.net.node.now());
+        let credits = self.outbox.credits();
         let received = vitals.last_received.load(Ordering::Relaxed);
         PeerStats {
             node_id: self.peer.clone(),
@@ -151,6 +156,12 @@ impl Link {
             cancels_sent: self.calls.totals().given_up(),
             cancels_received: vitals.cancels_received.get(),
             calls_not_started: vitals.calls_not_started.get(),
+            credit_targets: credits.targets,
+            credit_used: credits.unreturned,
+            credit_refused: credits.refused,
+            marks_sent: credits.marks,
+            credits_received: vitals.credits_received.get(),
+            credits_sent: vitals.credits_sent.get(),
             last_sent_at: vitals.sent.lock().at.map(|at| clock.wall(at)),
             last_received_at: Some(clock.wall(Monotonic::from_nanos(received))),
             connected_at: clock.wall(vitals.connected_at),

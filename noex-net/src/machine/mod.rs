@@ -10,6 +10,7 @@
 //! | [`arrivals`] | how long a peer may be silent, by phi accrual; part of `detector` |
 //! | [`admission`] | how many connections may wait to be authenticated |
 //! | [`backoff`] | how long to wait between attempts |
+//! | [`credits`] | how much may be sent to a process of a peer that has not handled what was sent before |
 //! | [`detector`] | when a silent connection is dead |
 //! | [`names`] | who holds a global name |
 //! | [`groups`] | which processes are members of a group |
@@ -17,6 +18,7 @@
 pub(crate) mod admission;
 pub(crate) mod arrivals;
 pub(crate) mod backoff;
+pub(crate) mod credits;
 pub(crate) mod detector;
 pub(crate) mod dialer;
 pub(crate) mod groups;

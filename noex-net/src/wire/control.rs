@@ -110,6 +110,10 @@ pub(crate) struct Heartbeat {
     /// Whom the sender is connected to.
     #[serde(default)]
     pub(crate) view: View,
+    /// In the first heartbeat of a session: how much may be sent to one process there that it has not handled; 0: the sender gives no
+    /// credits.
+    #[serde(default)]
+    pub(crate) window: u64,
 }
 
 /// A behavior of the sender.

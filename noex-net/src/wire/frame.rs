@@ -11,6 +11,8 @@
 //! | 6 cancel | id, target | – |
 //! | 7 next chunk | stream | the next piece of it |
 //! | 8 dropped | stream | – |
+//! | 9 mark | target, position | – |
+//! | 10 credit | target, position | – |
 //!
 //! Fields are varints. A behavior is the number under which the receiver announced it; 0 is followed by the hash of its name
 //! instead (u32 LE).
@@ -35,6 +37,8 @@ pub(crate) const FIRST: u8 = 5;
 pub(crate) const CANCEL: u8 = 6;
 pub(crate) const NEXT: u8 = 7;
 pub(crate) const DROPPED: u8 = 8;
+pub(crate) const MARK: u8 = 9;
+pub(crate) const CREDIT: u8 = 10;
 
 /// One frame, read in place.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,6 +83,16 @@ pub(crate) enum Frame<'a> {
         id: u64,
         target: u64,
     },
+    /// So far is what goes to the target: tell when it has handled that.
+    Mark {
+        target: u64,
+        position: u64,
+    },
+    /// That process handled what was sent to it as far as that mark, or is gone.
+    Credit {
+        target: u64,
+        position: u64,
+    },
 }
 
 /// A batch is not made of frames: its sender is broken, the session ends.
@@ -112,6 +126,13 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), Malformed> {
 
 fn not_empty(piece: &[u8]) -> Result<&[u8], Malformed> {
     if piece.is_empty() { Err(Malformed) } else { Ok(piece) }
+}
+
+/// Two numbers and no body.
+fn two(bytes: &[u8]) -> Result<(u64, u64), Malformed> {
+    let (first, rest) = varint(bytes)?;
+    let (second, rest) = varint(rest)?;
+    if rest.is_empty() { Ok((first, second)) } else { Err(Malformed) }
 }
 
 fn behavior(bytes: &[u8]) -> Result<(BehaviorId, &[u8]), Malformed> {
@@ -182,12 +203,16 @@ impl<'a> Frame<'a> {
                 Self::Dropped { stream }
             }
             CANCEL => {
-                let (id, rest) = varint(rest)?;
-                let (target, rest) = varint(rest)?;
-                if !rest.is_empty() {
-                    return Err(Malformed);
-                }
+                let (id, target) = two(rest)?;
                 Self::Cancel { id, target }
+            }
+            MARK => {
+                let (target, position) = two(rest)?;
+                Self::Mark { target, position }
+            }
+            CREDIT => {
+                let (target, position) = two(rest)?;
+                Self::Credit { target, position }
             }
             _ => return Err(Malformed),
         })
@@ -203,6 +228,8 @@ pub(crate) enum Head {
     Reply { id: u64 },
     Failure { id: u64 },
     Cancel { id: u64, target: u64 },
+    Mark { target: u64, position: u64 },
+    Credit { target: u64, position: u64 },
 }
 
 /// A head, put together where it can be appended in one piece.
@@ -270,6 +297,8 @@ impl Head {
             Self::Reply { .. } => REPLY,
             Self::Failure { .. } => FAILURE,
             Self::Cancel { .. } => CANCEL,
+            Self::Mark { .. } => MARK,
+            Self::Credit { .. } => CREDIT,
         }
     }
 
@@ -292,6 +321,10 @@ impl Head {
             Self::Cancel { id, target } => {
                 writing.varint(id);
                 writing.varint(target);
+            }
+            Self::Mark { target, position } | Self::Credit { target, position } => {
+                writing.varint(target);
+                writing.varint(position);
             }
         }
         writing.append_to(out);
@@ -365,6 +398,11 @@ mod tests {
         assert_eq!(written(cancel, b""), [4, 0, 6, 1, 0xAC, 2]);
         let longer = written(cancel, b"x");
         assert_eq!(Frame::take(&mut longer.as_slice()), Err(Malformed), "a cancel has no body");
+        let mark = Head::Mark { target: 300, position: 1 << 23 };
+        assert_eq!(written(mark, b""), [7, 0, 9, 0xAC, 2, 0x80, 0x80, 0x80, 4]);
+        assert_eq!(written(Head::Credit { target: 2, position: 300 }, b""), [4, 0, 10, 2, 0xAC, 2]);
+        let longer = written(mark, b"x");
+        assert_eq!(Frame::take(&mut longer.as_slice()), Err(Malformed), "nor has a mark");
         let mut chunks = Vec::new();
         put_first(9, 300, b"ab", &mut chunks);
         chunks.extend_from_slice(next_head(9, 1).as_bytes());

@@ -147,8 +147,9 @@ fn controls(table: &mut Table) {
         draining: true,
         behaviors: None,
         view: View { count: 3, digest: u64::MAX },
+        window: 0,
     };
-    let first = Heartbeat { behaviors: Some(behaviors.clone()), ..heartbeat.clone() };
+    let first = Heartbeat { behaviors: Some(behaviors.clone()), window: 16 << 20, ..heartbeat.clone() };
     let all = [
         Control::Welcome,
         Control::Heartbeat(first),
@@ -282,6 +283,8 @@ fn frames(table: &mut Table) {
         ("reply", framed(Head::Reply { id: 300 }, b"body")),
         ("failure", framed(Head::Failure { id: 300 }, b"body")),
         ("cancel", framed(Head::Cancel { id: 1, target: 300 }, b"")),
+        ("mark", framed(Head::Mark { target: 300, position: 8 << 20 }, b"")),
+        ("credit", framed(Head::Credit { target: 300, position: 8 << 20 }, b"")),
     ];
     let mut first = Vec::new();
     frame::put_first(9, 70_000, b"piece", &mut first);

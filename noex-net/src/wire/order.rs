@@ -26,11 +26,12 @@ impl Head {
     /// The place of a user's message.
     pub(crate) fn place(&self) -> Place {
         match *self {
-            Self::Call { target, .. } | Self::Cast { target, .. } | Self::Cancel { target, .. } => {
-                Place::Target(target)
-            }
+            Self::Call { target, .. }
+            | Self::Cast { target, .. }
+            | Self::Cancel { target, .. }
+            | Self::Mark { target, .. } => Place::Target(target),
             Self::Reply { id } | Self::Failure { id } => Place::Reply(id),
-            Self::Control => Place::Free,
+            Self::Control | Self::Credit { .. } => Place::Free,
         }
     }
 }

@@ -79,15 +79,16 @@ pub async fn stop_all(nodes: &[impl Borrow<Cluster>]) {
 
 /// Two connected nodes.
 pub async fn pair() -> Res<(Cluster, Cluster)> {
-    two(config).await
+    pair_of(config).await
 }
 
 /// Two that bear with each other for longer: to tag many megabytes at once takes a debug build on a busy machine seconds.
 pub async fn patient_pair() -> Res<(Cluster, Cluster)> {
-    two(|name| config(name).heartbeat_miss_threshold(100)).await
+    pair_of(|name| config(name).heartbeat_miss_threshold(100)).await
 }
 
-async fn two(config: impl Fn(&str) -> ClusterConfigBuilder) -> Res<(Cluster, Cluster)> {
+/// Two connected nodes of these settings.
+pub async fn pair_of(config: impl Fn(&str) -> ClusterConfigBuilder) -> Res<(Cluster, Cluster)> {
     let a = start(config("a")).await?;
     let b = start(config("b").seed(a.local_node_id())).await?;
     within(5, "both are up", async {

@@ -27,6 +27,8 @@ pub const FIRST: u8 = 5;
 pub const CANCEL: u8 = 6;
 pub const NEXT: u8 = 7;
 pub const DROPPED: u8 = 8;
+pub const MARK: u8 = 9;
+pub const CREDIT: u8 = 10;
 
 pub type Challenge = (u16, String, u64, ByteBuf, Option<String>, u64, String, ByteBuf);
 
@@ -145,6 +147,14 @@ pub fn cast(behavior: &[u8], target: u64, body: &impl Serialize) -> Vec<u8> {
     frame(CAST, &[behavior, &varint(target), &body].concat())
 }
 
+pub fn mark(target: u64, position: u64) -> Vec<u8> {
+    frame(MARK, &[varint(target), varint(position)].concat())
+}
+
+pub fn credit(target: u64, position: u64) -> Vec<u8> {
+    frame(CREDIT, &[varint(target), varint(position)].concat())
+}
+
 pub fn cancel(id: u64, target: u64) -> Vec<u8> {
     frame(CANCEL, &[varint(id), varint(target)].concat())
 }
@@ -219,9 +229,19 @@ impl RawPeer {
 
     /// Connects, authenticates, and is up at the node.
     pub async fn join(to: &Cluster, id: &str) -> Res<Self> {
+        Self::join_with(to, id, &heartbeat()).await
+    }
+
+    /// The same, and gives so much credit for each of its processes.
+    pub async fn join_granting(to: &Cluster, id: &str, window: u64) -> Res<Self> {
+        let first = (0_u64, 0_u64, 0_f32, 0_u64, false, None::<[(u32, &str); 0]>, (0_u32, 0_u64), window);
+        Self::join_with(to, id, &control("Heartbeat", &first)).await
+    }
+
+    async fn join_with(to: &Cluster, id: &str, heartbeat: &[u8]) -> Res<Self> {
         let mut peer = Self::connect(to, id, 1).await?;
         peer.until_word("Welcome").await?;
-        peer.send(&heartbeat()).await?;
+        peer.send(heartbeat).await?;
         let id = id.parse()?;
         until(5, "the raw peer is up", || to.is_node_connected(&id)).await;
         Ok(peer)

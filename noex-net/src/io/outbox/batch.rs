@@ -11,10 +11,13 @@ use super::{
     Outbox, Refusal,
     lanes::{Content, Lanes, What},
 };
-use crate::wire::{
-    frame::{self, Head},
-    limits::{BATCH, CHUNK, LONG},
-    order::Place,
+use crate::{
+    machine::credits::Credits,
+    wire::{
+        frame::{self, Head},
+        limits::{BATCH, CHUNK, LONG},
+        order::Place,
+    },
 };
 
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Open {
     pub(super) lanes: Lanes,
     /// Emptied buffers, to be used again.
     spare: Vec<Vec<u8>>,
+    /// What may be sent to whom.
+    pub(super) credits: Credits,
     /// Calls and casts appended so far.
     pub(super) messages: u64,
     pub(super) closed: bool,
@@ -47,6 +52,7 @@ impl Open {
             taken: 0,
             lanes: Lanes::new(header),
             spare: Vec::new(),
+            credits: Credits::default(),
             messages: 0,
             closed: false,
         }
@@ -78,12 +84,13 @@ impl Open {
 }
 
 impl Outbox {
+    /// Appends a frame; gives the length of its content.
     pub(super) fn put_frame(
         &self,
         open: &mut Open,
         head: impl FnOnce(u64) -> Head,
         Frame { place, encode, laned }: Frame<'_, '_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<usize, Refusal> {
         let began = self.appended_total();
         let batch = self.writable(open);
         let at = batch.len();
@@ -99,7 +106,7 @@ impl Outbox {
         drop(rollback);
         if len <= LONG && open.lanes.is_idle() {
             self.settle(open, at);
-            return Ok(());
+            return Ok(len);
         }
         let place = place.unwrap_or_else(|| head.place());
         if len <= LONG && !open.lanes.concern(place) {
@@ -108,7 +115,7 @@ impl Outbox {
             self.to_lane(open, at, place, head.call());
             laned();
         }
-        Ok(())
+        Ok(len)
     }
 
     /// The frame that begins at `at` in the last batch stays there.

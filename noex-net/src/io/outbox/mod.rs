@@ -23,6 +23,7 @@
 //! `Serialize` leaves the outbox as it was; 3. `dirty` is set whenever an append was not seen by a flush yet.
 
 mod batch;
+mod credits;
 mod flush;
 mod lanes;
 mod seal;
@@ -184,10 +185,11 @@ impl Outbox {
         self.batches_sent.load(Ordering::Relaxed)
     }
 
-    /// Appends a frame of a user's message, within the limits. `encode` learns where in the stream the frame begins; `laned`
-    /// is called if it does not go there.
+    /// Appends a frame of a user's message to a process, within the limits. `head` learns where in the stream the frame begins;
+    /// `laned` is called if it does not go there.
     pub(crate) fn append(
         self: &Arc<Self>,
+        target: u64,
         head: impl FnOnce(u64) -> Head,
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
         laned: &mut dyn FnMut(),
@@ -195,7 +197,7 @@ impl Outbox {
         if self.queued() > self.limit {
             return Err(Refusal::Overloaded(Overload::Outbox));
         }
-        self.put(head, Frame { place: None, encode, laned }, 1)
+        self.put(head, Frame { place: None, encode, laned }, Some(target), 1)
     }
 
     /// Appends a user's message for more than one process, within the limits.
@@ -207,7 +209,7 @@ impl Outbox {
             return Err(Refusal::Overloaded(Overload::Outbox));
         }
         let place = Some(Place::Barrier);
-        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, 1)
+        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, None, 1)
     }
 
     /// Calls and casts appended so far.
@@ -224,7 +226,7 @@ impl Outbox {
         if self.queued() > self.limit.saturating_mul(2) {
             return Err(Refusal::Overloaded(Overload::Outbox));
         }
-        self.put(|_| head, Frame { place: None, encode, laned: &mut || {} }, 0)
+        self.put(|_| head, Frame { place: None, encode, laned: &mut || {} }, None, 0)
     }
 
     /// Appends a control frame; the limit does not apply: control traffic is small and bounded by itself.
@@ -234,7 +236,7 @@ impl Outbox {
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), Refusal> {
         let place = Some(place);
-        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, 0)
+        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, None, 0)
     }
 
     /// Nobody waits for the reply to this call any more: tells the other end, unless the call, or the end of it, is still here.
@@ -273,6 +275,7 @@ impl Outbox {
         self: &Arc<Self>,
         head: impl FnOnce(u64) -> Head,
         frame: Frame<'_, '_>,
+        target: Option<u64>,
         counts: u64,
     ) -> Result<(), Refusal> {
         let put = {
@@ -280,10 +283,16 @@ impl Outbox {
             if open.closed {
                 return Err(Refusal::Closed);
             }
-            let put = self.put_frame(&mut open, head, frame);
-            if put.is_ok() {
+            let put = match target.filter(|target| !open.credits.admit(*target)) {
+                Some(target) => Err(self.no_credit(&mut open, target)),
+                None => self.put_frame(&mut open, head, frame),
+            };
+            if let Ok(len) = put {
                 open.messages += counts;
                 grow(&self.frames, 1);
+                if let Some(target) = target {
+                    self.charge(&mut open, target, len);
+                }
             }
             put
         };
@@ -345,17 +354,6 @@ impl Outbox {
             runtime.spawn(async move { outbox.flush_here() });
         } else {
             self.flusher.wake();
-        }
-    }
-
-    /// Waits until half of the outbox is free, or it is closed.
-    pub(crate) async fn ready(&self) {
-        loop {
-            let room = self.room.notified();
-            if self.queued() <= self.limit / 2 || self.open.lock().closed {
-                return;
-            }
-            room.await;
         }
     }
 

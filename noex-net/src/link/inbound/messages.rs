@@ -16,7 +16,7 @@ use noex_actors::{
 };
 
 use super::Inbound;
-use crate::link::Link;
+use crate::link::{Link, credits::Account};
 
 /// Processes to which a peer has sent lately. One that is not among them costs an allocation.
 const MOST: usize = 32;
@@ -25,7 +25,7 @@ const CROWDED: usize = 4096;
 
 /// The processes to which a peer sends.
 #[derive(Debug, Default)]
-pub(super) struct Intakes {
+pub(in crate::link) struct Intakes {
     known: Vec<Known>,
     /// The one to which the last message went; most messages go where the last one went.
     last: usize,
@@ -39,6 +39,7 @@ struct Known {
     intake: Box<dyn Intake>,
     /// Messages were taken that may not be queued.
     waits: bool,
+    account: Account,
 }
 
 impl Known {
@@ -59,8 +60,8 @@ impl Intakes {
     }
 
     /// A place for this number, and whom it takes it from.
-    fn insert(&mut self, number: u64, intake: Box<dyn Intake>) -> Option<Known> {
-        let known = Known { number, intake, waits: false };
+    fn insert(&mut self, number: u64, intake: Box<dyn Intake>, account: Account) -> Option<Known> {
+        let known = Known { number, intake, waits: false, account };
         if self.known.len() < MOST {
             self.last = self.known.len();
             self.known.push(known);
@@ -71,6 +72,11 @@ impl Intakes {
         Some(std::mem::replace(&mut self.known[self.last], known))
     }
 
+    /// What the peer sent to this process.
+    pub(in crate::link) fn account(&mut self, number: u64) -> Option<&mut Account> {
+        self.find(number).map(|known| &mut known.account)
+    }
+
     /// Whether the process to which the last messages went has much to do: then it should have its turn first.
     pub(super) fn crowded(&self) -> bool {
         self.known.get(self.last).is_some_and(|known| known.intake.process().mailbox().len > CROWDED)
@@ -78,14 +84,19 @@ impl Intakes {
 }
 
 impl Inbound {
-    /// Where messages for the process of this number go. `None`: there is no such process.
+    /// Where messages for the process of this number go, and the one that is so long. `None`: there is no such process.
     #[inline]
-    fn intake(&mut self, number: u64) -> Option<&mut dyn Intake> {
+    pub(in crate::link) fn intake(&mut self, number: u64, bytes: Option<usize>) -> Option<&mut dyn Intake> {
         if self.intakes.find(number).is_none() {
             self.meet(number)?;
         }
         let known = self.intakes.find(number)?;
         known.waits = true;
+        if let Some(bytes) = bytes
+            && !known.account.receive(bytes)
+        {
+            known.account.look(&self.link, &mut self.overdrawn);
+        }
         Some(&mut *known.intake)
     }
 
@@ -93,9 +104,11 @@ impl Inbound {
     fn meet(&mut self, number: u64) -> Option<()> {
         let process = self.link.net.node.process_by_number(number)?;
         let session: Arc<dyn Session> = Arc::<Link>::clone(&self.link);
-        if let Some(mut replaced) = self.intakes.insert(number, process.intake(session)) {
+        let account = self.accounts.open(number, &self.link);
+        if let Some(mut replaced) = self.intakes.insert(number, process.intake(session), account) {
             let delivered = replaced.deliver();
             self.full(replaced.number, delivered.refused);
+            self.accounts.rest(replaced.number, replaced.account, &self.link);
         }
         Some(())
     }
@@ -109,7 +122,7 @@ impl Inbound {
         body: &[u8],
     ) {
         self.calling = Some(id);
-        match self.intake(number) {
+        match self.intake(number, Some(body.len())) {
             Some(intake) => intake.call(id, behavior, deadline, body),
             None => self.link.fail(id, CallFailure::NoProc),
         }
@@ -117,7 +130,7 @@ impl Inbound {
     }
 
     pub(super) fn cast(&mut self, behavior: BehaviorId, number: u64, body: &[u8]) {
-        let Some(intake) = self.intake(number) else { return };
+        let Some(intake) = self.intake(number, Some(body.len())) else { return };
         if let Err(failure) = intake.cast(behavior, body) {
             self.refused(number, 1, &failure);
         }
