@@ -63,4 +63,4 @@ pub use stats::{
 };
 #[cfg(feature = "tls")]
 pub use tls::{InvalidTlsConfig, TlsCertificates, TlsConfig, TlsPart};
-pub use wire::tag::TagAlgorithm;
+pub use wire::{compression::Compression, tag::TagAlgorithm};

@@ -13,7 +13,7 @@ use crate::{
     link::Totals,
     machine::handshake::RefusedReason,
     protocol_error::{ProtocolError, ProtocolErrors},
-    wire::tag::TagAlgorithm,
+    wire::{compression::Compression, tag::TagAlgorithm},
 };
 
 /// A number that only rises.
@@ -186,6 +186,12 @@ pub struct PeerStats {
     pub key_id: Option<String>,
     /// How its batches are authenticated; `None` without a secret.
     pub tag: Option<TagAlgorithm>,
+    /// How batches are compressed, as was agreed.
+    pub compression: Compression,
+    /// Bytes of the batches that were sent compressed, before that.
+    pub bytes_before_compression: u64,
+    /// And after it.
+    pub bytes_after_compression: u64,
     /// Calls and casts sent.
     pub messages_sent: u64,
     /// Frames received, of all kinds.

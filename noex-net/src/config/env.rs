@@ -76,6 +76,11 @@ fn read(vars: Vars<'_>) -> Result<ClusterConfig, InvalidClusterConfig> {
             .collect::<Result<_, _>>()
             .map_err(|_word| InvalidClusterConfig::new("CLUSTER_TAGS", &list, rule))?;
     }
+    if let Some(text) = vars("CLUSTER_COMPRESSION")? {
+        let rule = "must be off or lz4";
+        raw.compression =
+            text.parse().map_err(|_word| InvalidClusterConfig::new("CLUSTER_COMPRESSION", &text, rule))?;
+    }
     if let Some(text) = vars("CLUSTER_INSECURE_PEERS")? {
         let rule = "must be loopback or any";
         raw.insecure_peers =

@@ -26,7 +26,11 @@ pub use self::{
     detector::Detector,
     seed::{InvalidSeed, Seed},
 };
-use crate::{secret::Secrets, tls::TlsConfig, wire::tag::TagAlgorithm};
+use crate::{
+    secret::Secrets,
+    tls::TlsConfig,
+    wire::{compression::Compression, tag::TagAlgorithm},
+};
 
 /// Settings of one cluster node, checked. None of them changes while the node runs; secrets can be changed by its
 /// [`SecretRing`](crate::SecretRing).
@@ -153,6 +157,14 @@ impl ClusterConfig {
     #[must_use]
     pub fn tags(&self) -> &[TagAlgorithm] {
         &self.raw.tags
+    }
+
+    /// How batches are compressed, between nodes that both want it. It takes processor time at both ends, and pays where the
+    /// network is slow and messages repeat themselves. What is encrypted as well shows its length, and so a little of what
+    /// it holds to whoever can choose a part of it. Default: not at all.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        self.raw.compression
     }
 
     /// From where peers are accepted when there is no secret. Default: loopback.
@@ -330,6 +342,12 @@ impl ClusterConfigBuilder {
     /// Sets [`ClusterConfig::tags`].
     pub fn tags(mut self, tags: impl IntoIterator<Item = TagAlgorithm>) -> Self {
         self.0.tags = tags.into_iter().collect();
+        self
+    }
+
+    /// Sets [`ClusterConfig::compression`].
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.0.compression = compression;
         self
     }
 

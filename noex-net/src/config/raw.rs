@@ -8,7 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{
     ClusterConfig, Detector, InsecurePeers, InvalidClusterConfig, Seed, is_wildcard, seed::without_brackets,
 };
-use crate::{secret::Secrets, tls::TlsConfig, wire::tag::TagAlgorithm};
+use crate::{
+    secret::Secrets,
+    tls::TlsConfig,
+    wire::{compression::Compression, tag::TagAlgorithm},
+};
 
 const KIB_64: usize = 64 << 10;
 const MIB: usize = 1 << 20;
@@ -30,6 +34,7 @@ pub(super) struct RawClusterConfig {
     #[serde(skip)]
     pub(super) tls: Option<TlsConfig>,
     pub(super) tags: Vec<TagAlgorithm>,
+    pub(super) compression: Compression,
     pub(super) insecure_peers: InsecurePeers,
     #[serde(rename = "heartbeatIntervalMs", with = "millis")]
     pub(super) heartbeat_interval: Duration,
@@ -63,6 +68,7 @@ impl Default for RawClusterConfig {
             secrets: Secrets::none(),
             tls: None,
             tags: TagAlgorithm::by_speed(),
+            compression: Compression::Off,
             insecure_peers: InsecurePeers::Loopback,
             heartbeat_interval: Duration::from_secs(5),
             heartbeat_miss_threshold: 3,
@@ -90,7 +96,7 @@ pub(super) enum Spelling {
 }
 
 /// Rust name, JSON name and, where there is one, the environment variable.
-const NAMES: [(&str, &str, &str); 22] = [
+const NAMES: [(&str, &str, &str); 23] = [
     ("node_name", "nodeName", "NODE_NAME"),
     ("host", "host", "HOST"),
     ("advertise_host", "advertiseHost", "ADVERTISE_HOST"),
@@ -99,6 +105,7 @@ const NAMES: [(&str, &str, &str); 22] = [
     ("secret", "clusterSecret", "CLUSTER_SECRET"),
     ("tls", "tls", "CLUSTER_TLS_CERT"),
     ("tags", "tags", "CLUSTER_TAGS"),
+    ("compression", "compression", "CLUSTER_COMPRESSION"),
     ("insecure_peers", "insecurePeers", "CLUSTER_INSECURE_PEERS"),
     ("heartbeat_interval", "heartbeatIntervalMs", "HEARTBEAT_INTERVAL_MS"),
     ("heartbeat_miss_threshold", "heartbeatMissThreshold", "HEARTBEAT_MISS_THRESHOLD"),

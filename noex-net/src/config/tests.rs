@@ -121,6 +121,7 @@ fn the_environment_has_a_variable_for_each() {
         ("CLUSTER_SECRET", SECRET),
         ("CLUSTER_INSECURE_PEERS", "any"),
         ("CLUSTER_TAGS", "hmac-sha256-128, blake3-128"),
+        ("CLUSTER_COMPRESSION", "lz4"),
         ("HEARTBEAT_INTERVAL_MS", "200"),
         ("HEARTBEAT_MISS_THRESHOLD", "4"),
         ("RECONNECT_BASE_DELAY_MS", "10"),
@@ -136,6 +137,7 @@ fn the_environment_has_a_variable_for_each() {
         .secret(SECRET)
         .insecure_peers(InsecurePeers::Any)
         .tags([TagAlgorithm::HmacSha256, TagAlgorithm::Blake3])
+        .compression(Compression::Lz4)
         .heartbeat_interval(ms(200))
         .heartbeat_miss_threshold(4)
         .reconnect_base_delay(ms(10))
@@ -169,6 +171,8 @@ fn a_bad_variable_is_named_with_its_value_and_rule() {
         ("CLUSTER_TAGS", "blake3-128,"),
         ("CLUSTER_TAGS", "blake3-128,blake3-128"),
         ("CLUSTER_TAGS", ""),
+        ("CLUSTER_COMPRESSION", "gzip"),
+        ("CLUSTER_COMPRESSION", ""),
         ("HEARTBEAT_INTERVAL_MS", "99"),
         ("HEARTBEAT_INTERVAL_MS", "600001"),
         ("HEARTBEAT_INTERVAL_MS", "-5"),

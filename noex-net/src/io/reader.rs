@@ -4,6 +4,7 @@
 //! behind it; 3. after an error nothing more is given: the session ends.
 
 use crate::wire::{
+    compression::{self, Compression},
     limits::{LEN, MAX_BATCH, READ_BUFFER, TAG},
     tag::Tagger,
 };
@@ -17,6 +18,9 @@ pub(crate) enum BatchError {
     /// Forged, replayed, out of order, or changed on the way.
     #[error("a batch whose tag does not verify")]
     Forged,
+    /// Not compressed as it says, or to more than a batch may be.
+    #[error("a batch that cannot be decompressed")]
+    Compression,
 }
 
 /// Reassembles and verifies the batches of one direction.
@@ -26,13 +30,23 @@ pub(crate) struct Batches {
     start: usize,
     end: usize,
     tagger: Option<Tagger>,
+    compression: Compression,
+    /// What was decompressed last.
+    plain: Vec<u8>,
     /// What was wrong: it stays so.
     broken: Option<BatchError>,
 }
 
 impl Batches {
     pub(crate) fn new(tagger: Option<Tagger>) -> Self {
-        Self { buffer: vec![0; READ_BUFFER], start: 0, end: 0, tagger, broken: None }
+        let buffer = vec![0; READ_BUFFER];
+        let compression = Compression::Off;
+        Self { buffer, start: 0, end: 0, tagger, compression, plain: Vec::new(), broken: None }
+    }
+
+    /// The same, of batches that may be compressed.
+    pub(crate) fn compressed(self, compression: Compression) -> Self {
+        Self { compression, ..self }
     }
 
     /// Where the next bytes go; never empty.
@@ -83,7 +97,7 @@ impl Batches {
         }
         let Some(total) = self.announced() else { return Ok(None) };
         let header = LEN + if self.tagger.is_some() { TAG } else { 0 };
-        if total < header || total > LEN + MAX_BATCH {
+        if total < header + self.compression.marker() || total > LEN + MAX_BATCH {
             return Err(self.broken.insert(BatchError::Length(total - LEN)).clone());
         }
         if self.end - self.start < total {
@@ -96,8 +110,11 @@ impl Batches {
         {
             return Err(self.broken.insert(BatchError::Forged).clone());
         }
-        let frames = &batch[header..];
-        Ok(Some(frames))
+        let frames = match self.compression {
+            Compression::Off => Some(&batch[header..]),
+            Compression::Lz4 => compression::decompress(&batch[header..], &mut self.plain),
+        };
+        frames.map(Some).ok_or_else(|| self.broken.insert(BatchError::Compression).clone())
     }
 }
 

@@ -52,7 +52,7 @@ impl Broken {
         match self {
             Self::Batch(BatchError::Length(_)) => ProtocolError::Length,
             Self::Batch(BatchError::Forged) => ProtocolError::Forged,
-            Self::Frame(_) => ProtocolError::Frame,
+            Self::Batch(BatchError::Compression) | Self::Frame(_) => ProtocolError::Frame,
             Self::Control(_) | Self::NotItsOwn => ProtocolError::Control,
             Self::TooLong(_) | Self::Streams | Self::Facts | Self::Signals => ProtocolError::Limit,
             Self::Overdrawn | Self::Marks | Self::ForgedCredit => ProtocolError::Credit,

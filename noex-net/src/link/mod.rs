@@ -61,6 +61,7 @@ use crate::{
     protocol_error::ProtocolError,
     tls::Cipher,
     wire::{
+        compression::Compression,
         control::{Control, Request, Response},
         frame::Head,
         tag::TagAlgorithm,
@@ -77,6 +78,7 @@ pub(crate) struct Link {
     pub(crate) key: Option<KeyMark>,
     /// How its batches are tagged; `None` without a secret.
     tag: Option<TagAlgorithm>,
+    pub(crate) compression: Compression,
     pub(crate) net: Arc<Net>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) announced: Announced,
@@ -108,8 +110,9 @@ impl Link {
         net: Arc<Net>,
     ) -> Arc<Self> {
         let tagger = established.send_key.as_ref().map(TagKey::tagger);
-        let limit = net.config.outbox_bytes();
-        let outbox = Outbox::new(Arc::clone(&socket), tagger, cipher, limit, net.config.max_message_bytes());
+        let limits = (net.config.outbox_bytes(), net.config.max_message_bytes());
+        let compression = Compression::of(established.capabilities);
+        let outbox = Outbox::new(Arc::clone(&socket), tagger, cipher, compression, limits);
         let now = net.node.now();
         Arc::new(Self {
             conn,
@@ -117,6 +120,7 @@ impl Link {
             incarnation: established.incarnation,
             key: established.key.clone(),
             tag: established.send_key.as_ref().map(|key| key.algorithm),
+            compression,
             net,
             outbox: Arc::new(outbox),
             announced: Announced::default(),

@@ -6,6 +6,7 @@
 //! ```
 
 pub(crate) mod bounded;
+pub(crate) mod compression;
 pub(crate) mod control;
 pub(crate) mod frame;
 #[cfg(test)]

@@ -193,21 +193,30 @@ pub struct RawPeer {
     receive: Tag,
     /// Frames that came and were not looked at yet.
     pending: std::collections::VecDeque<(u8, Vec<u8>)>,
+    /// Batches say whether they are compressed.
+    pub marked: bool,
 }
 
 impl RawPeer {
     /// Connects and authenticates. Call it `z…`: the node then is the arbiter of the pair.
     pub async fn connect(to: &Cluster, id: &str, incarnation: u64) -> Res<Self> {
+        Self::connect_as(to, id, incarnation, 0).await
+    }
+
+    /// With these capabilities. Bit 0: batches may be compressed, and say so.
+    pub async fn connect_as(to: &Cluster, id: &str, incarnation: u64, capabilities: u64) -> Res<Self> {
         let mut socket = TcpStream::connect(("127.0.0.1", to.local_node_id().port())).await?;
         socket.set_nodelay(true)?;
         let key = SECRET.as_bytes();
         let nonce = ByteBuf::from([7_u8; 32]);
-        let fields = ("noex", [1_u16], id, incarnation, nonce, ["default"], 0_u64, ["hmac-sha256-128"]);
+        let fields =
+            ("noex", [1_u16], id, incarnation, nonce, ["default"], capabilities, ["hmac-sha256-128"]);
         let hello = message("hello", &fields);
         write_handshake(&mut socket, &hello).await?;
         let challenge = read_handshake(&mut socket).await?;
         let mut read: BTreeMap<String, Challenge> = rmp_serde::from_slice(&challenge)?;
         let mut fields = read.remove("challenge").ok_or_else(|| format!("refused: {read:?}"))?;
+        let marked = fields.5 & capabilities & 1 == 1;
         let claimed = std::mem::take(&mut fields.7);
         let unproved = message("challenge", &fields);
         let expected = hmac(key, &[b"noex/1 acceptor proof", &transcript(&[&hello, &unproved])]);
@@ -224,22 +233,35 @@ impl RawPeer {
             Tag { key: key_of, sequence: 0 }
         };
         let (send, receive) = (tag(b"noex/1 initiator"), tag(b"noex/1 acceptor"));
-        Ok(Self { socket, id: id.to_owned(), incarnation, send, receive, pending: Default::default() })
+        Ok(Self {
+            socket,
+            id: id.to_owned(),
+            incarnation,
+            send,
+            receive,
+            pending: Default::default(),
+            marked,
+        })
     }
 
     /// Connects, authenticates, and is up at the node.
     pub async fn join(to: &Cluster, id: &str) -> Res<Self> {
-        Self::join_with(to, id, &heartbeat()).await
+        Self::join_with(to, id, 0, &heartbeat()).await
+    }
+
+    /// The same with these capabilities.
+    pub async fn join_as(to: &Cluster, id: &str, capabilities: u64) -> Res<Self> {
+        Self::join_with(to, id, capabilities, &heartbeat()).await
     }
 
     /// The same, and gives so much credit for each of its processes.
     pub async fn join_granting(to: &Cluster, id: &str, window: u64) -> Res<Self> {
         let first = (0_u64, 0_u64, 0_f32, 0_u64, false, None::<[(u32, &str); 0]>, (0_u32, 0_u64), window);
-        Self::join_with(to, id, &control("Heartbeat", &first)).await
+        Self::join_with(to, id, 0, &control("Heartbeat", &first)).await
     }
 
-    async fn join_with(to: &Cluster, id: &str, heartbeat: &[u8]) -> Res<Self> {
-        let mut peer = Self::connect(to, id, 1).await?;
+    async fn join_with(to: &Cluster, id: &str, capabilities: u64, heartbeat: &[u8]) -> Res<Self> {
+        let mut peer = Self::connect_as(to, id, 1, capabilities).await?;
         peer.until_word("Welcome").await?;
         peer.send(heartbeat).await?;
         let id = id.parse()?;
@@ -249,6 +271,11 @@ impl RawPeer {
 
     /// A batch with these frames, tagged as the next one.
     pub fn sealed(&mut self, frames: &[u8]) -> Vec<u8> {
+        if self.marked { self.sealed_as_is(&[&[0], frames].concat()) } else { self.sealed_as_is(frames) }
+    }
+
+    /// A batch with this behind its tag.
+    pub fn sealed_as_is(&mut self, frames: &[u8]) -> Vec<u8> {
         let tag = self.send.next(frames);
         let len = u32::try_from(frames.len() + tag.len()).unwrap();
         [&len.to_le_bytes()[..], &tag, frames].concat()
@@ -294,6 +321,17 @@ impl RawPeer {
         let (tag, mut frames) = batch.split_at(16);
         if tag != self.receive.next(frames) {
             return Err("a tag does not verify".into());
+        }
+        let plain;
+        if self.marked {
+            plain = match frames.split_first().ok_or("no mark")? {
+                (0, frames) => frames.to_vec(),
+                (_, block) => {
+                    let (len, block) = block.split_first_chunk::<4>().ok_or("no length")?;
+                    lz4_flex::block::decompress(block, usize::try_from(u32::from_le_bytes(*len))?)?
+                }
+            };
+            frames = &plain;
         }
         while let Some((len, rest)) = frames.split_first_chunk::<2>() {
             let len = usize::from(u16::from_le_bytes(*len));

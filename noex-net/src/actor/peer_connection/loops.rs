@@ -40,7 +40,7 @@ pub(super) async fn keep_deadlines(link: Arc<Link>) {
 
 /// Reads until the end; returns the reason that the peer gave.
 pub(super) async fn read(link: Arc<Link>, mut socket: Incoming, tagger: Option<Tagger>) -> Option<String> {
-    let mut batches = Batches::new(tagger);
+    let mut batches = Batches::new(tagger).compressed(link.compression);
     let mut inbound = Inbound::new(Arc::clone(&link));
     let mut budget = READ_BUDGET;
     loop {

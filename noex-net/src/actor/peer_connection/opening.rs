@@ -48,7 +48,8 @@ pub(super) struct Ready {
 
 fn local(net: &Net, keys: Keys, tls: Option<TlsFacts>) -> Local {
     let (id, incarnation) = (net.node.id().clone(), net.node.incarnation());
-    Local { id, incarnation, capabilities: 0, keys, tags: net.config.tags().to_vec(), tls }
+    let capabilities = net.config.compression().capability();
+    Local { id, incarnation, capabilities, keys, tags: net.config.tags().to_vec(), tls }
 }
 
 fn nonce() -> Result<[u8; 32], Failed> {

@@ -45,7 +45,7 @@ impl Write for Kernel<'_> {
 }
 
 /// So many bytes of long messages are sealed and written before others have their turn, the reader among them.
-const TURN: usize = 256 * 1024;
+const TURN: usize = 64 * 1024;
 
 impl Outbox {
     /// Lets the tasks run that the reader woke, then flushes what they sent. Saves the flusher its turn.
@@ -142,9 +142,9 @@ impl Outbox {
             }
         });
         let count = |bytes: usize| u64::try_from(bytes).unwrap_or(0);
+        self.sent.fetch_add(count(bytes), Ordering::AcqRel);
         self.written.fetch_add(count(written.direct), Ordering::AcqRel);
-        if written.laned > 0 {
-            self.written_laned.fetch_add(count(written.laned), Ordering::Relaxed);
+        if written.waited > 0 {
             self.waiting.fetch_sub(written.waited, Ordering::Relaxed);
         }
         if self.queued() <= self.limit / 2 {

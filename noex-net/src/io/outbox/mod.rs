@@ -52,6 +52,7 @@ use self::{
 use crate::{
     tls::Cipher,
     wire::{
+        compression::Compression,
         frame::{self, Head},
         limits::{BATCH, CHUNK, LEN, TAG},
         order::Place,
@@ -99,8 +100,10 @@ pub(crate) struct Outbox {
     high_water: AtomicUsize,
     /// Of those appended to batches, or urgent.
     written: AtomicU64,
-    /// Those that came out of lanes.
-    written_laned: AtomicU64,
+    /// As they went to the kernel, those out of lanes included.
+    sent: AtomicU64,
+    /// Of batches that were compressed, before and after that.
+    compressed: (AtomicU64, AtomicU64),
     batches_sent: AtomicU64,
     room: Notify,
 }
@@ -124,15 +127,15 @@ impl Outbox {
         socket: Arc<OwnedWriteHalf>,
         tagger: Option<Tagger>,
         cipher: Option<Arc<Cipher>>,
-        limit: usize,
-        max_message: usize,
+        compression: Compression,
+        (limit, max_message): (usize, usize),
     ) -> Self {
-        let header = LEN + if tagger.is_some() { TAG } else { 0 };
+        let header = LEN + if tagger.is_some() { TAG } else { 0 } + compression.marker();
         Self {
             socket,
             open: Mutex::new(Open::new(header)),
             urgent: Mutex::new(Vec::new()),
-            writer: Mutex::new(Writer::new(tagger, header)),
+            writer: Mutex::new(Writer::new(tagger, compression, header)),
             cipher,
             dirty: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
@@ -148,7 +151,8 @@ impl Outbox {
             waiting: AtomicUsize::new(0),
             high_water: AtomicUsize::new(0),
             written: AtomicU64::new(0),
-            written_laned: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            compressed: (AtomicU64::new(0), AtomicU64::new(0)),
             batches_sent: AtomicU64::new(0),
             room: Notify::new(),
         }
@@ -168,7 +172,7 @@ impl Outbox {
 
     /// Bytes handed to the kernel.
     pub(crate) fn written(&self) -> u64 {
-        self.written.load(Ordering::Acquire) + self.written_laned.load(Ordering::Relaxed)
+        self.sent.load(Ordering::Acquire)
     }
 
     /// After the end: what of the outgoing stream may be with the kernel, no write that is under way left out; and the calls
@@ -176,8 +180,14 @@ impl Outbox {
     pub(crate) fn settled(&self) -> (u64, BTreeSet<u64>) {
         let writer = self.writer.lock();
         // Some of what is encrypted may be with the kernel.
-        let encrypted = u64::try_from(writer.encrypted).unwrap_or(0);
+        let encrypted = u64::try_from(writer.perhaps_written()).unwrap_or(0);
         (self.written.load(Ordering::Acquire) + encrypted, self.open.lock().lanes.unsent_calls())
+    }
+
+    /// Bytes of the batches that were compressed, before and after that.
+    pub(crate) fn compressed(&self) -> (u64, u64) {
+        let (before, after) = &self.compressed;
+        (before.load(Ordering::Relaxed), after.load(Ordering::Relaxed))
     }
 
     /// Batches sealed.

@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io::IoSlice,
     ops::Range,
-    sync::atomic::Ordering,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     lanes::{Content, Leaving},
 };
 use crate::wire::{
+    compression::{self, Compression},
     frame,
     limits::{LEN, TAG},
     tag::Tagger,
@@ -30,8 +31,8 @@ const MAX_HEAD: usize = LEN + TAG + 16;
 
 #[derive(Debug)]
 enum Sealed {
-    /// Of these, so many bytes waited in a lane before.
-    Batch { bytes: Vec<u8>, waited: usize, kind: Kind },
+    /// Of these, so many bytes waited in a lane before. If it is compressed: how long it was without.
+    Batch { bytes: Vec<u8>, waited: usize, kind: Kind, before: Option<usize> },
     /// A piece of a long content, behind its head.
     Piece { head: ([u8; MAX_HEAD], usize), stream: u64, at: Range<usize> },
 }
@@ -57,6 +58,8 @@ struct Outgoing {
 #[derive(Debug)]
 pub(super) struct Writer {
     tagger: Option<Tagger>,
+    compression: Compression,
+    /// Bytes before the frames of a batch.
     header: usize,
     sealed: VecDeque<Sealed>,
     streams: BTreeMap<u64, Outgoing>,
@@ -81,16 +84,17 @@ impl Sealed {
 /// What is not with the kernel any more than it was.
 #[derive(Debug, Default)]
 pub(super) struct Written {
+    /// Bytes that were appended to batches.
     pub(super) direct: usize,
-    pub(super) laned: usize,
     /// Bytes that waited in lanes.
     pub(super) waited: usize,
 }
 
 impl Writer {
-    pub(super) fn new(tagger: Option<Tagger>, header: usize) -> Self {
+    pub(super) fn new(tagger: Option<Tagger>, compression: Compression, header: usize) -> Self {
         Self {
             tagger,
+            compression,
             header,
             sealed: VecDeque::new(),
             streams: BTreeMap::new(),
@@ -141,7 +145,7 @@ impl Writer {
 
     /// Takes something in that is to be closed.
     fn push(&mut self, bytes: Vec<u8>, waited: usize, kind: Kind) {
-        self.sealed.push_back(Sealed::Batch { bytes, waited, kind });
+        self.sealed.push_back(Sealed::Batch { bytes, waited, kind, before: None });
     }
 
     fn leave(&mut self, leaving: Leaving) {
@@ -178,30 +182,66 @@ impl Writer {
         }
     }
 
-    /// Gives what was taken in since then its lengths and tags. Returns how many batches that are.
-    fn close(&mut self, since: usize) -> usize {
-        let Self { tagger, sealed, streams, header, ahead, .. } = self;
+    /// Gives what was taken in since then its lengths and tags.
+    fn close(&mut self, since: usize) -> Closed {
+        let Self { tagger, compression, sealed, streams, header, ahead, .. } = self;
+        let mut closed = Closed { batches: sealed.len() - since, ..Closed::default() };
+        let shorter = |frames: &[u8]| match compression {
+            Compression::Off => None,
+            Compression::Lz4 => {
+                let mut batch = vec![0; *header - compression.marker()];
+                compression::compress(frames, &mut batch).then_some(batch)
+            }
+        };
         for sealed in sealed.iter_mut().skip(since) {
             match sealed {
-                Sealed::Batch { bytes, .. } => close(bytes, tagger.as_mut()),
+                Sealed::Batch { bytes, before, .. } => {
+                    if let Some(batch) = shorter(&bytes[*header..]) {
+                        *before = Some(bytes.len());
+                        *bytes = batch;
+                        closed.compressed(before.unwrap_or(0), bytes.len());
+                    }
+                    close(bytes, tagger.as_mut());
+                }
                 Sealed::Piece { head, stream, at } => {
                     let Some(outgoing) = streams.get_mut(stream) else { continue };
                     let chunk = frame::next_head(*stream, at.len());
                     let chunk = chunk.as_bytes();
                     let len = *header + chunk.len();
                     let batch = &mut outgoing.buffer[at.start - len..at.end];
-                    let mut before = [0; MAX_HEAD];
-                    before[..len].copy_from_slice(&batch[..len]);
+                    let mut here = [0; MAX_HEAD];
+                    here[..len].copy_from_slice(&batch[..len]);
+                    batch[..*header].fill(0);
                     batch[*header..len].copy_from_slice(chunk);
-                    close(batch, tagger.as_mut());
-                    head.0[..len].copy_from_slice(&batch[..len]);
-                    head.1 = len;
-                    batch[..len].copy_from_slice(&before[..len]);
+                    let compressed = shorter(&batch[*header..]);
+                    if compressed.is_none() {
+                        close(batch, tagger.as_mut());
+                        head.0[..len].copy_from_slice(&batch[..len]);
+                        head.1 = len;
+                    }
+                    let before = batch.len();
+                    batch[..len].copy_from_slice(&here[..len]);
+                    if let Some(mut bytes) = compressed {
+                        closed.compressed(before, bytes.len());
+                        close(&mut bytes, tagger.as_mut());
+                        let (stream, waited) = (*stream, at.len());
+                        *sealed = Sealed::Batch { bytes, waited, kind: Kind::Laned, before: Some(before) };
+                        written_piece(streams, stream);
+                    }
                 }
             }
             *ahead += sealed.len();
         }
-        sealed.len() - since
+        closed
+    }
+
+    /// Bytes appended to batches that may be with the kernel beyond those that are known to be.
+    pub(super) fn perhaps_written(&self) -> usize {
+        let direct = |sealed: &Sealed| match sealed {
+            Sealed::Batch { kind: Kind::Direct, bytes, before, .. } => before.unwrap_or(bytes.len()),
+            Sealed::Batch { kind: Kind::Laned, .. } | Sealed::Piece { .. } => 0,
+        };
+        if self.encrypted == 0 { 0 } else { self.sealed.iter().map(direct).sum() }
     }
 
     /// No more of this stream is sealed.
@@ -221,9 +261,9 @@ impl Writer {
         while let Some(first) = self.sealed.front() {
             let left = first.len() - self.offset;
             let part = bytes.min(left);
-            match first {
-                Sealed::Batch { kind: Kind::Direct, .. } => written.direct += part,
-                Sealed::Batch { kind: Kind::Laned, .. } | Sealed::Piece { .. } => written.laned += part,
+            if let Sealed::Batch { kind: Kind::Direct, before, .. } = first {
+                // Of a compressed one nothing is there until all of it is.
+                written.direct += before.map_or(part, |before| if part == left { before } else { 0 });
             }
             if bytes < left {
                 self.offset += bytes;
@@ -238,17 +278,38 @@ impl Writer {
                 }
                 Some(Sealed::Piece { stream, at, .. }) => {
                     written.waited += at.len();
-                    if let Some(outgoing) = self.streams.get_mut(&stream) {
-                        outgoing.pieces -= 1;
-                        if outgoing.over && outgoing.pieces == 0 {
-                            self.streams.remove(&stream);
-                        }
-                    }
+                    written_piece(&mut self.streams, stream);
                 }
                 None => {}
             }
         }
         written
+    }
+}
+
+/// One piece of this stream less is needed.
+fn written_piece(streams: &mut BTreeMap<u64, Outgoing>, stream: u64) {
+    if let Some(outgoing) = streams.get_mut(&stream) {
+        outgoing.pieces -= 1;
+        if outgoing.over && outgoing.pieces == 0 {
+            streams.remove(&stream);
+        }
+    }
+}
+
+/// What was closed.
+#[derive(Debug, Default)]
+struct Closed {
+    batches: usize,
+    /// Bytes of those that were compressed, before and after that.
+    before: usize,
+    after: usize,
+}
+
+impl Closed {
+    fn compressed(&mut self, before: usize, after: usize) {
+        self.before += before;
+        self.after += after;
     }
 }
 
@@ -291,8 +352,13 @@ impl Outbox {
                 sealing.more = !open.batches.is_empty() || !open.lanes.is_idle();
             }
         }
-        let count = writer.close(since);
-        self.batches_sent.fetch_add(u64::try_from(count).unwrap_or(0), Ordering::Relaxed);
+        let closed = writer.close(since);
+        let add = |total: &AtomicU64, by| total.fetch_add(u64::try_from(by).unwrap_or(0), Ordering::Relaxed);
+        add(&self.batches_sent, closed.batches);
+        if closed.before > 0 {
+            add(&self.compressed.0, closed.before);
+            add(&self.compressed.1, closed.after);
+        }
         sealing
     }
 }

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::{
     io::{handshake::Channel, incoming::Incoming, outbox::Outbox, reader::Batches},
-    wire::order::Place,
+    wire::{compression::Compression, order::Place},
 };
 
 fn config() -> TlsConfig {
@@ -48,7 +48,13 @@ impl Session {
     fn new(Channel { socket, mut secured }: Channel) -> Self {
         let cipher = secured.as_mut().map(Secured::authenticated).unwrap();
         let (read, write) = socket.into_split();
-        let outbox = Outbox::new(Arc::new(write), None, Some(Arc::clone(&cipher)), 1 << 20, 1 << 20);
+        let outbox = Outbox::new(
+            Arc::new(write),
+            None,
+            Some(Arc::clone(&cipher)),
+            Compression::Off,
+            (1 << 20, 1 << 20),
+        );
         let outbox = Arc::new(outbox);
         tokio::spawn(Arc::clone(&outbox).flusher());
         let incoming = Incoming::new(read, secured, &outbox);
