@@ -1,17 +1,14 @@
 //! `--plot`: the medians as bars, one panel per figure, on a logarithmic scale. SVG, written by hand.
 
-use crate::{load::Metric, report, rounds::Measured};
+use crate::{load::Metric, report::Column, rounds::Measured};
 
-/// A panel: its title, its metric, what one unit shown is in the metric's own.
-struct Panel(&'static str, Metric, f64);
-
-const PANELS: [Panel; 6] = [
-    Panel("round trip, p50 in µs (less is better)", Metric::RttP50Us, 1.0),
-    Panel("calls, 64 outstanding, 1000/s", Metric::Calls64PerS, 1e3),
-    Panel("calls, 512 outstanding, 1000/s", Metric::Calls512PerS, 1e3),
-    Panel("casts, 1000/s", Metric::CastsPerS, 1e3),
-    Panel("processor time per call at 512 in µs (less is better)", Metric::CpuUsPerCall512, 1.0),
-    Panel("calls of 1 MiB, MB/s", Metric::Mib1MbPerS, 1.0),
+const PANELS: [Column; 6] = [
+    Column("round trip, p50 in µs (less is better)", Metric::RttP50Us, 1.0),
+    Column("calls, 64 outstanding, 1000/s", Metric::Calls64PerS, 1e3),
+    Column("calls, 512 outstanding, 1000/s", Metric::Calls512PerS, 1e3),
+    Column("casts, 1000/s", Metric::CastsPerS, 1e3),
+    Column("processor time per call at 512 in µs (less is better)", Metric::CpuUsPerCall512, 1.0),
+    Column("calls of 1 MiB, MB/s", Metric::Mib1MbPerS, 1.0),
 ];
 
 const WIDTH: usize = 460;
@@ -29,17 +26,18 @@ pub(crate) fn svg(measured: &[Measured]) -> String {
          font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
-    for (at, Panel(title, metric, unit)) in PANELS.iter().enumerate() {
+    for (at, panel) in PANELS.iter().enumerate() {
         let (left, top) = ((at % 2) * WIDTH, (at / 2) * height);
         let bars: Vec<(&Measured, f64)> = measured
             .iter()
-            .filter_map(|row| Some((row, report::median_of(row, *metric)? / unit)))
+            .filter_map(|row| Some((row, panel.shown(row)?)))
             .filter(|(_, value)| *value > 0.0)
             .collect();
         svg.push_str(&format!(
-            "<text x=\"{}\" y=\"{}\" font-weight=\"bold\">{title}</text>\n",
+            "<text x=\"{}\" y=\"{}\" font-weight=\"bold\">{}</text>\n",
             left + 10,
-            top + 20
+            top + 20,
+            panel.0
         ));
         for (line, (row, value)) in bars.iter().enumerate() {
             svg.push_str(&bar(left, top + TITLE + line * BAR, row, *value, &bars));

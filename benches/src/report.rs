@@ -74,8 +74,15 @@ pub(crate) fn median_of(measured: &Measured, metric: Metric) -> Option<f64> {
     stats::median(values(measured, metric))
 }
 
-/// A column: its heading, its metric, and what one unit shown is in the metric's own.
-struct Column(&'static str, Metric, f64);
+/// A column, or a panel of the plot: its heading, its metric, and what one unit shown is in the metric's own.
+pub(crate) struct Column(pub(crate) &'static str, pub(crate) Metric, pub(crate) f64);
+
+impl Column {
+    /// The median of a row, in units shown.
+    pub(crate) fn shown(&self, row: &Measured) -> Option<f64> {
+        median_of(row, self.1).map(|value| value / self.2)
+    }
+}
 
 const COLUMNS: [Column; 11] = [
     Column("rtt p50 us", Metric::RttP50Us, 1.0),
@@ -116,7 +123,7 @@ pub(crate) fn tables(measured: &[Measured]) -> String {
     let columns = || COLUMNS.iter().map(|Column(name, ..)| *name);
     table.heading("medians", columns(), "rss c/s MiB");
     for row in measured {
-        let figures = COLUMNS.iter().map(|Column(_, metric, unit)| median_of(row, *metric).map(|v| v / unit));
+        let figures = COLUMNS.iter().map(|column| column.shown(row));
         let [client, server] = row.rss_peaks.map(|bytes| bytes as f64 / f64::from(1 << 20));
         table.line(row.row.name(), figures, &format!("{client:.0}/{server:.0}"));
     }
@@ -125,11 +132,7 @@ pub(crate) fn tables(measured: &[Measured]) -> String {
     if !more.is_empty() {
         table.heading("\nmore", more.iter().map(|column| column.0), "");
         for row in measured {
-            table.line(
-                row.row.name(),
-                more.iter().map(|column| median_of(row, column.1).map(|v| v / column.2)),
-                "",
-            );
+            table.line(row.row.name(), more.iter().map(|column| column.shown(row)), "");
         }
     }
     for base in [Row::Bare, Row::MuxMp] {

@@ -24,7 +24,7 @@ use crate::{
     host, numbered,
     payload::{decode, encode_into},
     route::BehaviorId,
-    schema::Schema,
+    schema::{Schema, SchemaOf},
 };
 
 /// Encodes a message, by number if its variant is one of those that both sides have.
@@ -37,7 +37,7 @@ pub(crate) struct RemoteCodec<B: Behavior> {
     pub(crate) hash: u32,
     /// Under which number a node announces it; 0: it does not.
     number: u32,
-    pub(crate) schema: fn() -> Schema,
+    pub(crate) schema: SchemaOf,
     pub(crate) encode_call: Numbering<B::Call>,
     pub(crate) encode_cast: Numbering<B::Cast>,
     pub(crate) encode_reply: fn(&B::Reply, &mut Vec<u8>) -> Result<(), EncodeError>,

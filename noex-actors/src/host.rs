@@ -307,7 +307,7 @@ fn serve<B: Behavior>(
                     let Some(cast) = inbox.take_cast() else { continue };
                     state.handle_cast(cast, cx).await;
                 }
-                Kind::Other | Kind::Marker => match other(inbox, cx) {
+                Kind::Other => match other(inbox, cx) {
                     Other::Info(info) => state.handle_info(info, cx).await,
                     Other::Nothing => {}
                     Other::Stop(reason) => return reason,

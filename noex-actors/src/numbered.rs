@@ -16,7 +16,7 @@ use serde::{
 use crate::{
     error::{DecodeError, EncodeError},
     lenient::Lenient,
-    payload::{self, MAX_DEPTH, encode_into, said},
+    payload::{self, append, deserializer, encode_into, said},
     schema::{Schema, Shape},
 };
 
@@ -54,12 +54,7 @@ pub(crate) fn encode<T: Serialize>(
     if agreed.is_empty() {
         return encode_into(value, out);
     }
-    let at = out.len();
-    let mut inner = rmp_serde::Serializer::new(&mut *out);
-    value.serialize(Top { inner: &mut inner, agreed }).map_err(|error| {
-        out.truncate(at);
-        EncodeError(error.to_string())
-    })
+    append(out, |out| value.serialize(Top { inner: &mut rmp_serde::Serializer::new(out), agreed }))
 }
 
 /// Decodes a value, by number or by name, within the depth limit.
@@ -218,18 +213,10 @@ struct Numbered<'de> {
     bytes: &'de [u8],
 }
 
-impl<'de> Numbered<'de> {
-    fn whole(&self) -> rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'de, [u8]>> {
-        let mut whole = rmp_serde::Deserializer::from_read_ref(self.bytes);
-        whole.set_max_depth(MAX_DEPTH);
-        whole
-    }
-}
-
 macro_rules! pass_back {
     ($($name:ident($($arg:ident: $type:ty),*);)*) => {
         $(fn $name<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, Self::Error> {
-            self.whole().$name($($arg,)* visitor)
+            deserializer(self.bytes).$name($($arg,)* visitor)
         })*
     };
 }
@@ -308,11 +295,11 @@ impl<'de> VariantAccess<'de> for Content<'de> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Self::Error> {
-        seed.deserialize(&mut Numbered { bytes: self.0 }.whole())
+        seed.deserialize(&mut deserializer(self.0))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Self::Error> {
-        Numbered { bytes: self.0 }.whole().deserialize_tuple(len, visitor)
+        deserializer(self.0).deserialize_tuple(len, visitor)
     }
 
     fn struct_variant<V: Visitor<'de>>(

@@ -1,5 +1,6 @@
 //! Values as MessagePack: positional, bytes as bin, bounded depth.
 
+use rmp_serde::decode::ReadRefReader;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -54,8 +55,17 @@ impl Payload {
 /// [`EncodeError`] with what the value's `Serialize` said.
 #[doc(hidden)]
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    append(out, |out| rmp_serde::encode::write(out, value))
+}
+
+/// Appends what `write` writes; on an error of it, `out` is as it was.
+#[inline]
+pub(crate) fn append(
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), rmp_serde::encode::Error>,
+) -> Result<(), EncodeError> {
     let at = out.len();
-    rmp_serde::encode::write(out, value).map_err(|error| {
+    write(out).map_err(|error| {
         out.truncate(at);
         EncodeError(error.to_string())
     })
@@ -68,9 +78,7 @@ pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Resul
 #[doc(hidden)]
 pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
     crate::depth::check(bytes)?;
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-    deserializer.set_max_depth(MAX_DEPTH);
-    match T::deserialize(&mut deserializer) {
+    match T::deserialize(&mut deserializer(bytes)) {
         Ok(value) => Ok(value),
         Err(rmp_serde::decode::Error::LengthMismatch(_)) => longer(bytes),
         Err(error) => Err(DecodeError(said(&error))),
@@ -80,9 +88,15 @@ pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeErr
 /// A newer version of the sender may have added to the message.
 #[cold]
 fn longer<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
+    T::deserialize(Lenient(&mut deserializer(bytes))).map_err(|error| DecodeError(said(&error)))
+}
+
+/// What reads a value within the depth limit.
+#[inline]
+pub(crate) fn deserializer(bytes: &[u8]) -> rmp_serde::Deserializer<ReadRefReader<'_, [u8]>> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(MAX_DEPTH);
-    T::deserialize(Lenient(&mut deserializer)).map_err(|error| DecodeError(said(&error)))
+    deserializer
 }
 
 /// What a decoder says, cut: it may quote the message, which may be long, and goes into logs and back to the sender.

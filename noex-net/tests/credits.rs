@@ -8,10 +8,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context as TaskContext, Waker},
     time::Duration,
 };
@@ -19,37 +16,17 @@ use std::{
 use noex_actors::{CallError, CastError, Context, ExitReason, Incarnation, Overload, Pid, Ref, behavior};
 use noex_net::{Cluster, ClusterConfigBuilder, PeerStats, ProtocolError};
 use support::{
-    Box_, Res, config, id,
+    Box_, Res, config,
+    gate::{self, Gate},
+    id,
     raw::{self, RawPeer},
     stop_all, until, within,
 };
-use tokio::sync::Semaphore;
 
 /// The smallest window: 128 of the shortest messages.
 const WINDOW: usize = 64 << 10;
 const LEAST: u64 = 512;
 const RAW: &str = "z@127.0.0.1:1";
-
-/// What the slow processes of a node wait for, and how much they did.
-struct Gate {
-    open: Semaphore,
-    ran: AtomicU64,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { open: Semaphore::new(0), ran: AtomicU64::new(0) }
-    }
-}
-
-impl Gate {
-    fn open(&self) {
-        self.open.add_permits(Semaphore::MAX_PERMITS / 2);
-    }
-    fn ran(&self) -> u64 {
-        self.ran.load(Ordering::Acquire)
-    }
-}
 
 /// A process that works only while the gate of its node is open.
 struct Slow {
@@ -61,17 +38,14 @@ struct Slow {
 impl Slow {
     #[init]
     fn new(cx: &mut Context<Self>) -> Result<Self, ExitReason> {
-        let gate = cx.node().data::<Gate>().ok_or_else(|| ExitReason::error("no gate"))?;
-        Ok(Slow { gate, next: 0 })
+        Ok(Slow { gate: Gate::of(cx)?, next: 0 })
     }
     #[cast]
     async fn work(&mut self, n: u64) {
-        if let Ok(permit) = self.gate.open.acquire().await {
-            permit.forget();
-        }
+        self.gate.pass().await;
         assert_eq!(n, self.next, "in order, and nothing is left out");
         self.next += 1;
-        self.gate.ran.fetch_add(1, Ordering::AcqRel);
+        self.gate.note(n);
     }
     #[call]
     fn next(&self) -> u64 {
@@ -84,20 +58,11 @@ impl Slow {
 }
 
 async fn start(config: ClusterConfigBuilder) -> Res<(Cluster, Arc<Gate>)> {
-    let cluster =
-        Cluster::builder(config.credit_bytes(WINDOW).build()?).behavior::<Slow>().behavior::<Box_>();
-    let cluster = cluster.arbiters(1).data(Gate::default()).start().await?;
-    let gate = cluster.data::<Gate>().ok_or("it was given")?;
-    Ok((cluster, gate))
+    gate::start::<Slow>(config.credit_bytes(WINDOW)).await
 }
 
-/// Two connected nodes, a slow process on the second as the first knows it, and what it waits for.
 async fn slow_pair() -> Res<(Cluster, Cluster, Ref<Slow>, Arc<Gate>)> {
-    let (a, _) = start(config("a")).await?;
-    let (b, gate) = start(config("b").seed(id(&a))).await?;
-    within(5, "both are up", async { a.wait_for_nodes(2).await.and(b.wait_for_nodes(2).await) }).await?;
-    let there = a.spawn_on::<Slow>(&id(&b), ()).await?;
-    Ok((a, b, there, gate))
+    gate::slow_pair(|name| config(name).credit_bytes(WINDOW)).await
 }
 
 fn stats(of: &Cluster, peer: &Cluster) -> PeerStats {
@@ -143,7 +108,7 @@ async fn a_process_that_does_not_keep_up_costs_its_senders_overloaded_and_nobody
     for n in 130..10_000 {
         within(5, "there is credit again", there.cast_wait(SlowCast::Work { n })).await?;
     }
-    until(5, "all of them ran", || gate.ran() == 10_000).await;
+    until(5, "all of them ran", || gate.count() == 10_000).await;
     assert_eq!(there.next().await?, 10_000);
     let (sent, taken) = (stats(&a, &b), stats(&b, &a));
     assert_eq!(sent.marks_sent, sent.credits_received);
@@ -193,7 +158,7 @@ async fn a_cast_that_waits_and_is_dropped_is_not_sent_and_the_next_has_its_turn(
     assert!(is_pending(many.as_mut()));
     gate.open();
     assert!(within(5, "all are sent", many).await.iter().all(Result::is_ok));
-    until(5, "all ran", || gate.ran() == next + 50).await;
+    until(5, "all ran", || gate.count() == next + 50).await;
     stop_all(&[a, b]).await;
     Ok(())
 }
@@ -301,7 +266,7 @@ async fn who_sends_beyond_its_credit_is_cut_off() -> Res {
     assert!(waiting <= 386, "{waiting}");
     // What was taken is handled.
     gate.open();
-    until(5, "it ran", || gate.ran() >= most).await;
+    until(5, "it ran", || gate.count() >= most).await;
     a.stop().await;
     Ok(())
 }

@@ -13,35 +13,14 @@ use std::{
 };
 
 use noex_actors::{CallError, Caller, Context, ExitReason, Pid, Ref, behavior};
-use noex_net::{Cluster, ClusterConfigBuilder};
-use parking_lot::Mutex;
+use noex_net::Cluster;
 use support::{
-    Res, config, id,
+    Res, config,
+    gate::{Gate, slow_pair, start},
+    id,
     raw::{self, RawPeer},
     stop_all, until, within,
 };
-use tokio::sync::Semaphore;
-
-/// What the processes of a node that are slow wait for, and what they did.
-struct Gate {
-    open: Semaphore,
-    ran: Mutex<Vec<u64>>,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { open: Semaphore::new(0), ran: Mutex::default() }
-    }
-}
-
-impl Gate {
-    fn open(&self) {
-        self.open.add_permits(Semaphore::MAX_PERMITS / 2);
-    }
-    fn ran(&self) -> Vec<u64> {
-        self.ran.lock().clone()
-    }
-}
 
 /// A process that works only while the gate of its node is open.
 struct Slow {
@@ -53,15 +32,12 @@ struct Slow {
 impl Slow {
     #[init]
     fn new(cx: &mut Context<Self>) -> Result<Self, ExitReason> {
-        let gate = cx.node().data::<Gate>().ok_or_else(|| ExitReason::error("no gate"))?;
-        Ok(Slow { gate, kept: vec![] })
+        Ok(Slow { gate: Gate::of(cx)?, kept: vec![] })
     }
     #[call]
     async fn work(&mut self, n: u64) -> u64 {
-        self.gate.ran.lock().push(n);
-        if let Ok(permit) = self.gate.open.acquire().await {
-            permit.forget();
-        }
+        self.gate.note(n);
+        self.gate.pass().await;
         n
     }
     #[call]
@@ -72,22 +48,6 @@ impl Slow {
     fn waiting(&self) -> Vec<bool> {
         self.kept.iter().map(Caller::is_waiting).collect()
     }
-}
-
-async fn start(config: ClusterConfigBuilder) -> Res<(Cluster, Arc<Gate>)> {
-    let cluster = Cluster::builder(config.build()?).behavior::<Slow>().arbiters(1).data(Gate::default());
-    let cluster = cluster.start().await?;
-    let gate = cluster.data::<Gate>().ok_or("it was given")?;
-    Ok((cluster, gate))
-}
-
-/// Two connected nodes, a slow process on the second as the first knows it, and what it waits for.
-async fn slow_pair() -> Res<(Cluster, Cluster, Ref<Slow>, Arc<Gate>)> {
-    let (a, _) = start(config("a")).await?;
-    let (b, gate) = start(config("b").seed(id(&a))).await?;
-    within(5, "both are up", async { a.wait_for_nodes(2).await.and(b.wait_for_nodes(2).await) }).await?;
-    let there = a.spawn_on::<Slow>(&id(&b), ()).await?;
-    Ok((a, b, there, gate))
 }
 
 fn mailbox_len(node: &Cluster, pid: &Pid) -> usize {
@@ -107,7 +67,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 #[actix_rt::test]
 async fn calls_whose_futures_are_dropped_do_not_run_over_there() -> Res {
-    let (a, b, there, gate) = slow_pair().await?;
+    let (a, b, there, gate) = slow_pair::<Slow>(config).await?;
     let running = work(&there, 0, LONG);
     until(5, "the first runs", || gate.ran() == [0]).await;
     let mut queued: Vec<_> = (1..=100).map(|n| Some(work(&there, n, LONG))).collect();
@@ -138,7 +98,7 @@ async fn calls_whose_futures_are_dropped_do_not_run_over_there() -> Res {
 
 #[actix_rt::test]
 async fn a_call_on_this_node_whose_future_is_dropped_does_not_run() -> Res {
-    let (a, gate) = start(config("a")).await?;
+    let (a, gate) = start::<Slow>(config("a")).await?;
     let here = a.spawn::<Slow>(()).await?;
     let running = work(&here, 0, LONG);
     until(5, "the first runs", || gate.ran() == [0]).await;
@@ -153,7 +113,7 @@ async fn a_call_on_this_node_whose_future_is_dropped_does_not_run() -> Res {
 
 #[actix_rt::test]
 async fn a_handler_learns_that_its_caller_over_there_gave_up() -> Res {
-    let (a, b, there, _gate) = slow_pair().await?;
+    let (a, b, there, _gate) = slow_pair::<Slow>(config).await?;
     let mut kept: Vec<_> = (0..3).map(|_| Box::pin(there.keep().into_future())).collect();
     for call in &mut kept {
         assert!(call.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_pending());
@@ -173,7 +133,7 @@ async fn a_handler_learns_that_its_caller_over_there_gave_up() -> Res {
 
 #[actix_rt::test]
 async fn a_timeout_is_told_to_the_other_end_behind_the_call() -> Res {
-    let (a, _) = start(config("a").heartbeat_interval(LONG)).await?;
+    let (a, _) = start::<Slow>(config("a").heartbeat_interval(LONG)).await?;
     let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
     let nobody = Pid::new("z@127.0.0.1:1".parse()?, noex_actors::Incarnation(1), 300);
     let there: Ref<Slow> = a.resolve(&nobody);
@@ -204,7 +164,7 @@ async fn a_timeout_is_told_to_the_other_end_behind_the_call() -> Res {
 
 #[actix_rt::test]
 async fn a_call_whose_time_is_over_when_its_turn_comes_does_not_run_over_there() -> Res {
-    let (a, gate) = start(config("a").heartbeat_interval(LONG)).await?;
+    let (a, gate) = start::<Slow>(config("a").heartbeat_interval(LONG)).await?;
     let here = a.spawn::<Slow>(()).await?;
     let running = work(&here, 0, LONG);
     until(5, "the first runs", || gate.ran() == [0]).await;
@@ -231,7 +191,7 @@ async fn a_call_whose_time_is_over_when_its_turn_comes_does_not_run_over_there()
 
 #[actix_rt::test]
 async fn cancels_of_what_is_not_queued_are_ignored_and_bounded() -> Res {
-    let (a, gate) = start(config("a").heartbeat_interval(LONG)).await?;
+    let (a, gate) = start::<Slow>(config("a").heartbeat_interval(LONG)).await?;
     let here = a.spawn::<Slow>(()).await?;
     let target = here.pid().number();
     let behavior = raw::named("slow");

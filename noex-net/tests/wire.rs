@@ -17,6 +17,8 @@ use support::{
     start, until,
 };
 
+const RAW: &str = "z@127.0.0.1:1";
+
 /// A node whose peers may be silent for the length of a test.
 async fn patient(name: &str) -> Res<Cluster> {
     start(config(name).heartbeat_interval(Duration::from_secs(60))).await
@@ -40,12 +42,8 @@ impl Late {
 #[actix_rt::test]
 async fn frames_name_a_behavior_by_its_number_once_the_receiver_announced_it() -> Res {
     let a = patient("a").await?;
-    let mut peer = RawPeer::connect(&a, "z@127.0.0.1:1", 1).await?;
-    peer.until_word("Welcome").await?;
-    peer.send(&control("Heartbeat", &(0_u64, 0_u64, 0_f32, 0_u64, false, None::<[(u32, &str); 0]>))).await?;
-    let id = "z@127.0.0.1:1".parse()?;
-    until(5, "the raw peer is up", || a.is_node_connected(&id)).await;
-    let there: Ref<Box_> = a.resolve(&Pid::new(id, Incarnation(1), 7));
+    let mut peer = RawPeer::join_granting(&a, RAW, 0).await?;
+    let there: Ref<Box_> = a.resolve(&Pid::new(RAW.parse()?, Incarnation(1), 7));
     let see = rmp_serde::to_vec(&BTreeMap::from([("See", (5_i64,))]))?;
     let cast = |kind: u8, body: &[u8]| (kind == raw::CAST).then(|| body.to_vec());
     there.see(5)?;
@@ -82,11 +80,7 @@ async fn frames_name_a_behavior_by_its_number_once_the_receiver_announced_it() -
 #[actix_rt::test]
 async fn messages_go_by_number_where_the_receiver_has_them_in_the_same_place() -> Res {
     let a = patient("a").await?;
-    let mut peer = RawPeer::connect(&a, "z@127.0.0.1:1", 1).await?;
-    peer.until_word("Welcome").await?;
-    peer.send(&control("Heartbeat", &(0_u64, 0_u64, 0_f32, 0_u64, false, None::<[(u32, &str); 0]>))).await?;
-    let id = "z@127.0.0.1:1".parse()?;
-    until(5, "the raw peer is up", || a.is_node_connected(&id)).await;
+    let mut peer = RawPeer::join_granting(&a, RAW, 0).await?;
     let mut schema = Schema::of::<Box_>();
     let Shape::Enum(casts) = &mut schema.cast else { panic!("casts are an enum: {:?}", schema.cast) };
     let place = casts.iter().position(|cast| cast.name == "See").ok_or("there is no such cast")?;
@@ -101,7 +95,7 @@ async fn messages_go_by_number_where_the_receiver_has_them_in_the_same_place() -
         let schema = serde_bytes::ByteBuf::from(schema.to_bytes());
         peer.send(&control("Behaviors", &[(300_u32, "box", schema)])).await?;
         peer.settled().await?;
-        let there: Ref<Box_> = a.resolve(&Pid::new("z@127.0.0.1:1".parse()?, Incarnation(1), number));
+        let there: Ref<Box_> = a.resolve(&Pid::new(RAW.parse()?, Incarnation(1), number));
         there.see(5)?;
         let head = [&raw::numbered(300)[..], &raw::varint(number)].concat();
         assert_eq!(peer.until_frame(cast).await?, [&head, &body[..]].concat());

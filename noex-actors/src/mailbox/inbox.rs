@@ -31,18 +31,17 @@ pub(crate) enum Kind {
     Call,
     Cast,
     Other,
-    /// Nothing for the process.
-    Marker,
 }
 
 impl Kind {
+    /// `None`: it is nothing for the process.
     #[inline]
-    fn of<B: Behavior>(envelope: &Envelope<B>) -> Self {
+    fn of<B: Behavior>(envelope: &Envelope<B>) -> Option<Self> {
         match envelope {
-            Envelope::Call(..) => Self::Call,
-            Envelope::Cast(_) | Envelope::RemoteCast(..) => Self::Cast,
-            Envelope::User(_) | Envelope::Info(_) | Envelope::Stop(_) => Self::Other,
-            Envelope::Marker { .. } => Self::Marker,
+            Envelope::Call(..) => Some(Self::Call),
+            Envelope::Cast(_) | Envelope::RemoteCast(..) => Some(Self::Cast),
+            Envelope::User(_) | Envelope::Info(_) | Envelope::Stop(_) => Some(Self::Other),
+            Envelope::Marker { .. } => None,
         }
     }
 }
@@ -94,10 +93,10 @@ impl<B: Behavior> Inbox<B> {
             if self.mailbox.alert.load(Ordering::Relaxed) {
                 self.mailbox.made_room();
             }
-            if kind != Kind::Marker {
-                return Poll::Ready(kind);
+            match kind {
+                Some(kind) => return Poll::Ready(kind),
+                None => self.pass_marker(),
             }
-            self.pass_marker();
         }
     }
 

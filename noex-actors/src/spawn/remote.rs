@@ -6,7 +6,9 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     AnyRef, Node, NodeId, Payload, Ref, Registration, RemoteBehavior, SpawnError, SpawnOptions,
-    payload::encode_into, route::SpawnRequest, schema::Schema,
+    payload::encode_into,
+    route::SpawnRequest,
+    schema::{Schema, SchemaOf},
 };
 
 /// A process about to start on a node given by its id: `IntoFuture<Output = Result<Ref<B>, SpawnError>>`.
@@ -26,7 +28,7 @@ pub struct SpawnAny<'a> {
     peer: NodeId,
     behavior: String,
     args: Vec<u8>,
-    schema: Option<fn() -> Schema>,
+    schema: Option<SchemaOf>,
     options: SpawnOptions,
     registration: Registration,
     timeout: Duration,

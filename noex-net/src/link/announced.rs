@@ -11,7 +11,7 @@ use std::{
 use noex_actors::{
     __private::Methods,
     BehaviorIncompatible, SpawnError,
-    schema::{MAX_SCHEMA, Schema},
+    schema::{MAX_SCHEMA, Schema, SchemaOf},
 };
 use parking_lot::RwLock;
 
@@ -66,7 +66,7 @@ impl Entry {
     /// Compares what this node sends with what the peer told that it reads.
     fn judge<T: Default>(
         &self,
-        ours: fn() -> Schema,
+        ours: SchemaOf,
         compare: impl FnOnce(&Schema, &Schema) -> Result<T, String>,
     ) -> Result<T, Difference> {
         if self.schema.is_empty() {
@@ -82,7 +82,7 @@ impl Entry {
     }
 
     /// What goes by number to it.
-    fn meet(&self, ours: fn() -> Schema) -> Result<Arc<Methods>, Difference> {
+    fn meet(&self, ours: SchemaOf) -> Result<Arc<Methods>, Difference> {
         self.judge(ours, |ours, theirs| {
             ours.talks_to(theirs)?;
             Ok(Arc::new(Methods::agreed(ours, theirs)))
@@ -98,7 +98,7 @@ impl Link {
     pub(crate) fn behavior(
         &self,
         name: &str,
-        ours: fn() -> Schema,
+        ours: SchemaOf,
     ) -> Result<Option<(u32, Arc<Methods>)>, Box<BehaviorIncompatible>> {
         let Some(entry) = self.announced.get(name) else { return Ok(None) };
         match entry.talks.get_or_init(|| self.first(name, entry.meet(ours))) {
@@ -114,7 +114,7 @@ impl Link {
     ///
     /// # Errors
     /// Its arguments or messages there do not fit those here.
-    pub(crate) fn startable(&self, name: &str, ours: fn() -> Schema) -> Result<(), SpawnError> {
+    pub(crate) fn startable(&self, name: &str, ours: SchemaOf) -> Result<(), SpawnError> {
         let Some(entry) = self.announced.get(name) else { return Ok(()) };
         match entry.starts.get_or_init(|| self.first(name, entry.judge(ours, Schema::starts))) {
             Ok(()) => Ok(()),

@@ -114,20 +114,16 @@ impl Inbound {
     /// A mark of the peer. What came before it is queued.
     pub(super) fn mark(&mut self, mark: Mark) -> Result<(), Broken> {
         let link = Arc::clone(&self.link);
-        if self.intake(mark.target, None).is_none() {
-            drop(Due { link, mark, of: None });
-            return Ok(());
-        }
-        let process = link.net.node.process_by_number(mark.target);
-        let Some((account, process)) = self.intakes.account(mark.target).zip(process) else {
+        let Some(known) = self.known(mark.target) else {
             drop(Due { link, mark, of: None });
             return Ok(());
         };
-        if account.handled.marks.fetch_add(1, Ordering::AcqRel) >= MAX_MARKS {
+        let Account { ledger, handled } = &known.account;
+        if handled.marks.fetch_add(1, Ordering::AcqRel) >= MAX_MARKS {
             return Err(Broken::Marks);
         }
-        let of = Some((account.ledger.received(), Arc::clone(&account.handled)));
-        process.mark(Box::new(Due { link, mark, of }));
+        let of = Some((ledger.received(), Arc::clone(handled)));
+        known.intake.process().mark(Box::new(Due { link, mark, of }));
         Ok(())
     }
 

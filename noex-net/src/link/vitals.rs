@@ -140,6 +140,7 @@ impl Link {
         let (clock, vitals) = (self.net.node.clock(), &self.vitals);
         self.look_at_sent(self.net.node.now());
         let credits = self.outbox.credits();
+        let (bytes_before_compression, bytes_after_compression) = self.outbox.compressed();
         let received = vitals.last_received.load(Ordering::Relaxed);
         PeerStats {
             node_id: self.peer.clone(),
@@ -147,8 +148,8 @@ impl Link {
             key_id: self.key.as_ref().map(|key| key.id().to_owned()),
             tag: self.tag,
             compression: self.compression,
-            bytes_before_compression: self.outbox.compressed().0,
-            bytes_after_compression: self.outbox.compressed().1,
+            bytes_before_compression,
+            bytes_after_compression,
             messages_sent: self.outbox.messages(),
             messages_received: vitals.messages_received.get(),
             bytes_sent: self.outbox.written(),

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "tls")]
 pub mod certificates;
+pub mod gate;
 pub mod raw;
 
 use std::{borrow::Borrow, time::Duration};

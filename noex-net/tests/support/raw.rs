@@ -254,7 +254,7 @@ impl RawPeer {
         Self::join_with(to, id, capabilities, &heartbeat()).await
     }
 
-    /// The same, and gives so much credit for each of its processes.
+    /// The same, as one that announces no behavior and gives so much credit for each of its processes; 0: it does not say.
     pub async fn join_granting(to: &Cluster, id: &str, window: u64) -> Res<Self> {
         let first = (0_u64, 0_u64, 0_f32, 0_u64, false, None::<[(u32, &str); 0]>, (0_u32, 0_u64), window);
         Self::join_with(to, id, 0, &control("Heartbeat", &first)).await

@@ -165,6 +165,10 @@ impl Outbox {
         usize::try_from(batched).unwrap_or(usize::MAX) + self.waiting.load(Ordering::Relaxed)
     }
 
+    fn has_room(&self, limit: usize) -> Result<(), Refusal> {
+        if self.queued() > limit { Err(Refusal::Overloaded(Overload::Outbox)) } else { Ok(()) }
+    }
+
     /// Most bytes that ever waited.
     pub(crate) fn high_water(&self) -> usize {
         self.high_water.load(Ordering::Relaxed)
@@ -204,9 +208,7 @@ impl Outbox {
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
         laned: &mut dyn FnMut(),
     ) -> Result<(), Refusal> {
-        if self.queued() > self.limit {
-            return Err(Refusal::Overloaded(Overload::Outbox));
-        }
+        self.has_room(self.limit)?;
         self.put(head, Frame { place: None, encode, laned }, Some(target), 1)
     }
 
@@ -215,9 +217,7 @@ impl Outbox {
         self: &Arc<Self>,
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), Refusal> {
-        if self.queued() > self.limit {
-            return Err(Refusal::Overloaded(Overload::Outbox));
-        }
+        self.has_room(self.limit)?;
         let place = Some(Place::Barrier);
         self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, None, 1)
     }
@@ -233,9 +233,7 @@ impl Outbox {
         head: Head,
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), Refusal> {
-        if self.queued() > self.limit.saturating_mul(2) {
-            return Err(Refusal::Overloaded(Overload::Outbox));
-        }
+        self.has_room(self.limit.saturating_mul(2))?;
         self.put(|_| head, Frame { place: None, encode, laned: &mut || {} }, None, 0)
     }
 

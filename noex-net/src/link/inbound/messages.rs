@@ -34,12 +34,12 @@ pub(in crate::link) struct Intakes {
 }
 
 #[derive(Debug)]
-struct Known {
+pub(in crate::link) struct Known {
     number: u64,
-    intake: Box<dyn Intake>,
+    pub(in crate::link) intake: Box<dyn Intake>,
     /// Messages were taken that may not be queued.
     waits: bool,
-    account: Account,
+    pub(in crate::link) account: Account,
 }
 
 impl Known {
@@ -72,11 +72,6 @@ impl Intakes {
         Some(std::mem::replace(&mut self.known[self.last], known))
     }
 
-    /// What the peer sent to this process.
-    pub(in crate::link) fn account(&mut self, number: u64) -> Option<&mut Account> {
-        self.find(number).map(|known| &mut known.account)
-    }
-
     /// Whether the process to which the last messages went has much to do: then it should have its turn first.
     pub(super) fn crowded(&self) -> bool {
         self.known.get(self.last).is_some_and(|known| known.intake.process().mailbox().len > CROWDED)
@@ -84,17 +79,22 @@ impl Intakes {
 }
 
 impl Inbound {
-    /// Where messages for the process of this number go, and the one that is so long. `None`: there is no such process.
+    /// The process of this number, which is met if it was not known. `None`: there is no such process.
     #[inline]
-    pub(in crate::link) fn intake(&mut self, number: u64, bytes: Option<usize>) -> Option<&mut dyn Intake> {
+    pub(in crate::link) fn known(&mut self, number: u64) -> Option<&mut Known> {
         if self.intakes.find(number).is_none() {
             self.meet(number)?;
         }
+        self.intakes.find(number)
+    }
+
+    /// Where a message of so many bytes for the process of this number goes. `None`: there is no such process.
+    #[inline]
+    fn intake(&mut self, number: u64, bytes: usize) -> Option<&mut dyn Intake> {
+        self.known(number)?;
         let known = self.intakes.find(number)?;
         known.waits = true;
-        if let Some(bytes) = bytes
-            && !known.account.receive(bytes)
-        {
+        if !known.account.receive(bytes) {
             known.account.look(&self.link, &mut self.overdrawn);
         }
         Some(&mut *known.intake)
@@ -122,7 +122,7 @@ impl Inbound {
         body: &[u8],
     ) {
         self.calling = Some(id);
-        match self.intake(number, Some(body.len())) {
+        match self.intake(number, body.len()) {
             Some(intake) => intake.call(id, behavior, deadline, body),
             None => self.link.fail(id, CallFailure::NoProc),
         }
@@ -130,7 +130,7 @@ impl Inbound {
     }
 
     pub(super) fn cast(&mut self, behavior: BehaviorId, number: u64, body: &[u8]) {
-        let Some(intake) = self.intake(number, Some(body.len())) else { return };
+        let Some(intake) = self.intake(number, body.len()) else { return };
         if let Err(failure) = intake.cast(behavior, body) {
             self.refused(number, 1, &failure);
         }
