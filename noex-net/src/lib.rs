@@ -47,7 +47,8 @@ mod wire;
 pub use cluster::{Cluster, NotRunning};
 pub use cluster_builder::{BoxError, ClusterBuilder, ClusterStartError};
 pub use config::{
-    ClusterConfig, ClusterConfigBuilder, Detector, InsecurePeers, InvalidClusterConfig, InvalidSeed, Seed,
+    ClusterConfig, ClusterConfigBuilder, Detector, InsecurePeers, InvalidClusterConfig, InvalidSeed,
+    PeerMemory, Seed,
 };
 pub use event::{ClusterEvent, DialError};
 pub use global::{GlobalEvent, GlobalRegistry, GlobalRegistryStats, OnConflict};

@@ -20,6 +20,8 @@ pub struct ProcessInfo {
     pub mailbox_len: usize,
     /// Most messages that ever waited at once.
     pub mailbox_high_water: usize,
+    /// Encoded bytes of calls, casts and signals from other nodes that wait; a message counts as 64 bytes at least.
+    pub mailbox_bytes: u64,
     /// Messages refused because the mailbox was full.
     pub dropped: u64,
     /// Messages handled.

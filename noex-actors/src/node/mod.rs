@@ -222,6 +222,7 @@ impl Node {
             status: core.status(),
             mailbox_len: mailbox.len,
             mailbox_high_water: mailbox.high_water,
+            mailbox_bytes: mailbox.wire_bytes,
             dropped: mailbox.dropped,
             message_count: mailbox.handled,
             started_at: self.0.clock.wall(core.started_at),

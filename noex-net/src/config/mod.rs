@@ -6,11 +6,13 @@
 //! | `raw` | raw values, their defaults, the spelling of each field, the check |
 //! | `detector` | how silence becomes a verdict |
 //! | `env` | the environment variables |
+//! | `memory` | what one peer can make a node hold |
 //! | `presets` | `lan`, `wan`, `test` |
 //! | `seed` | the text of a seed |
 
 mod detector;
 mod env;
+mod memory;
 mod presets;
 mod raw;
 mod seed;
@@ -24,6 +26,7 @@ pub(crate) use self::env::env_var;
 use self::raw::{RawClusterConfig, Spelling};
 pub use self::{
     detector::Detector,
+    memory::PeerMemory,
     seed::{InvalidSeed, Seed},
 };
 use crate::{
