@@ -22,7 +22,7 @@ use std::{
 
 use actix_rt::{Arbiter, System};
 use futures_util::StreamExt;
-use noex_actors::{CastError, ExitReason, NodeId, Placement, Ref, Unsent, behavior};
+use noex_actors::{Bytes, CastError, ExitReason, NodeId, Placement, Ref, Unsent, behavior};
 use noex_net::{Cluster, ClusterConfig, ClusterConfigBuilder, TagAlgorithm, TlsConfig};
 use serde_bytes::ByteBuf;
 use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle, time::timeout};
@@ -131,7 +131,7 @@ impl Target {
     }
 
     #[call]
-    fn big(&mut self, payload: ByteBuf) -> usize {
+    fn big(&mut self, payload: Bytes) -> usize {
         payload.len()
     }
 }
@@ -250,7 +250,11 @@ impl Driver for Link {
     }
 
     async fn big(&self, payload: Vec<u8>) -> Outcome<usize> {
-        Ok(self.target.big(ByteBuf::from(payload)).await?)
+        Ok(self.target.big(Bytes::from(payload)).await?)
+    }
+
+    async fn big_shared(&self, payload: &Bytes) -> Outcome<usize> {
+        Ok(self.target.big(payload.clone()).await?)
     }
 
     async fn ping(&self, payload: Vec<u8>) -> Outcome<usize> {

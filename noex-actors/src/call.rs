@@ -272,8 +272,9 @@ fn decode<B: Behavior>(
     let Way::Remote(remote) = &target.0 else { return Err(CallFailure::ConnectionLost) };
     let bytes = reply?;
     // Only a reply that holds references needs to know its node: the scope is left out where it is not needed.
-    (remote.codec.decode_reply)(&bytes)
-        .or_else(|_| remote.route.node().decoding(|| (remote.codec.decode_reply)(&bytes)))
+    bytes
+        .decode(remote.codec.decode_reply)
+        .or_else(|_| remote.route.node().decoding(|| bytes.decode(remote.codec.decode_reply)))
         .map_err(|error| CallFailure::Decode(error.0))
 }
 

@@ -91,6 +91,7 @@ mod replies;
 pub mod route;
 #[doc(hidden)]
 pub mod schema;
+mod shared_bytes;
 mod signal;
 mod spawn;
 mod supervision;
@@ -130,6 +131,7 @@ pub use process::ProcessStatus;
 pub use refs::{AnyRef, RawRef, Ref, Via};
 pub use registry::{DuplicateRegistry, RegistryEntry, UniqueRegistry};
 pub use schema::BehaviorIncompatible;
+pub use shared_bytes::Bytes;
 pub use signal::{Signal, shutdown_signal};
 pub use spawn::{Placement, Spawn, SpawnAny, SpawnOn, SpawnOptions, Starting};
 pub use supervision::{FencingToken, Generation};
@@ -141,6 +143,7 @@ pub use timer::TimerRef;
 pub mod __private {
     pub use crate::{
         behaviors::{Admitted, NotAdmitted},
+        decoding::sharing,
         events::Hub,
         failure::CallFailure,
         names::check_process_name,

@@ -99,8 +99,32 @@ impl Target {
     }
 }
 
-/// Bytes of a reply: short ones inline, nothing allocated.
-pub type ReplyBytes = smallvec::SmallVec<[u8; 96]>;
+/// Bytes of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReplyBytes {
+    /// Inline where they are few: nothing is allocated.
+    Copied(smallvec::SmallVec<[u8; 96]>),
+    /// Part of what came in pieces.
+    Shared(bytes::Bytes),
+}
+
+impl ReplyBytes {
+    /// A copy of these.
+    #[inline]
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Self {
+        Self::Copied(smallvec::SmallVec::from_slice(bytes))
+    }
+
+    /// Decodes the reply, which may keep its part of what it shares.
+    pub(crate) fn decode<T>(&self, decode: impl FnOnce(&[u8]) -> T) -> T {
+        match self {
+            Self::Copied(bytes) => decode(bytes),
+            Self::Shared(bytes) => crate::decoding::sharing(bytes, || decode(bytes)),
+        }
+    }
+}
 
 /// How to reach other nodes. One per node.
 pub trait Router: Send + Sync + fmt::Debug + 'static {

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use noex_actors::Bytes;
 use tokio::task::JoinHandle;
 
 use super::load::{self, BIG_WARM_CALLS, LARGEST, Load, Order, Phase, Sample};
@@ -43,6 +44,11 @@ pub trait Driver: Send + Sync + 'static {
 
     /// A large call; gives the length the target saw.
     fn big(&self, payload: Vec<u8>) -> impl Future<Output = Outcome<usize>> + Send;
+
+    /// The same with bytes that are sent again and again: who can share them need not copy them for each call.
+    fn big_shared(&self, payload: &Bytes) -> impl Future<Output = Outcome<usize>> + Send {
+        self.big(payload.to_vec())
+    }
 
     /// As [`Driver::call`], to a target which is not that of large calls.
     fn ping(&self, payload: Vec<u8>) -> impl Future<Output = Outcome<usize>> + Send {
@@ -154,15 +160,15 @@ impl<D: Driver> Callers<D> {
     }
 
     async fn big(&self, phase: Phase, len: usize, load: &Load, cpu: &CpuMeter) -> Outcome<Sample> {
-        let payload = vec![9; len];
+        let payload = Bytes::from(vec![9; len]);
         for _ in 0..BIG_WARM_CALLS {
-            self.driver.big(payload.clone()).await?;
+            self.driver.big_shared(&payload).await?;
         }
         let used = cpu.read()?;
         let start = Instant::now();
         let mut calls = 0;
         while start.elapsed() < load.big_for() {
-            same_length(self.driver.big(payload.clone()).await?, len)?;
+            same_length(self.driver.big_shared(&payload).await?, len)?;
             calls += 1;
         }
         let elapsed = start.elapsed();
@@ -177,9 +183,9 @@ impl<D: Driver> Callers<D> {
         let end = start + load.ping_for();
         let driver = Arc::clone(&self.driver);
         let bulk = self.driver.spawn(async move {
-            let (payload, mut calls) = (vec![9; LARGEST], 0);
+            let (payload, mut calls) = (Bytes::from(vec![9; LARGEST]), 0);
             while Instant::now() < end {
-                same_length(driver.big(payload.clone()).await?, LARGEST)?;
+                same_length(driver.big_shared(&payload).await?, LARGEST)?;
                 calls += 1;
             }
             Outcome::<_>::Ok((calls, start.elapsed()))

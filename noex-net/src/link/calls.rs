@@ -313,10 +313,10 @@ mod tests {
         assert_eq!(calls.abandon(first.id), None);
         let second = calls.insert(Monotonic::from_millis(5), (7, 0), Waker::noop()).unwrap();
         assert_ne!(first.id, second.id, "the place is used again, under another generation");
-        assert!(!calls.complete(first.id, Ok(ReplyBytes::new())));
-        assert!(calls.complete(second.id, Ok(ReplyBytes::new())));
+        assert!(!calls.complete(first.id, Ok(ReplyBytes::from_slice(&[]))));
+        assert!(calls.complete(second.id, Ok(ReplyBytes::from_slice(&[]))));
         let third = calls.insert(Monotonic::from_millis(5), (7, 0), Waker::noop()).unwrap();
-        assert!(calls.complete(third.id, Ok(ReplyBytes::new())));
+        assert!(calls.complete(third.id, Ok(ReplyBytes::from_slice(&[]))));
         assert_eq!(calls.abandon(third.id), None, "it was answered: nothing is to be cancelled");
         assert!(matches!(poll(&calls, second.id), Poll::Ready(Ok(_))));
         assert_eq!(calls.len(), 0);
@@ -339,8 +339,8 @@ mod tests {
             .map(|waker| calls.insert(Monotonic::from_millis(5), (7, 0), &Waker::from(waker)).unwrap().id);
         let mut woken = Vec::new();
         let mut completing = calls.completing(&mut woken);
-        assert!(ids.iter().all(|id| completing.complete(*id, Ok(ReplyBytes::new()))));
-        assert!(!completing.complete(ids[0], Ok(ReplyBytes::new())), "once");
+        assert!(ids.iter().all(|id| completing.complete(*id, Ok(ReplyBytes::from_slice(&[])))));
+        assert!(!completing.complete(ids[0], Ok(ReplyBytes::from_slice(&[]))), "once");
         drop(completing);
         assert!(good.0.load(std::sync::atomic::Ordering::Acquire));
         assert!(ids.iter().all(|id| poll(&calls, *id).is_ready()));
@@ -355,7 +355,7 @@ mod tests {
                 .collect();
             assert!(ids.iter().all(|id| *id < 1 << 21), "three bytes as varints");
             for id in ids {
-                assert!(calls.complete(id, Ok(ReplyBytes::new())), "{round}");
+                assert!(calls.complete(id, Ok(ReplyBytes::from_slice(&[]))), "{round}");
                 assert!(matches!(poll(&calls, id), Poll::Ready(Ok(_))));
             }
         }
@@ -377,7 +377,7 @@ mod tests {
             }
         }
         assert!(
-            seen.iter().all(|id| !calls.complete(*id, Ok(ReplyBytes::new()))),
+            seen.iter().all(|id| !calls.complete(*id, Ok(ReplyBytes::from_slice(&[])))),
             "late replies find nothing"
         );
     }

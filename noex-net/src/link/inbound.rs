@@ -20,7 +20,7 @@ use std::{
 };
 
 use noex_actors::{
-    __private::{CallFailure, decode},
+    __private::{CallFailure, decode, sharing},
     Monotonic, Node,
     route::ReplyBytes,
 };
@@ -225,11 +225,18 @@ impl Inbound {
             self.taken -= 1;
             return Ok(Step::Done);
         };
-        match Frame::parse(&content)? {
+        // A message may keep its part of it, for as long as it likes.
+        let content = bytes::Bytes::from(content);
+        sharing(&content, || match Frame::parse(&content)? {
             // A chunk does not hold a chunk.
             Frame::First { .. } | Frame::Next { .. } | Frame::Dropped { .. } => Err(Malformed.into()),
+            Frame::Reply { id, body } => {
+                let body = ReplyBytes::Shared(content.slice_ref(body));
+                self.link.calls.completing(&mut self.woken).complete(id, Ok(body));
+                Ok(Step::Done)
+            }
             frame => self.frame(frame),
-        }
+        })
     }
 
     /// Whether the process to which the last messages went has much to do: then it should have its turn first.
