@@ -9,12 +9,15 @@
 //! | [`env`](mod@env) | settings from the environment, with errors that name the variable |
 //! | [`logging`] | JSON lines on standard output |
 //! | [`exit_code`] | the result of `main` as the exit code that deployments rely on |
+//! | `opentelemetry` | feature `opentelemetry`: one trace of OpenTelemetry through processes and nodes |
 //! | `testkit` | feature `testkit`: nodes of a test on one thread, in virtual time |
 //! | `web` | feature `web`: `/health`, `/ready`, `/metrics`, `/noex/api/cluster` for actix-web |
 
 pub mod env;
 mod exit_code;
 pub mod logging;
+#[cfg(feature = "opentelemetry")]
+pub mod opentelemetry;
 pub mod prelude;
 #[cfg(feature = "web")]
 pub mod web;

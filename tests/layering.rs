@@ -52,15 +52,26 @@ const NOT_PURE: [&str; 18] = [
 const CLOCK: &str = "noex-actors/src/clock.rs";
 const GLOBAL: [&str; 6] =
     ["static ", "pub static ", "pub(crate) static ", "pub(super) static ", "thread_local!", "lazy_static!"];
-/// The one global: a synchronous scope on the current thread, empty outside of it. It has the node that decodes and what it decodes.
-const SCOPE: (&str, [&str; 3]) = (
-    "noex-actors/src/decoding.rs",
-    [
-        "thread_local! {",
-        "static NODE: RefCell<Vec<Node>> = const { RefCell::new(Vec::new()) };",
-        "static BUFFER: RefCell<Option<Bytes>> = const { RefCell::new(None) };",
-    ],
-);
+/// The only globals: synchronous scopes on the current thread, empty outside of them. One has the node that decodes and what it
+/// decodes, the other the trace of what runs.
+const SCOPES: [(&str, [&str; 3]); 2] = [
+    (
+        "noex-actors/src/decoding.rs",
+        [
+            "thread_local! {",
+            "static NODE: RefCell<Vec<Node>> = const { RefCell::new(Vec::new()) };",
+            "static BUFFER: RefCell<Option<Bytes>> = const { RefCell::new(None) };",
+        ],
+    ),
+    (
+        "noex-actors/src/trace/scope.rs",
+        [
+            "thread_local! {",
+            "static INSIDE: Cell<bool> = const { Cell::new(false) };",
+            "static CURRENT: RefCell<Option<TraceContext>> = const { RefCell::new(None) };",
+        ],
+    ),
+];
 const MAX_LINES: usize = 400;
 /// Spelled in two parts, so that this file does not hold them.
 const LEFT_FOR_LATER: [&str; 4] =
@@ -218,15 +229,15 @@ fn wall_time_is_read_in_one_room_and_instants_can_be_paused() -> io::Result<()> 
 }
 
 #[test]
-fn nothing_is_global_but_the_decoding_scope() -> io::Result<()> {
+fn nothing_is_global_but_the_scopes_of_a_thread() -> io::Result<()> {
     let mut globals = Vec::new();
     for (path, lines) in production()? {
         for line in code(&lines).filter(|line| GLOBAL.iter().any(|word| line.starts_with(word))) {
             globals.push((path.clone(), line.to_owned()));
         }
     }
-    let scope = SCOPE.1.map(|line| (SCOPE.0.to_owned(), line.to_owned()));
-    assert_eq!(globals, scope);
+    let scopes = SCOPES.map(|(path, lines)| lines.map(|line| (path.to_owned(), line.to_owned())));
+    assert_eq!(globals, scopes.concat());
     Ok(())
 }
 

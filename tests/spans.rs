@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use noex::prelude::*;
+use noex::{prelude::*, trace::TraceContext};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 struct Talker;
@@ -42,8 +42,8 @@ impl MakeWriter<'_> for Lines {
     }
 }
 
-/// Runs a talker under a filter; its line and its address.
-fn line(filter: &str) -> Result<(String, String), Box<dyn std::error::Error>> {
+/// Runs a talker under a filter, in a trace or not; its line and its address.
+fn line(filter: &str, context: Option<TraceContext>) -> Result<(String, String), Box<dyn std::error::Error>> {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
@@ -55,7 +55,11 @@ fn line(filter: &str) -> Result<(String, String), Box<dyn std::error::Error>> {
         actix_rt::System::new().block_on(async {
             let node = Node::start().await?;
             let talker = node.spawn::<Talker>(()).await?;
-            talker.say("hello".to_owned()).await?;
+            let said = talker.say("hello".to_owned());
+            match context {
+                Some(context) => context.scope(said).await?,
+                None => said.await?,
+            }
             node.stop().await;
             Ok::<_, Box<dyn std::error::Error>>(talker.pid().to_string())
         })
@@ -68,9 +72,20 @@ fn line(filter: &str) -> Result<(String, String), Box<dyn std::error::Error>> {
 #[test]
 fn a_line_of_a_process_names_it_at_debug_level_and_not_by_default() -> Result<(), Box<dyn std::error::Error>>
 {
-    let (asked, pid) = line("info,noex::process=debug")?;
+    let (asked, pid) = line("info,noex::process=debug", None)?;
     assert!(asked.contains(&format!("process{{pid={pid} behavior=\"Talker\"}}")), "{asked}");
-    let (quiet, _) = line("info")?;
+    let (quiet, _) = line("info", None)?;
     assert!(quiet.contains("said") && !quiet.contains("process{"), "{quiet}");
+    Ok(())
+}
+
+#[test]
+fn a_line_of_a_handler_names_the_trace_that_its_message_belongs_to() -> Result<(), Box<dyn std::error::Error>>
+{
+    let context: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse()?;
+    let (line, _) = line("info", Some(context))?;
+    let span =
+        "message{trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\" parent_id=\"00f067aa0ba902b7\" kind=\"call\"}";
+    assert!(line.contains(span), "{line}");
     Ok(())
 }

@@ -78,6 +78,10 @@ impl<B: Behavior> Context<B> {
         &self.mailbox.core.pid
     }
 
+    pub(crate) fn behavior(&self) -> &'static str {
+        self.mailbox.behavior()
+    }
+
     /// The node on which it runs.
     #[must_use]
     pub fn node(&self) -> &Node {

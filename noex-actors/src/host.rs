@@ -19,15 +19,17 @@ use std::{
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, WrapFuture};
 use futures_util::FutureExt;
+use tracing::Instrument;
 
 use crate::{
     Behavior, Context, DecodeError, ExitReason, Info, Pid, StartError,
     context::Turn,
     launcher::Job,
-    mailbox::{Envelope, Inbox, Kind, Mailbox},
+    mailbox::{Envelope, Inbox, Kind, Mailbox, Work},
     panics::{contained, into_text},
     process::{Process, Urgent},
     thread_mark::ThreadMark,
+    trace::{TraceContext, Traced},
     wrap::{Interruptible, Within},
 };
 
@@ -307,6 +309,10 @@ fn serve<B: Behavior>(
                     let Some(cast) = inbox.take_cast() else { continue };
                     state.handle_cast(cast, cx).await;
                 }
+                Kind::Traced => {
+                    let Some((context, work)) = inbox.take_traced() else { continue };
+                    traced(context, work, state, cx).await;
+                }
                 Kind::Other => match other(inbox, cx) {
                     Other::Info(info) => state.handle_info(info, cx).await,
                     Other::Nothing => {}
@@ -315,6 +321,25 @@ fn serve<B: Behavior>(
             }
         }
     }
+}
+
+/// Handles a message of a trace, in its span. In a box: it would have its place in every idle process.
+fn traced<'a, B: Behavior>(
+    context: TraceContext,
+    work: Work<B>,
+    state: &'a mut B,
+    cx: &'a mut Context<B>,
+) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+    let kind = if matches!(work, Work::Call(..)) { "call" } else { "cast" };
+    let behavior = cx.behavior();
+    let span = cx.node().span_of(&Traced { context: &context, kind, behavior, pid: cx.pid() });
+    let handler = async move {
+        match work {
+            Work::Call(call, from) => state.handle_call(call, from, cx).await,
+            Work::Cast(cast) => state.handle_cast(cast, cx).await,
+        }
+    };
+    Box::pin(context.scope(handler).instrument(span))
 }
 
 /// What is neither a call nor a cast, as far as it concerns the behavior.
@@ -333,7 +358,13 @@ fn other<B: Behavior>(inbox: &mut Inbox<B>, cx: &mut Context<B>) -> Other<B> {
             None => cx.admit(*info).map_or(Other::Nothing, Other::Info),
         },
         Some(Envelope::Stop(reason)) => Other::Stop(reason),
-        Some(Envelope::Call(..) | Envelope::Cast(_) | Envelope::RemoteCast(..) | Envelope::Marker { .. })
+        Some(
+            Envelope::Call(..)
+            | Envelope::Cast(_)
+            | Envelope::RemoteCast(..)
+            | Envelope::Traced(_)
+            | Envelope::Marker { .. },
+        )
         | None => Other::Nothing,
     }
 }

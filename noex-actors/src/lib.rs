@@ -9,6 +9,7 @@
 //! | [`Info`], [`Down`], [`Exit`] | what reaches a process beside calls and casts |
 //! | [`Node`], [`NodeBuilder`] | owns processes, names, behaviors and arbiters; [`ProcessInfo`] and [`ProcessEvent`] tell of them |
 //! | [`SpawnOptions`], [`Placement`], [`MailboxPolicy`] | where a process lives, how much may wait for it, and what happens beyond |
+//! | [`trace`] | W3C Trace Context, which calls and casts carry |
 //! | [`registry`] | processes of one behavior under keys: [`UniqueRegistry`], [`DuplicateRegistry`] |
 //! | [`application`] | a program that is one tree: [`Application`], [`run`], [`AppHandle`] |
 //! | [`ExitReason`], [`CallError`], [`CastError`], [`StartError`], [`NameError`] | how things end, and what to do about it |
@@ -101,6 +102,7 @@ pub mod testkit;
 mod thread_mark;
 mod time;
 mod timer;
+pub mod trace;
 mod wrap;
 
 pub use application::{

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     BehaviorRegistry, Clock, Incarnation, Node, NodeId, NodeStartError, RemoteBehavior, deadlines::Deadlines,
-    events::Hub, names::Names, node::NodeInner, pool::Pool,
+    events::Hub, names::Names, node::NodeInner, pool::Pool, trace::Tracer,
 };
 
 /// Configures a [`Node`].
@@ -23,6 +23,7 @@ pub struct NodeBuilder {
     arbiters: Option<usize>,
     behaviors: BehaviorRegistry,
     data: BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    tracer: Option<Box<dyn Tracer>>,
     identity: Option<(NodeId, Incarnation)>,
     #[cfg(feature = "testkit")]
     on_this_thread: bool,
@@ -34,6 +35,7 @@ impl NodeBuilder {
             arbiters: None,
             behaviors: BehaviorRegistry::new(),
             data: BTreeMap::new(),
+            tracer: None,
             identity: None,
             #[cfg(feature = "testkit")]
             on_this_thread: false,
@@ -61,6 +63,13 @@ impl NodeBuilder {
     /// A value that behaviors reach with `cx.node().data::<T>()`. One per type.
     pub fn data<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.data.insert(TypeId::of::<T>(), Arc::new(value));
+        self
+    }
+
+    /// Joins the node to a tracing system; by default the contexts of messages are passed on as they come
+    /// ([`trace`](crate::trace)).
+    pub fn tracer(mut self, tracer: impl Tracer) -> Self {
+        self.tracer = Some(Box::new(tracer));
         self
     }
 
@@ -111,6 +120,7 @@ impl NodeBuilder {
             pool,
             behaviors: self.behaviors,
             data: self.data,
+            tracer: self.tracer,
             processes: RwLock::default(),
             names: Names::default(),
             router: OnceLock::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use noex_actors::{
     CallError, CastError, Context, Delivery, ExitReason, Info, MailboxPolicy, Node, Overload, Ref,
-    SpawnOptions, behavior,
+    SpawnOptions, behavior, trace::TraceContext,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -265,6 +265,57 @@ async fn nobody_is_forgotten_in_the_line() -> Res {
         let own: Vec<u32> = all.iter().copied().filter(|n| n / 1000 == sender).collect();
         assert_eq!(own, (0..200).map(|n| sender * 1000 + n).collect::<Vec<_>>(), "in order, each once");
     }
+    node.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn what_belongs_to_a_trace_has_the_same_bounds() -> Res {
+    let context = TraceContext::new(1, 2, 1)?;
+    let node = Node::start().await?;
+    let traced = async {
+        let (sink, open, seen) = closed(&node, MailboxPolicy::Reject).await;
+        sink.note(1)?;
+        sink.note(2)?;
+        let unsent = sink.try_cast(SinkCast::Note { n: 3 }).err().ok_or("it is full")?;
+        assert!(matches!(unsent.message, SinkCast::Note { n: 3 }), "the message comes back");
+        assert!(is_full(sink.ask(4).await));
+        assert_eq!(handled(&sink, open, seen).await, [1, 2]);
+        assert!(matches!(sink.note(5), Err(CastError::NoProc(_))));
+        assert!(matches!(sink.ask(5).await, Err(CallError::NoProc(_))));
+
+        let (sink, open, seen) = closed(&node, MailboxPolicy::DropNewest).await;
+        for n in 1..=3 {
+            sink.note(n)?;
+        }
+        assert!(is_full(sink.ask(6).await), "a call is not dropped without a word");
+        assert_eq!(handled(&sink, open, seen).await, [1, 2]);
+
+        let (sink, open, seen) = closed(&node, MailboxPolicy::DropOldest).await;
+        let asker = sink.clone();
+        let asked = actix_rt::spawn(context.clone().scope(async move { asker.ask(1).await }));
+        while node.process(sink.pid()).is_some_and(|info| info.mailbox_len == 0) {
+            tokio::task::yield_now().await;
+        }
+        for n in 2..=4 {
+            sink.note(n)?;
+        }
+        assert!(is_full(asked.await?), "its caller hears of it");
+        assert_eq!(handled(&sink, open, seen).await, [3, 4]);
+
+        let (sink, open, seen) = closed(&node, MailboxPolicy::Block).await;
+        sink.note(1)?;
+        sink.note(2)?;
+        let asker = sink.clone();
+        let asked = actix_rt::spawn(context.clone().scope(async move { asker.ask(3).await }));
+        let late = sink.ask(4).timeout(Duration::from_millis(1)).await;
+        assert!(matches!(late, Err(CallError::Timeout { .. })), "{late:?}");
+        let _ = open.send(());
+        assert_eq!(asked.await??, 3, "it waited for room");
+        drop(seen);
+        Ok::<_, Box<dyn std::error::Error>>(())
+    };
+    context.clone().scope(traced).await?;
     node.stop().await;
     Ok(())
 }

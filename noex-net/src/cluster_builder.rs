@@ -13,7 +13,7 @@ use actix::{Actor, Arbiter};
 use futures_util::future::BoxFuture;
 use noex_actors::{
     BehaviorRegistry, DuplicateBehavior, Incarnation, Node, NodeBuilder, NodeDownReason, NodeId,
-    NodeStartError, RemoteBehavior,
+    NodeStartError, RemoteBehavior, trace::Tracer,
 };
 
 use crate::{
@@ -101,6 +101,12 @@ impl ClusterBuilder {
     /// Several of them.
     pub fn behaviors(mut self, behaviors: BehaviorRegistry) -> Self {
         self.node = self.node.behaviors(behaviors);
+        self
+    }
+
+    /// Joins the node to a tracing system, as [`NodeBuilder::tracer`].
+    pub fn tracer(mut self, tracer: impl Tracer) -> Self {
+        self.node = self.node.tracer(tracer);
         self
     }
 

@@ -20,10 +20,7 @@ use crate::{
     io::outbox::Refusal,
     link::{CallHead, Link, RequestError},
     net::Net,
-    wire::{
-        control::{Control, Request, Response},
-        frame::Head,
-    },
+    wire::control::{Control, Request, Response},
 };
 
 /// How long a question about a process may take.
@@ -131,8 +128,7 @@ impl Route for Peer {
         let behavior = target
             .behavior(|name, schema| link.behavior(name, schema))
             .map_err(|why| CastError::BehaviorIncompatible(*why))?;
-        let head = Head::Cast { behavior, target: target.number };
-        let sent = link.outbox.append(target.number, |_| head, encode, &mut || {});
+        let sent = link.cast(target.number, behavior, encode);
         sent.map_err(|refusal| cast_error(call_error(refusal, &self.id), &self.id))
     }
 

@@ -17,6 +17,7 @@ use crate::{
     panics::contained,
     process::{Delivered, Intake, Process},
     route::{BehaviorId, Session},
+    trace::TraceContext,
 };
 
 /// So many messages are queued at the latest: a process on another arbiter begins while the rest is still being decoded.
@@ -46,6 +47,8 @@ struct Arriving<B: Behavior> {
     waiting: VecDeque<Envelope<B>>,
     bytes: u64,
     delivered: Delivered,
+    /// What the next message belongs to.
+    trace: Option<Box<TraceContext>>,
 }
 
 impl<B: Behavior> fmt::Debug for Arriving<B> {
@@ -57,7 +60,8 @@ impl<B: Behavior> fmt::Debug for Arriving<B> {
 impl<B: Behavior> Mailbox<B> {
     pub(super) fn open_door(self: Arc<Self>, session: Arc<dyn Session>) -> Box<dyn Intake> {
         let door = Arc::new(Door { session, mailbox: self });
-        Box::new(Arriving { door, waiting: VecDeque::new(), bytes: 0, delivered: Delivered::default() })
+        let delivered = Delivered::default();
+        Box::new(Arriving { door, waiting: VecDeque::new(), bytes: 0, delivered, trace: None })
     }
 
     /// Queues all of `waiting` at once if there is room for it; else nothing.
@@ -88,8 +92,9 @@ impl<B: Behavior> Mailbox<B> {
 }
 
 impl<B: Behavior> Arriving<B> {
-    fn add(&mut self, envelope: Envelope<B>, bytes: u32) {
-        self.bytes += u64::from(bytes);
+    fn add(&mut self, envelope: Envelope<B>, trace: Option<Box<TraceContext>>) {
+        let envelope = envelope.traced(trace.map(|context| *context));
+        self.bytes += envelope.wire_bytes();
         self.waiting.push_back(envelope);
         if self.waiting.len() >= MOST {
             self.queue();
@@ -113,7 +118,7 @@ impl<B: Behavior> Arriving<B> {
     #[cold]
     fn queue_one_by_one(&mut self) {
         while let Some(envelope) = self.waiting.pop_front() {
-            let is_cast = matches!(envelope, Envelope::RemoteCast(..));
+            let is_cast = !envelope.is_call();
             let mut pushed = Ok(());
             // What is dropped for it is not that of whoever does this.
             contained(|| pushed = self.door.mailbox.push(envelope));
@@ -139,26 +144,32 @@ impl<B: Behavior> Intake for Arriving<B> {
         &*self.door.mailbox
     }
 
+    fn trace(&mut self, context: Box<TraceContext>) {
+        self.trace = Some(context);
+    }
+
     fn call(&mut self, id: u64, behavior: BehaviorId, deadline: Monotonic, body: &[u8]) {
+        // First: a message that cannot be taken leaves nothing to the one behind it.
+        let trace = self.trace.take();
         let Some(codec) = self.door.mailbox.codec.as_ref().filter(|codec| codec.is(behavior)) else {
             return self.door.session.fail(id, self.wrong_behavior());
         };
         match (codec.decode_call)(body) {
             Ok(message) => {
-                let bytes = wire_bytes(body);
-                let from = Caller::remote(Arc::<Door<B>>::clone(&self.door), (id, bytes), deadline);
-                self.add(Envelope::Call(message, from), bytes);
+                let from =
+                    Caller::remote(Arc::<Door<B>>::clone(&self.door), (id, wire_bytes(body)), deadline);
+                self.add(Envelope::Call(message, from), trace);
             }
             Err(error) => self.door.session.fail(id, CallFailure::Decode(error.0)),
         }
     }
 
     fn cast(&mut self, behavior: BehaviorId, body: &[u8]) -> Result<(), CallFailure> {
+        let trace = self.trace.take();
         let codec = self.door.mailbox.codec.as_ref().filter(|codec| codec.is(behavior));
         let codec = codec.ok_or_else(|| self.wrong_behavior())?;
         let message = (codec.decode_cast)(body).map_err(|error| CallFailure::Decode(error.0))?;
-        let bytes = wire_bytes(body);
-        self.add(Envelope::RemoteCast(message, bytes), bytes);
+        self.add(Envelope::RemoteCast(message, wire_bytes(body)), trace);
         Ok(())
     }
 

@@ -9,8 +9,10 @@ use std::{
 
 use parking_lot::MutexGuard;
 
-use super::{Envelope, Mailbox, MailboxPolicy, RemoteId};
-use crate::{Behavior, Caller, ExitReason, glance::Glance, panics::contained, process::Urgent};
+use super::{Envelope, Mailbox, MailboxPolicy, RemoteId, envelope::Traced};
+use crate::{
+    Behavior, Caller, ExitReason, glance::Glance, panics::contained, process::Urgent, trace::TraceContext,
+};
 
 /// The consuming end.
 pub(crate) struct Inbox<B: Behavior> {
@@ -30,6 +32,8 @@ pub(crate) struct Inbox<B: Behavior> {
 pub(crate) enum Kind {
     Call,
     Cast,
+    /// One of them that belongs to a trace.
+    Traced,
     Other,
 }
 
@@ -40,6 +44,7 @@ impl Kind {
         match envelope {
             Envelope::Call(..) => Some(Self::Call),
             Envelope::Cast(_) | Envelope::RemoteCast(..) => Some(Self::Cast),
+            Envelope::Traced(_) => Some(Self::Traced),
             Envelope::User(_) | Envelope::Info(_) | Envelope::Stop(_) => Some(Self::Other),
             Envelope::Marker { .. } => None,
         }
@@ -162,6 +167,11 @@ impl<B: Behavior> Inbox<B> {
     #[inline]
     pub(crate) fn take_call(&mut self) -> Option<(B::Call, Caller<B::Reply>)> {
         let Some(Envelope::Call(call, from)) = self.local.pop_front() else { return None };
+        self.admit(call, from)
+    }
+
+    #[inline]
+    fn admit(&mut self, call: B::Call, from: Caller<B::Reply>) -> Option<(B::Call, Caller<B::Reply>)> {
         let started = match self.started.take() {
             Some(started) => started,
             None => from.start(&mut self.glance) && !self.is_cancelled(&from),
@@ -171,6 +181,21 @@ impl<B: Behavior> Inbox<B> {
         }
         from.forget();
         None
+    }
+
+    /// Takes the message at the front that belongs to a trace; none if nobody waits for its reply any more.
+    #[cold]
+    pub(crate) fn take_traced(&mut self) -> Option<(TraceContext, Work<B>)> {
+        let Some(Envelope::Traced(traced)) = self.local.pop_front() else { return None };
+        let Traced { context, envelope } = *traced;
+        let work = match envelope {
+            Envelope::Call(call, from) => {
+                let (call, from) = self.admit(call, from)?;
+                Work::Call(call, from)
+            }
+            other => Work::Cast(cast(other)?),
+        };
+        Some((context, work))
     }
 
     /// Whether the caller on another node gave up.
@@ -190,17 +215,7 @@ impl<B: Behavior> Inbox<B> {
     /// Takes the cast at the front.
     #[inline]
     pub(crate) fn take_cast(&mut self) -> Option<B::Cast> {
-        match self.local.pop_front() {
-            Some(Envelope::Cast(cast) | Envelope::RemoteCast(cast, _)) => Some(cast),
-            Some(
-                Envelope::Call(..)
-                | Envelope::User(_)
-                | Envelope::Info(_)
-                | Envelope::Stop(_)
-                | Envelope::Marker { .. },
-            )
-            | None => None,
-        }
+        cast(self.local.pop_front()?)
     }
 
     /// Takes what else is at the front.
@@ -215,6 +230,25 @@ impl<B: Behavior> Inbox<B> {
     pub(crate) fn close(&mut self, reason: &ExitReason) {
         self.mailbox.close(reason, &mut self.local);
     }
+}
+
+#[inline]
+fn cast<B: Behavior>(envelope: Envelope<B>) -> Option<B::Cast> {
+    match envelope {
+        Envelope::Cast(cast) | Envelope::RemoteCast(cast, _) => Some(cast),
+        Envelope::Call(..)
+        | Envelope::User(_)
+        | Envelope::Info(_)
+        | Envelope::Stop(_)
+        | Envelope::Traced(_)
+        | Envelope::Marker { .. } => None,
+    }
+}
+
+/// What a behavior is to do.
+pub(crate) enum Work<B: Behavior> {
+    Call(B::Call, Caller<B::Reply>),
+    Cast(B::Cast),
 }
 
 impl<B: Behavior> Drop for Inbox<B> {

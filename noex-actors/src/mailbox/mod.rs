@@ -11,13 +11,13 @@
 
 mod arriving;
 mod cancelled;
+mod envelope;
 mod inbox;
 mod line;
 mod process;
 mod room;
 
 use std::{
-    any::Any,
     collections::VecDeque,
     fmt,
     sync::{
@@ -33,54 +33,14 @@ use serde::{Deserialize, Serialize};
 use self::{cancelled::Cancelled, line::Line};
 pub(crate) use self::{
     cancelled::RemoteId,
-    inbox::{Inbox, Kind},
+    envelope::Envelope,
+    inbox::{Inbox, Kind, Work},
     line::Ticket,
 };
 use crate::{
-    Behavior, Caller, Delivery, ExitReason, Info, Overload, behaviors::RemoteCodec, failure::CallFailure,
+    Behavior, Delivery, ExitReason, Overload, behaviors::RemoteCodec, failure::CallFailure,
     panics::contained, process::ProcessCore, replies::Replies,
 };
-
-pub(crate) enum Envelope<B: Behavior> {
-    Call(B::Call, Caller<B::Reply>),
-    Cast(B::Cast),
-    /// From another node; with the length of its encoded form.
-    RemoteCast(B::Cast, u32),
-    /// What the process tells itself.
-    User(B::Info),
-    /// What others tell it: seldom, and large.
-    Info(Box<Info<B::Info>>),
-    Stop(ExitReason),
-    /// Is dropped in its turn, and nothing else.
-    Marker {
-        _drops: Box<dyn Any + Send>,
-    },
-}
-
-impl<B: Behavior> Envelope<B> {
-    /// Bytes that it had on the wire, if it came from there.
-    fn wire_bytes(&self) -> u64 {
-        match self {
-            Self::Call(_, from) => u64::from(from.wire_bytes()),
-            Self::RemoteCast(_, bytes) => u64::from(*bytes),
-            // Nothing bounds the signals of peers but what they are told by this.
-            Self::Info(info) => match &**info {
-                Info::Exit(exit) => signal_bytes(&exit.reason),
-                _ => 0,
-            },
-            Self::Stop(reason) => signal_bytes(reason),
-            Self::Cast(_) | Self::User(_) | Self::Marker { .. } => 0,
-        }
-    }
-
-    /// Whether the bound applies to it.
-    fn is_bounded(&self) -> bool {
-        match self {
-            Self::Call(..) | Self::Cast(_) | Self::RemoteCast(..) => true,
-            Self::User(_) | Self::Info(_) | Self::Stop(_) | Self::Marker { .. } => false,
-        }
-    }
-}
 
 /// What a mailbox does when it is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -104,18 +64,6 @@ pub enum MailboxPolicy {
 pub const MAX_WIRE_BYTES: u64 = 64 * 1024 * 1024;
 /// What the shortest message from another node counts as.
 const MIN_WIRE_BYTES: u32 = 64;
-
-fn signal_bytes(reason: &ExitReason) -> u64 {
-    let text = match reason {
-        ExitReason::Panic(text) | ExitReason::Error(text) => text.len(),
-        ExitReason::Normal
-        | ExitReason::Shutdown
-        | ExitReason::Killed
-        | ExitReason::NoProc
-        | ExitReason::NoConnection => 0,
-    };
-    u64::from(MIN_WIRE_BYTES) + u64::try_from(text).unwrap_or(0)
-}
 
 /// Why a message was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,7 +178,7 @@ impl<B: Behavior> Mailbox<B> {
                     }
                     None => return self.refuse(queue, envelope),
                 },
-                MailboxPolicy::DropNewest if !matches!(envelope, Envelope::Call(..)) => {
+                MailboxPolicy::DropNewest if !envelope.is_call() => {
                     queue.dropped += 1;
                     drop(queue);
                     drop(envelope);
@@ -313,11 +261,12 @@ impl<B: Behavior> Queue<B> {
 /// Drops a message that will not be handled, and fails its call. It is not that of whoever does this: a panic of it stays here.
 #[cold]
 fn give_back<B: Behavior>(envelope: Envelope<B>, why: CallFailure) {
-    if let Envelope::Call(call, from) = envelope {
-        contained(|| from.refuse(why));
-        contained(|| drop(call));
-    } else {
-        contained(|| drop(envelope));
+    match envelope.untraced() {
+        Envelope::Call(call, from) => {
+            contained(|| from.refuse(why));
+            contained(|| drop(call));
+        }
+        other => contained(|| drop(other)),
     }
 }
 

@@ -149,6 +149,7 @@ impl<B: Behavior> Mailbox<B> {
     ) -> Result<CallId, (Refusal, B::Call)> {
         let replies: Arc<dyn Answers<B::Reply>> = Arc::<Self>::clone(self);
         let waker = waker.clone();
+        let trace = self.core.node.current_trace();
         let mut queue = self.queue.lock();
         if !queue.open {
             // No alarm for nothing.
@@ -160,19 +161,16 @@ impl<B: Behavior> Mailbox<B> {
         };
         let id = inserted.id;
         let from = Caller::local(replies, id, deadline);
-        let pushed = self.push_locked(queue, Envelope::Call(call, from));
+        let pushed = self.push_locked(queue, Envelope::Call(call, from).traced(trace));
         if inserted.rearm {
             let process: Arc<dyn Process> = Arc::<Self>::clone(self);
             self.core.node.deadlines().set(deadline, inserted.replaced, &process);
         }
-        match pushed {
-            Err((refusal, Envelope::Call(call, from))) => {
-                from.forget();
-                self.abandon_call(id);
-                Err((refusal, call))
-            }
-            Ok(()) | Err(_) => Ok(id),
-        }
+        let Err((refusal, envelope)) = pushed else { return Ok(id) };
+        let Envelope::Call(call, from) = envelope.untraced() else { return Ok(id) };
+        from.forget();
+        self.abandon_call(id);
+        Err((refusal, call))
     }
 
     /// The reply of a call, once it is there.

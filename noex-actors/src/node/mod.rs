@@ -32,6 +32,7 @@ use crate::{
     refs::Fault,
     route::Router,
     table::Table,
+    trace::Tracer,
 };
 
 pub use crate::node_builder::NodeBuilder;
@@ -57,6 +58,7 @@ pub(crate) struct NodeInner {
     pub(crate) router: OnceLock<Arc<dyn Router>>,
     /// Processes that want to hear of nodes.
     pub(crate) node_watchers: Mutex<Vec<Weak<dyn Process>>>,
+    pub(crate) tracer: Option<Box<dyn Tracer>>,
     pub(crate) extensions: Mutex<BTreeMap<TypeId, Anything>>,
     pub(crate) stopper: OnceLock<Stopper>,
     /// Whether local messages are encoded and decoded as those to other nodes are, for tests.

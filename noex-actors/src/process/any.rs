@@ -7,6 +7,7 @@ use crate::{
     Down, Exit, ExitReason, Monotonic, NodeDownReason, NodeId, Pid,
     failure::CallFailure,
     route::{BehaviorId, Session},
+    trace::TraceContext,
 };
 
 /// A process of any behavior.
@@ -60,6 +61,8 @@ pub trait Process: Send + Sync + fmt::Debug + 'static {
 pub trait Intake: Send + fmt::Debug {
     /// The process.
     fn process(&self) -> &dyn Process;
+    /// The call or cast that is taken next belongs to that trace.
+    fn trace(&mut self, context: Box<TraceContext>);
     /// Takes a call with its number in the session. Until `deadline` its caller waits. What cannot be taken fails it.
     fn call(&mut self, id: u64, behavior: BehaviorId, deadline: Monotonic, body: &[u8]);
     /// Takes a cast.

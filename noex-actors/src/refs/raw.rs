@@ -136,8 +136,9 @@ impl<B: Behavior> RawRef<B> {
         match &self.0 {
             Way::Local(mailbox) => {
                 let cast = mailbox.as_sent(cast).map_err(|(error, message)| Unsent { message, error })?;
-                mailbox.push(Envelope::Cast(cast)).map_err(|(refusal, envelope)| {
-                    let Envelope::Cast(message) = envelope else {
+                let envelope = Envelope::Cast(cast).traced(mailbox.core.node.current_trace());
+                mailbox.push(envelope).map_err(|(refusal, envelope)| {
+                    let Envelope::Cast(message) = envelope.untraced() else {
                         unreachable!("push gives back what it was given")
                     };
                     let error = match refusal {

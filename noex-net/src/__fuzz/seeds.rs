@@ -6,6 +6,7 @@ use noex_actors::{
     __private::{CallFailure, encode_into},
     Delivery, ExitReason, Generation, Incarnation, MailboxPolicy, NodeId, Pid, Registration,
     route::BehaviorId,
+    trace::TraceContext,
 };
 
 use super::handshake::local;
@@ -20,6 +21,7 @@ use crate::{
             Behavior, Control, Heartbeat, Hint, InstanceEntry, Request, Response, SpawnFailure, SpawnOrder,
         },
         frame::{self, Head},
+        trace,
     },
 };
 
@@ -188,12 +190,19 @@ fn variables() -> Vec<Vec<u8>> {
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let heads = [
         Head::Control,
-        Head::Call { id: 1, behavior: BehaviorId::Number(2), target: 300, budget_ms: 5000 },
-        Head::Cast { behavior: BehaviorId::Hash(2), target: 3 },
+        Head::Call { id: 1, behavior: BehaviorId::Number(2), target: 300, budget_ms: 5000, traced: false },
+        Head::Cast { behavior: BehaviorId::Hash(2), target: 3, traced: false },
         Head::Reply { id: 1 },
         Head::Failure { id: 1 },
     ];
     let mut frames: Vec<Vec<u8>> = heads.iter().map(|head| framed(*head, b"body")).collect();
+    let mut traced = Vec::new();
+    let context = TraceContext::new(1 << 100, 7, 1).and_then(|context| context.with_state("a=1"));
+    trace::put(&context.expect("a context"), &mut traced);
+    traced.extend_from_slice(b"body");
+    let (behavior, target) = (BehaviorId::Number(2), 300);
+    frames.push(framed(Head::Call { id: 1, behavior, target, budget_ms: 5000, traced: true }, &traced));
+    frames.push(framed(Head::Cast { behavior, target, traced: true }, &traced));
     let cancel = Head::Cancel { id: 1, target: 300 };
     frames.extend([framed(cancel, b""), framed(cancel, b"more")]);
     let (target, position) = (300, 8 << 20);

@@ -9,6 +9,7 @@ use actix_rt::{System, SystemRunner};
 use noex_actors::{
     __private::encode_into, Caller, ExitReason, FencingToken, Generation, Incarnation, Info, MailboxPolicy,
     Node, NodeId, Pid, Ref, Registration, SpawnOptions, behavior, behavior_number, route::BehaviorId,
+    trace::TraceContext,
 };
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -28,6 +29,7 @@ use crate::{
         control::{Behavior, Control, Heartbeat, Hint, Request, Response, SpawnOrder},
         frame::{self, Head},
         limits::CHUNK,
+        trace,
     },
 };
 
@@ -123,7 +125,7 @@ impl Session {
         let established = Established {
             peer: self.peer.clone(),
             incarnation: Incarnation(5),
-            capabilities: 0,
+            capabilities: trace::CAPABILITY,
             send_key: None,
             receive_key: None,
             key: None,
@@ -204,9 +206,11 @@ fn talk(link: &Arc<Link>, targets: &[Ref<Subject>; 2], bytes: &[u8]) {
                     other => BehaviorId::Number(u32::from(other)),
                 };
                 let id = u64::from(input.byte());
-                let head = match input.byte() % 7 {
-                    0 => Head::Call { id, behavior, target, budget_ms: id },
-                    1 => Head::Cast { behavior, target },
+                let kind = input.byte();
+                let traced = kind >= 0x80;
+                let head = match kind % 7 {
+                    0 => Head::Call { id, behavior, target, budget_ms: id, traced },
+                    1 => Head::Cast { behavior, target, traced },
                     2 => Head::Reply { id },
                     3 => Head::Cancel { id, target },
                     4 => Head::Mark { target, position: id },
@@ -215,6 +219,10 @@ fn talk(link: &Arc<Link>, targets: &[Ref<Subject>; 2], bytes: &[u8]) {
                 };
                 let at = frames.len();
                 head.begin(&mut frames);
+                if traced && id % 2 == 0 {
+                    let context = TraceContext::new(u128::from(id) + 1, target + 1, kind).expect("a context");
+                    trace::put(&context, &mut frames);
+                }
                 frames.extend_from_slice(input.bytes());
                 frames.truncate(at + frame::HEADER + CHUNK);
                 frame::finish(&mut frames, at);

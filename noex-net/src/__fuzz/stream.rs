@@ -44,6 +44,10 @@ pub async fn stream(mut from: impl AsyncRead + Unpin) -> (u64, bool) {
                     Ok(Some(Frame::Control(body))) => wire::control(body),
                     Ok(Some(Frame::Failure { body, .. })) => wire::failure(body),
                     Ok(Some(Frame::Call { body, .. } | Frame::Cast { body, .. })) => wire::payload(body),
+                    Ok(Some(Frame::Traced { frame, .. })) => match *frame {
+                        Frame::Call { body, .. } | Frame::Cast { body, .. } => wire::payload(body),
+                        other => unreachable!("only calls and casts belong to a trace: {other:?}"),
+                    },
                     Ok(Some(Frame::Reply { .. } | Frame::First { .. } | Frame::Next { .. })) => {}
                     Ok(Some(Frame::Dropped { .. } | Frame::Cancel { .. })) => {}
                     Ok(Some(Frame::Mark { .. } | Frame::Credit { .. })) => {}

@@ -20,6 +20,7 @@ use crate::{
             READ_BUFFER, TAG,
         },
         tag::{TagAlgorithm, Tagger},
+        trace,
     },
 };
 
@@ -46,11 +47,27 @@ pub fn frames(bytes: &[u8]) {
 fn written(taken: &Frame<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     let (head, body) = match *taken {
+        Frame::Traced { ref context, ref frame } => {
+            let (head, body) = match **frame {
+                Frame::Call { id, behavior, target, budget_ms, body } => {
+                    (Head::Call { id, behavior, target, budget_ms, traced: true }, body)
+                }
+                Frame::Cast { behavior, target, body } => {
+                    (Head::Cast { behavior, target, traced: true }, body)
+                }
+                ref other => unreachable!("only calls and casts belong to a trace: {other:?}"),
+            };
+            head.begin(&mut out);
+            trace::put(context, &mut out);
+            out.extend_from_slice(body);
+            frame::finish(&mut out, 0);
+            return out;
+        }
         Frame::Control(body) => (Head::Control, body),
         Frame::Call { id, behavior, target, budget_ms, body } => {
-            (Head::Call { id, behavior, target, budget_ms }, body)
+            (Head::Call { id, behavior, target, budget_ms, traced: false }, body)
         }
-        Frame::Cast { behavior, target, body } => (Head::Cast { behavior, target }, body),
+        Frame::Cast { behavior, target, body } => (Head::Cast { behavior, target, traced: false }, body),
         Frame::Reply { id, body } => (Head::Reply { id }, body),
         Frame::Failure { id, body } => (Head::Failure { id }, body),
         Frame::Cancel { id, target } => (Head::Cancel { id, target }, &[][..]),

@@ -185,6 +185,14 @@ impl Inbound {
                 self.call(id, behavior, target, deadline, body);
             }
             Frame::Cast { behavior, target, body } => self.cast(behavior, target, body),
+            Frame::Traced { context, frame } => {
+                // One that was not asked for is none of the protocol of this session.
+                if !self.link.traces {
+                    return Err(Malformed.into());
+                }
+                self.traced(context, &frame);
+                return self.frame(*frame);
+            }
             Frame::Failure { id, body } => {
                 let failure = decode::<CallFailure>(body)
                     .unwrap_or_else(|error| CallFailure::Other(0, format!("an unknown failure: {error}")));

@@ -13,6 +13,7 @@ mod inbound;
 mod requests;
 mod streams;
 mod ties;
+mod traced;
 mod vitals;
 mod waking;
 mod watches;
@@ -65,6 +66,7 @@ use crate::{
         control::{Control, Request, Response},
         frame::Head,
         tag::TagAlgorithm,
+        trace,
     },
 };
 
@@ -79,6 +81,8 @@ pub(crate) struct Link {
     /// How its batches are tagged; `None` without a secret.
     tag: Option<TagAlgorithm>,
     pub(crate) compression: Compression,
+    /// Both ends know of traces.
+    pub(crate) traces: bool,
     pub(crate) net: Arc<Net>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) announced: Announced,
@@ -121,6 +125,7 @@ impl Link {
             key: established.key.clone(),
             tag: established.send_key.as_ref().map(|key| key.algorithm),
             compression,
+            traces: established.capabilities & trace::CAPABILITY != 0,
             net,
             outbox: Arc::new(outbox),
             announced: Announced::default(),
@@ -160,8 +165,14 @@ impl Link {
         }
     }
 
-    /// Sends a call; returns its number.
-    pub(crate) fn call(&self, head: CallHead, waker: &Waker, encode: Encode<'_>) -> Result<u64, Refusal> {
+    /// Sends a call, which begins with a trace or does not; returns its number.
+    fn append_call(
+        &self,
+        head: CallHead,
+        traced: bool,
+        waker: &Waker,
+        encode: Encode<'_>,
+    ) -> Result<u64, Refusal> {
         let CallHead { number, behavior, budget } = head;
         let deadline = self.net.node.clock().coarse().plus(budget).plus(COARSE);
         let budget_ms = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -176,7 +187,13 @@ impl Link {
                         self.alarm.notify_one();
                     }
                 }
-                Head::Call { id: id.get().unwrap_or(CallId::NONE), behavior, target: number, budget_ms }
+                Head::Call {
+                    id: id.get().unwrap_or(CallId::NONE),
+                    behavior,
+                    target: number,
+                    budget_ms,
+                    traced,
+                }
             },
             encode,
             &mut || id.get().into_iter().for_each(|id| self.calls.laned(id)),

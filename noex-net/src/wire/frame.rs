@@ -15,14 +15,16 @@
 //! | 10 credit | target, position | – |
 //!
 //! Fields are varints. A behavior is the number under which the receiver announced it; 0 is followed by the hash of its name
-//! instead (u32 LE).
+//! instead (u32 LE). With [`TRACED`] in its kind, a call or a cast has the trace that it belongs to before its body.
 
-use noex_actors::route::BehaviorId;
+use noex_actors::{route::BehaviorId, trace::TraceContext};
 
-use super::limits::CHUNK;
+use super::{
+    limits::CHUNK,
+    trace,
+    varint::{MAX_VARINT, fixed, varint},
+};
 
-/// Bytes of the longest varint.
-const MAX_VARINT: usize = 10;
 /// Bytes of a frame before its kind.
 pub(crate) const HEADER: usize = 2;
 /// Bytes of the longest head: length, kind, and the fields of a call.
@@ -39,6 +41,8 @@ pub(crate) const NEXT: u8 = 7;
 pub(crate) const DROPPED: u8 = 8;
 pub(crate) const MARK: u8 = 9;
 pub(crate) const CREDIT: u8 = 10;
+/// A bit of the kind of a call or a cast: a trace context follows the fields.
+pub(crate) const TRACED: u8 = 0x80;
 
 /// One frame, read in place.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +59,11 @@ pub(crate) enum Frame<'a> {
         behavior: BehaviorId,
         target: u64,
         body: &'a [u8],
+    },
+    /// A call or a cast that belongs to a trace.
+    Traced {
+        context: Box<TraceContext>,
+        frame: Box<Frame<'a>>,
     },
     Reply {
         id: u64,
@@ -100,30 +109,6 @@ pub(crate) enum Frame<'a> {
 #[error("a frame is malformed")]
 pub(crate) struct Malformed;
 
-/// The shortest form only, and no more than 64 bits.
-#[inline]
-fn varint(bytes: &[u8]) -> Result<(u64, &[u8]), Malformed> {
-    match bytes.split_first() {
-        Some((&first, rest)) if first < 0x80 => Ok((u64::from(first), rest)),
-        Some(_) => long_varint(bytes),
-        None => Err(Malformed),
-    }
-}
-
-/// The tenth byte has room for one bit of the 64, and the decoder leaves out the others.
-fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), Malformed> {
-    let (number, rest) = unsigned_varint::decode::u64(bytes).map_err(|_why| Malformed)?;
-    if bytes.len() - rest.len() == MAX_VARINT && bytes[MAX_VARINT - 1] > 1 {
-        Err(Malformed)
-    } else {
-        Ok((number, rest))
-    }
-}
-
-fn fixed<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), Malformed> {
-    bytes.split_first_chunk::<N>().map(|(head, rest)| (*head, rest)).ok_or(Malformed)
-}
-
 fn not_empty(piece: &[u8]) -> Result<&[u8], Malformed> {
     if piece.is_empty() { Err(Malformed) } else { Ok(piece) }
 }
@@ -164,6 +149,11 @@ impl<'a> Frame<'a> {
     /// Reads kind, fields and body.
     pub(crate) fn parse(frame: &'a [u8]) -> Result<Self, Malformed> {
         let (&kind, rest) = frame.split_first().ok_or(Malformed)?;
+        Self::of(kind, rest)
+    }
+
+    #[inline]
+    fn of(kind: u8, rest: &'a [u8]) -> Result<Self, Malformed> {
         Ok(match kind {
             CONTROL => Self::Control(rest),
             CALL => {
@@ -214,8 +204,20 @@ impl<'a> Frame<'a> {
                 let (target, position) = two(rest)?;
                 Self::Credit { target, position }
             }
-            _ => return Err(Malformed),
+            _ => return Self::traced(kind, rest),
         })
+    }
+
+    #[cold]
+    fn traced(kind: u8, rest: &'a [u8]) -> Result<Self, Malformed> {
+        if !matches!(kind ^ TRACED, CALL | CAST) {
+            return Err(Malformed);
+        }
+        let mut frame = Self::of(kind ^ TRACED, rest)?;
+        let (Self::Call { body, .. } | Self::Cast { body, .. }) = &mut frame else { return Err(Malformed) };
+        let (context, rest) = trace::take(body)?;
+        *body = rest;
+        Ok(Self::Traced { context: Box::new(context), frame: Box::new(frame) })
     }
 }
 
@@ -223,13 +225,37 @@ impl<'a> Frame<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Head {
     Control,
-    Call { id: u64, behavior: BehaviorId, target: u64, budget_ms: u64 },
-    Cast { behavior: BehaviorId, target: u64 },
-    Reply { id: u64 },
-    Failure { id: u64 },
-    Cancel { id: u64, target: u64 },
-    Mark { target: u64, position: u64 },
-    Credit { target: u64, position: u64 },
+    /// `traced`: the body begins with a trace context.
+    Call {
+        id: u64,
+        behavior: BehaviorId,
+        target: u64,
+        budget_ms: u64,
+        traced: bool,
+    },
+    Cast {
+        behavior: BehaviorId,
+        target: u64,
+        traced: bool,
+    },
+    Reply {
+        id: u64,
+    },
+    Failure {
+        id: u64,
+    },
+    Cancel {
+        id: u64,
+        target: u64,
+    },
+    Mark {
+        target: u64,
+        position: u64,
+    },
+    Credit {
+        target: u64,
+        position: u64,
+    },
 }
 
 /// A head, put together where it can be appended in one piece.
@@ -292,8 +318,8 @@ impl Head {
     fn kind(self) -> u8 {
         match self {
             Self::Control => CONTROL,
-            Self::Call { .. } => CALL,
-            Self::Cast { .. } => CAST,
+            Self::Call { traced, .. } => CALL | bit(traced),
+            Self::Cast { traced, .. } => CAST | bit(traced),
             Self::Reply { .. } => REPLY,
             Self::Failure { .. } => FAILURE,
             Self::Cancel { .. } => CANCEL,
@@ -307,13 +333,13 @@ impl Head {
         let mut writing = Writing::new(self.kind());
         match self {
             Self::Control => {}
-            Self::Call { id, behavior, target, budget_ms } => {
+            Self::Call { id, behavior, target, budget_ms, traced: _ } => {
                 writing.varint(id);
                 writing.behavior(behavior);
                 writing.varint(target);
                 writing.varint(budget_ms);
             }
-            Self::Cast { behavior, target } => {
+            Self::Cast { behavior, target, traced: _ } => {
                 writing.behavior(behavior);
                 writing.varint(target);
             }
@@ -329,6 +355,10 @@ impl Head {
         }
         writing.append_to(out);
     }
+}
+
+fn bit(traced: bool) -> u8 {
+    if traced { TRACED } else { 0 }
 }
 
 /// Writes the length of the frame that begins at `at` and ends with the buffer. Frames are at most `CHUNK` long.
@@ -383,14 +413,14 @@ mod tests {
     #[test]
     fn golden_bytes_of_every_kind() {
         let number = BehaviorId::Number(7);
-        let call = Head::Call { id: 300, behavior: number, target: 300, budget_ms: 5000 };
+        let call = Head::Call { id: 300, behavior: number, target: 300, budget_ms: 5000, traced: false };
         assert_eq!(written(call, b"x"), [9, 0, 1, 0xAC, 2, 7, 0xAC, 2, 0x88, 0x27, b'x']);
         let hash = BehaviorId::Hash(0xA1B2_C3D4);
         assert_eq!(
-            written(Head::Call { id: 1, behavior: hash, target: 2, budget_ms: 3 }, b""),
+            written(Head::Call { id: 1, behavior: hash, target: 2, budget_ms: 3, traced: false }, b""),
             [9, 0, 1, 1, 0, 0xD4, 0xC3, 0xB2, 0xA1, 2, 3]
         );
-        assert_eq!(written(Head::Cast { behavior: number, target: 2 }, b""), [3, 0, 2, 7, 2]);
+        assert_eq!(written(Head::Cast { behavior: number, target: 2, traced: false }, b""), [3, 0, 2, 7, 2]);
         assert_eq!(written(Head::Reply { id: 1 }, b"r"), [3, 0, 3, 1, b'r']);
         assert_eq!(written(Head::Failure { id: 1 }, b"f"), [3, 0, 4, 1, b'f']);
         assert_eq!(written(Head::Control, b"c"), [2, 0, 0, b'c']);
@@ -418,19 +448,9 @@ mod tests {
     #[test]
     fn the_longest_head_has_room() {
         let behavior = BehaviorId::Number(u32::MAX);
-        let call = Head::Call { id: u64::MAX, behavior, target: u64::MAX, budget_ms: u64::MAX };
+        let call =
+            Head::Call { id: u64::MAX, behavior, target: u64::MAX, budget_ms: u64::MAX, traced: false };
         assert_eq!(written(call, b"").len(), MAX_HEAD);
-    }
-
-    #[test]
-    fn a_varint_has_one_spelling() {
-        let largest = [[0xFF; 9].as_slice(), &[1]].concat();
-        assert_eq!(varint(&largest), Ok((u64::MAX, &[][..])));
-        let mut beyond = largest.clone();
-        beyond[9] = 3;
-        assert_eq!(varint(&beyond), Err(Malformed), "65 bits");
-        assert_eq!(varint(&[0x80, 0]), Err(Malformed), "not the shortest");
-        assert_eq!(varint(&[0xFF; 11]), Err(Malformed), "no end");
     }
 
     fn of(number: u32, named: bool) -> BehaviorId {
@@ -443,7 +463,7 @@ mod tests {
             id: u64, number: u32, named: bool, target: u64, budget_ms: u64, body in proptest::collection::vec(any::<u8>(), 0..300),
         ) {
             let behavior = of(number, named);
-            let bytes = written(Head::Call { id, behavior, target, budget_ms }, &body);
+            let bytes = written(Head::Call { id, behavior, target, budget_ms, traced: false }, &body);
             let mut rest = bytes.as_slice();
             let frame = Frame::take(&mut rest).unwrap().unwrap();
             prop_assert_eq!(frame, Frame::Call { id, behavior, target, budget_ms, body: &body });

@@ -11,6 +11,7 @@ use noex_actors::{
     Registration,
     route::BehaviorId,
     schema::Shape,
+    trace::TraceContext,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -22,6 +23,7 @@ use super::{
     handshake::{Challenge, Hello, Life, MAGIC, Message, Nonce, Proof, ProofBytes, Refused, VERSION, Word},
     limits::{LEN, TAG},
     tag::{TagAlgorithm, Tagger},
+    trace,
 };
 use crate::machine::{
     groups::Membership,
@@ -272,14 +274,25 @@ fn framed(head: Head, body: &[u8]) -> Vec<u8> {
 
 fn frames(table: &mut Table) {
     let (number, hash) = (BehaviorId::Number(7), BehaviorId::Hash(0xA1B2_C3D4));
-    let call = |behavior, id| Head::Call { id, behavior, target: 300, budget_ms: 5000 };
-    let cast = |behavior| Head::Cast { behavior, target: 300 };
+    let call = |behavior, id| Head::Call { id, behavior, target: 300, budget_ms: 5000, traced: false };
+    let cast = |behavior| Head::Cast { behavior, target: 300, traced: false };
+    let traced = |body: &[u8]| {
+        let context = TraceContext::new(0x0102_0304_0506_0708_090A_0B0C_0D0E_0F10, 0x1112_1314_1516_1718, 1);
+        let mut bytes = Vec::new();
+        trace::put(&context.unwrap().with_state("a=1").unwrap(), &mut bytes);
+        bytes.extend_from_slice(body);
+        bytes
+    };
+    let traced_call = Head::Call { id: 300, behavior: number, target: 300, budget_ms: 5000, traced: true };
+    let traced_cast = Head::Cast { behavior: number, target: 300, traced: true };
     let mut all = vec![
         ("control", framed(Head::Control, b"body")),
         ("call", framed(call(number, 300), b"body")),
         ("call by hash", framed(call(hash, 1), b"body")),
         ("cast", framed(cast(number), b"body")),
         ("cast by hash", framed(cast(hash), b"body")),
+        ("traced call", framed(traced_call, &traced(b"body"))),
+        ("traced cast", framed(traced_cast, &traced(b"body"))),
         ("reply", framed(Head::Reply { id: 300 }, b"body")),
         ("failure", framed(Head::Failure { id: 300 }, b"body")),
         ("cancel", framed(Head::Cancel { id: 1, target: 300 }, b"")),
@@ -293,7 +306,8 @@ fn frames(table: &mut Table) {
     let next = [frame::next_head(9, 5).as_bytes(), b"piece"].concat();
     all.extend([("first chunk", first), ("next chunk", next), ("dropped", dropped)]);
     let kinds: BTreeSet<u8> = all.iter().map(|(_, bytes)| bytes[frame::HEADER]).collect();
-    let read = |kind: &u8| (0..20).any(|len| Frame::parse(&[&[*kind][..], &vec![1; len]].concat()).is_ok());
+    let read =
+        |kind: &u8| (0..80).any(|len| Frame::parse(&[&[*kind][..], &vec![b'!'; len]].concat()).is_ok());
     assert_eq!(kinds, (0..=u8::MAX).filter(read).collect(), "every kind that is read has golden bytes");
     for (name, bytes) in all {
         assert!(Frame::take(&mut bytes.as_slice()).is_ok_and(|frame| frame.is_some()), "{name}");

@@ -15,3 +15,5 @@ pub(crate) mod handshake;
 pub(crate) mod limits;
 pub(crate) mod order;
 pub(crate) mod tag;
+pub(crate) mod trace;
+mod varint;

@@ -15,6 +15,7 @@ use crate::{
     },
     net::Net,
     tls::TlsConfig,
+    wire::trace,
 };
 
 /// Most bytes that the kernel takes ahead of what it can send.
@@ -48,7 +49,7 @@ pub(super) struct Ready {
 
 fn local(net: &Net, keys: Keys, tls: Option<TlsFacts>) -> Local {
     let (id, incarnation) = (net.node.id().clone(), net.node.incarnation());
-    let capabilities = net.config.compression().capability();
+    let capabilities = net.config.compression().capability() | trace::CAPABILITY;
     Local { id, incarnation, capabilities, keys, tags: net.config.tags().to_vec(), tls }
 }
 

@@ -13,10 +13,14 @@ use noex_actors::{
     Monotonic, Overload,
     process::{Delivered, Intake},
     route::{BehaviorId, Session},
+    trace::TraceContext,
 };
 
 use super::Inbound;
-use crate::link::{Link, credits::Account};
+use crate::{
+    link::{Link, credits::Account},
+    wire::frame::Frame,
+};
 
 /// Processes to which a peer has sent lately. One that is not among them costs an allocation.
 const MOST: usize = 32;
@@ -133,6 +137,15 @@ impl Inbound {
         let Some(intake) = self.intake(number, body.len()) else { return };
         if let Err(failure) = intake.cast(behavior, body) {
             self.refused(number, 1, &failure);
+        }
+    }
+
+    /// The message that is taken next belongs to that trace.
+    #[cold]
+    pub(super) fn traced(&mut self, context: Box<TraceContext>, message: &Frame<'_>) {
+        let (Frame::Call { target, .. } | Frame::Cast { target, .. }) = message else { return };
+        if let Some(known) = self.known(*target) {
+            known.intake.trace(context);
         }
     }
 
