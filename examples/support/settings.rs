@@ -6,7 +6,8 @@ use std::{
 };
 
 use noex::{
-    ClusterConfig, InvalidClusterConfig, NodeSelector, RestartIntensity, Strategy, env, logging::LogFormat,
+    ClusterConfig, InvalidClusterConfig, NodeSelector, PartitionPolicy, RestartIntensity, Strategy, env,
+    logging::LogFormat,
 };
 
 /// The most children of one supervisor here.
@@ -29,6 +30,7 @@ pub(crate) struct Workers {
     pub(crate) min_nodes: usize,
     pub(crate) strategy: Strategy,
     pub(crate) selector: NodeSelector,
+    pub(crate) partition_policy: PartitionPolicy,
     pub(crate) intensity: RestartIntensity,
 }
 
@@ -42,7 +44,6 @@ impl Settings {
             }
             None => LogFormat::default(),
         };
-        only("PARTITION_POLICY", "failover", ["failover", "majority"].into_iter())?;
         let count = env::parse_in("WORKERS", 0, 0..=MAX_WORKERS)?;
         let default = RestartIntensity::default();
         let workers = Workers {
@@ -50,6 +51,7 @@ impl Settings {
             min_nodes: usize::from(env::parse_in("MIN_NODES", 1, 1..=u16::MAX)?),
             strategy: strategy()?,
             selector: selector()?,
+            partition_policy: partition_policy()?,
             intensity: RestartIntensity {
                 max_restarts: env::parse_in("MAX_RESTARTS", default.max_restarts, 0..=1_000_000)?,
                 within: Duration::from_millis(env::parse_in(
@@ -68,21 +70,9 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A variable of which only one of its words is available yet.
-fn only(
-    var: &str,
-    word: &str,
-    words: impl Iterator<Item = &'static str>,
-) -> Result<(), InvalidClusterConfig> {
-    let words: Vec<&str> = words.collect();
-    match env::text(var)? {
-        None => Ok(()),
-        Some(text) if text == word => Ok(()),
-        Some(text) if words.contains(&text.as_str()) => {
-            Err(env::invalid(var, &text, &format!("is not available yet; use {word}")))
-        }
-        Some(text) => Err(env::invalid(var, &text, &format!("must be one of {}", words.join(", ")))),
-    }
+fn partition_policy() -> Result<PartitionPolicy, InvalidClusterConfig> {
+    let Some(text) = env::text("PARTITION_POLICY")? else { return Ok(PartitionPolicy::default()) };
+    text.parse().map_err(|_word| env::invalid("PARTITION_POLICY", &text, "must be one of failover, majority"))
 }
 
 /// Of children that have names of their own.

@@ -67,6 +67,7 @@ async fn start(cluster: &Cluster, workers: &Workers) -> Result<DistributedSuperv
         .name(NAME)
         .strategy(workers.strategy)
         .node_selector(workers.selector.clone())
+        .partition_policy(workers.partition_policy.clone())
         .restart_intensity(workers.intensity.max_restarts, workers.intensity.within)
         .children(children)
         .start(cluster)

@@ -19,6 +19,15 @@ pub(crate) fn coarse() -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// Time since the machine booted, in which it was suspended counted as well. For leases: whoever slept held on to nothing.
+pub(crate) fn boot() -> Duration {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let time = clock_gettime(ClockId::Boottime);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let time = clock_gettime(ClockId::Monotonic);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// Turns real (or paused) time into [`Monotonic`] values, all counted from its creation.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {

@@ -239,7 +239,12 @@ impl<B: Behavior> Context<B> {
     /// Which supervised instance this is. Some in a child of a `DistributedSupervisor`.
     #[must_use]
     pub fn fencing_token(&self) -> Option<&FencingToken> {
-        self.mailbox.core.token.as_deref()
+        self.mailbox.core.token()
+    }
+
+    /// Whether it is an instance whose lease is over: it takes no further message.
+    pub(crate) fn lease_is_over(&self) -> bool {
+        self.mailbox.core.lease().is_some_and(|lease| lease.over().is_some())
     }
 
     fn keep(&mut self, task: JoinHandle<()>) {

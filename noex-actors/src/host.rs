@@ -25,6 +25,7 @@ use crate::{
     Behavior, Context, DecodeError, ExitReason, Info, Pid, StartError,
     context::Turn,
     launcher::Job,
+    lease::Lease,
     mailbox::{Envelope, Inbox, Kind, Mailbox, Work},
     panics::{contained, into_text},
     process::{Process, Urgent},
@@ -299,6 +300,9 @@ fn serve<B: Behavior>(
                     }
                 }
             };
+            if cx.lease_is_over() {
+                return Lease::reason();
+            }
             // A message is taken where it is handed on: kept in between, it would have a place in every idle process.
             match kind {
                 Kind::Call => {

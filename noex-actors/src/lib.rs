@@ -71,6 +71,7 @@ mod glance;
 mod host;
 mod info;
 mod launcher;
+mod lease;
 mod lenient;
 mod machine;
 mod mailbox;
@@ -148,6 +149,7 @@ pub mod __private {
         decoding::sharing,
         events::Hub,
         failure::CallFailure,
+        lease::{Lease, LeaseTerms},
         names::check_process_name,
         numbered::Methods,
         panics::{contained, panic_text},

@@ -125,6 +125,7 @@ impl NodeBuilder {
             names: Names::default(),
             router: OnceLock::new(),
             node_watchers: Mutex::new(Vec::new()),
+            leased: Mutex::new(Vec::new()),
             extensions: Mutex::new(BTreeMap::new()),
             stopper: OnceLock::new(),
             encodes: AtomicBool::new(false),

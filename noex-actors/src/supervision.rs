@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lease::Lease;
+
 /// {term, n} of a supervised child as one number: rises with every instance of the child.
 ///
 /// The upper bits are the term of the supervisor instance, the lower 20 count its starts.
@@ -59,4 +61,11 @@ impl FencingToken {
     pub fn new(supervisor: impl Into<String>, child: impl Into<String>, generation: Generation) -> Self {
         Self { supervisor: supervisor.into(), child: child.into(), generation }
     }
+}
+
+/// What a supervised process carries.
+#[derive(Debug)]
+pub(crate) struct Supervised {
+    pub(crate) token: FencingToken,
+    pub(crate) lease: Option<Lease>,
 }

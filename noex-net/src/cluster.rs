@@ -220,6 +220,19 @@ impl Cluster {
         self.net.node_info(id)
     }
 
+    /// Nodes that were connected, did not say goodbye, and are out of reach.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn lost_nodes(&self) -> Vec<NodeId> {
+        let mut lost = Vec::new();
+        self.net.for_each_member(|id, member| {
+            if member.status == NodeStatus::Disconnected && !member.left {
+                lost.push(id.clone());
+            }
+        });
+        lost
+    }
+
     /// Whether a node is connected. A send may fail all the same, and says so.
     #[must_use]
     pub fn is_node_connected(&self, id: &NodeId) -> bool {

@@ -24,6 +24,7 @@ use crate::{
         heartbeat_timer::HeartbeatTimer,
         listener::{ConnIds, Listener},
         messages::Fact,
+        warden::Warden,
     },
     advertise,
     config::{ClusterConfig, InvalidClusterConfig, Seed},
@@ -267,6 +268,7 @@ async fn start_actors(net: &Arc<Net>, socket: TcpListener) -> Result<(), Cluster
         let here = Arbiter::current();
         let timer = HeartbeatTimer::new(Arc::clone(&shared)).start();
         GlobalRegistryActor::new(Arc::clone(&shared)).start();
+        Warden::new(Arc::clone(&shared)).start();
         let ids = ConnIds::default();
         let stopping = Arc::downgrade(&shared);
         let stop = Box::new(move || {

@@ -44,6 +44,12 @@ mod stats;
 mod tls;
 mod wire;
 
+/// For the crates above, and nobody else.
+#[doc(hidden)]
+pub mod __quorum {
+    pub use crate::machine::quorum::Quorum;
+}
+
 pub use cluster::{Cluster, NotRunning};
 pub use cluster_builder::{BoxError, ClusterBuilder, ClusterStartError};
 pub use config::{

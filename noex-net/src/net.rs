@@ -255,6 +255,11 @@ impl Net {
         self.members.read().1
     }
 
+    /// Every other node that is known.
+    pub(crate) fn for_each_member(&self, mut look: impl FnMut(&NodeId, &Member)) {
+        self.members.read().0.iter().for_each(|(id, member)| look(id, member));
+    }
+
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
         if !self.is_running() {
             return Vec::new();

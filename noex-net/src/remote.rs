@@ -77,6 +77,7 @@ async fn try_spawn(net: &Arc<Net>, id: &NodeId, request: SpawnRequest) -> Result
         token: options.get_fencing_token().cloned(),
         mailbox_policy: options.get_mailbox_policy(),
         trap_exit: options.get_trap_exit(),
+        lease: options.get_lease().cloned(),
     };
     match link.request(Request::Spawn(Box::new(order)), timeout).await {
         Ok((request, Response::Spawned(Ok(number)))) => {
@@ -172,6 +173,9 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
     }
     if let Some(token) = order.token {
         options = options.fencing_token(token);
+    }
+    if let Some(terms) = order.lease {
+        options = options.lease(terms);
     }
     let node = &link.net.node;
     let outcome = match node.spawn_registered(&order.behavior, &order.args, options, order.registration).await

@@ -117,7 +117,9 @@ impl SupervisorEvent {
             Report::Migrated { .. }
             | Report::NodeFailure { .. }
             | Report::Pending { .. }
-            | Report::DuplicateStopped { .. } => return None,
+            | Report::DuplicateStopped { .. }
+            | Report::MajorityLost { .. }
+            | Report::MajorityRegained => return None,
         })
     }
 }

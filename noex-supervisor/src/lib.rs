@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Supervisor`], [`ChildSpec`], [`ChildTemplate`] | keeps processes of one node alive; supervisors nest |
 //! | [`DistributedSupervisor`], [`DistributedChildSpec`], [`DistributedChildTemplate`], [`NodeSelector`] | keeps processes alive across a cluster, each exactly once |
+//! | [`PartitionPolicy`], [`OrphanPolicy`] | what becomes of children while a part of the cluster is out of reach |
 //! | [`Strategy`], [`AutoShutdown`] | whom the end of a child concerns, and whose end the supervisor does not survive |
 //! | [`Restart`], [`Shutdown`], [`RestartIntensity`], [`Backoff`] | when and how |
 //! | [`SupervisorEvent`], [`DistributedSupervisorEvent`], [`ChildInfo`] | what happened, and what is |
@@ -133,11 +134,13 @@ pub use builder::SupervisorBuilder;
 pub use child_spec::{ChildSpec, ChildTemplate};
 pub use distributed::{
     DistributedChildSpec, DistributedChildTemplate, DistributedSupervisor, DistributedSupervisorBuilder,
-    DistributedSupervisorEvent, DistributedSupervisorStats, NodeSelector, OrphanPolicy, PartitionPolicy,
-    SelectNode, SupervisorTotals, SupervisorView,
+    DistributedSupervisorEvent, DistributedSupervisorStats, JudgePartition, NodeSelector, OrphanPolicy,
+    PartitionPolicy, SelectNode, SupervisorTotals, SupervisorView,
 };
 pub use error::{ChildError, SpecError, StartSupervisorError};
 pub use event::SupervisorEvent;
 pub use info::{ChildInfo, ChildState, SupervisorExit, SupervisorStats};
-pub use options::{AutoShutdown, Backoff, Restart, RestartIntensity, Shutdown, Strategy};
+pub use options::{
+    AutoShutdown, Backoff, PartitionDecision, PartitionView, Restart, RestartIntensity, Shutdown, Strategy,
+};
 pub use supervisor::Supervisor;

@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use noex_actors::UnknownWord;
+use noex_actors::{NodeId, UnknownWord};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Which children are restarted when one of them ends and is restarted.
@@ -204,3 +204,31 @@ mod tests {
         assert!("one-for-one".parse::<Strategy>().is_err());
     }
 }
+
+/// What is in reach of a supervisor, and what is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionView {
+    /// Members in reach, its own node included, by id.
+    pub reachable: Vec<NodeId>,
+    /// Members that were lost and did not say goodbye, by id. After ten minutes they are forgotten.
+    pub lost: Vec<NodeId>,
+    /// How many members there were at most.
+    pub largest: usize,
+}
+
+/// What a supervisor does about those that are out of reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PartitionDecision {
+    /// What was lost is started again.
+    Failover,
+    /// Nothing is started until it decides otherwise; what runs, runs on.
+    Wait,
+    /// The same, and the children in reach are stopped. They are started again when it decides otherwise.
+    StopChildren,
+}
+noex_actors::__vocabulary!(PartitionDecision {
+    Failover = "failover",
+    Wait = "wait",
+    StopChildren = "stop_children",
+});

@@ -51,7 +51,6 @@ fn a_bad_value_ends_with_2_and_names_variable_value_and_rule() {
         ("NODE_SELECTOR", "Round_Robin", "round_robin"),
         ("STRATEGY", "one-for-one", "one_for_all"),
         ("STRATEGY", "simple_one_for_one", "one_for_one, one_for_all, rest_for_one"),
-        ("PARTITION_POLICY", "majority", "not available yet"),
         ("PARTITION_POLICY", "none", "failover"),
         ("WITNESS_DIR", "/proc/no/such", "directory"),
     ] {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `lab` | the bridge, its hosts, and what goes wrong on it: cuts, loss, bandwidth |
 //! | `node` | `examples/node.rs` as a process on a host |
-//! | `place`, `http`, `wait` | those of the black box |
+//! | `place`, `http`, `wait`, `witness` | those of the black box |
 //!
 //! A test that may not make network namespaces (it takes root, `ip` of iproute2 and `nft` of nftables) says so and
 //! passes; with `NOEX_REQUIRE_NETNS=1` it fails instead. Tests run one after the other: they measure time.
@@ -28,9 +28,13 @@ mod node;
 mod place;
 #[path = "../blackbox/wait.rs"]
 mod wait;
+#[path = "../blackbox/witness.rs"]
+#[allow(dead_code, reason = "the black box asks more of it")]
+mod witness;
 
 mod address;
 mod loss;
 mod partition;
 mod saturation;
 mod vanish;
+mod workers;

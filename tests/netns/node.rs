@@ -137,6 +137,11 @@ impl Node<'_> {
         self.get("/noex/api/cluster").unwrap().json()
     }
 
+    /// Of the operating system.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ids of the others that it is connected to, in order.
     #[track_caller]
     pub(crate) fn connected(&self) -> Vec<String> {

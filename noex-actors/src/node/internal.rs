@@ -11,9 +11,10 @@ use futures_util::future::BoxFuture;
 
 use super::ProcessEvent;
 use crate::{
-    AnyRef, Behavior, COARSE, Clock, ExitReason, Monotonic, NameError, Node, NodeDownReason, NodeId, Pid,
-    Registration, SpawnError, SpawnOptions, StartError,
+    AnyRef, Behavior, COARSE, Clock, ExitReason, FencingToken, Monotonic, NameError, Node, NodeDownReason,
+    NodeId, Pid, Registration, SpawnError, SpawnOptions, StartError,
     deadlines::Deadlines,
+    lease::Lease,
     mailbox::Mailbox,
     pool::Pool,
     process::{Process, ProcessCore},
@@ -146,6 +147,21 @@ impl Node {
         });
     }
 
+    /// Shows every process here that has a lease.
+    pub fn for_each_lease(&self, mut look: impl FnMut(&AnyRef, &FencingToken, &Lease)) {
+        // Without the lock: whoever looks may stop it.
+        let mut leased = std::mem::take(&mut *self.0.leased.lock());
+        leased.retain(|process| {
+            let Some(process) = process.upgrade().filter(|process| process.is_alive()) else { return false };
+            let any = AnyRef::local(Arc::clone(&process));
+            if let (Some(token), Some(lease)) = (process.core().token(), process.core().lease()) {
+                look(&any, token, lease);
+            }
+            true
+        });
+        self.0.leased.lock().append(&mut leased);
+    }
+
     /// Starts a process of this node by the name of its behavior.
     ///
     /// # Errors
@@ -259,7 +275,8 @@ impl Node {
         let codec = self.0.behaviors.codec::<B>();
         let number = self.0.next_pid.fetch_add(1, Ordering::Relaxed);
         let pid = Pid::new(self.0.id.clone(), self.0.incarnation, number);
-        let core = ProcessCore::new(pid.clone(), self.clone(), (options.token, options.trap), parent);
+        let core =
+            ProcessCore::new(pid.clone(), self.clone(), (options.take_supervised(), options.trap), parent);
         let mailbox = Arc::new(Mailbox::<B>::new(core, codec, options.policy, options.capacity));
         let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&mailbox);
         {
@@ -272,6 +289,10 @@ impl Node {
                 self.0.names.register(&name, &process).map_err(StartError::Name)?;
             }
             processes.insert(number, process);
+        }
+        if mailbox.core.lease().is_some() {
+            let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&mailbox);
+            self.0.leased.lock().push(Arc::downgrade(&process));
         }
         self.0.events.emit_with(|| ProcessEvent::Started { pid, behavior: mailbox.behavior() });
         Ok(mailbox)

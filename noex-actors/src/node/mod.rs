@@ -59,6 +59,8 @@ pub(crate) struct NodeInner {
     /// Processes that want to hear of nodes.
     pub(crate) node_watchers: Mutex<Vec<Weak<dyn Process>>>,
     pub(crate) tracer: Option<Box<dyn Tracer>>,
+    /// Processes that have a lease.
+    pub(crate) leased: Mutex<Vec<Weak<dyn Process>>>,
     pub(crate) extensions: Mutex<BTreeMap<TypeId, Anything>>,
     pub(crate) stopper: OnceLock<Stopper>,
     /// Whether local messages are encoded and decoded as those to other nodes are, for tests.
@@ -231,7 +233,7 @@ impl Node {
             uptime: self.now().since(core.started_at),
             links,
             monitors,
-            supervised: core.token.as_deref().cloned(),
+            supervised: core.token().cloned(),
         }
     }
 
@@ -272,7 +274,7 @@ impl Node {
         alive
             .filter_map(|process| {
                 let core = process.core();
-                let token = core.token.as_deref().cloned()?;
+                let token = core.token().cloned()?;
                 let any = AnyRef::local(Arc::clone(process));
                 Some(SupervisedProcess { token, any, behavior: process.behavior().to_owned() })
             })

@@ -18,12 +18,14 @@ use parking_lot::Mutex;
 pub use self::any::{Delivered, Intake, MailboxStats, Process};
 use crate::{
     Down, ExitReason, FencingToken, Monotonic, Node, Pid, StartError,
+    lease::Lease,
     machine::{
         links::{Linked, Links},
         signals::Trap,
     },
     panics::contained,
     route::Watcher,
+    supervision::Supervised,
     thread_mark::ThreadMark,
 };
 
@@ -56,7 +58,7 @@ pub struct ProcessCore {
     pub(crate) pid: Pid,
     pub(crate) node: Node,
     pub(crate) started_at: Monotonic,
-    pub(crate) token: Option<Box<FencingToken>>,
+    supervised: Option<Box<Supervised>>,
     /// Number of the parent process; 0 for a root.
     pub(crate) parent: AtomicU64,
     /// The mark of the thread on which its future is being polled; 0 while it is not.
@@ -120,7 +122,7 @@ impl ProcessCore {
     pub(crate) fn new(
         pid: Pid,
         node: Node,
-        (token, trap): (Option<Box<FencingToken>>, Trap),
+        (supervised, trap): (Option<Box<Supervised>>, Trap),
         parent: u64,
     ) -> Self {
         let started_at = node.about_now();
@@ -128,7 +130,7 @@ impl ProcessCore {
             pid,
             node,
             started_at,
-            token,
+            supervised,
             parent: AtomicU64::new(parent),
             busy: AtomicU32::new(0),
             status: AtomicU8::new(0),
@@ -137,6 +139,16 @@ impl ProcessCore {
             unwinding: AtomicBool::new(false),
             fate: Mutex::new(Fate { began: false, ended: false, starter: None, ties: None }),
         }
+    }
+
+    /// Which supervised instance it is.
+    pub(crate) fn token(&self) -> Option<&FencingToken> {
+        self.supervised.as_ref().map(|supervised| &supervised.token)
+    }
+
+    /// Its lease, if it has one.
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        self.supervised.as_ref()?.lease.as_ref()
     }
 
     pub(crate) fn status(&self) -> ProcessStatus {

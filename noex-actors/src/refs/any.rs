@@ -83,7 +83,7 @@ impl AnyRef {
     #[must_use]
     pub fn fencing_token(&self) -> Option<&FencingToken> {
         match &self.way {
-            AnyWay::Local(process) => process.core().token.as_deref(),
+            AnyWay::Local(process) => process.core().token(),
             AnyWay::Remote { .. } | AnyWay::Gone => None,
         }
     }

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use super::Placement;
-use crate::{FencingToken, MailboxPolicy, machine::signals::Trap};
+use crate::{
+    FencingToken, MailboxPolicy,
+    lease::{Lease, LeaseTerms},
+    machine::signals::Trap,
+    supervision::Supervised,
+};
 
 /// How a process is started.
 #[derive(Clone, Debug)]
@@ -16,6 +21,7 @@ pub struct SpawnOptions {
     pub(crate) init_timeout: Duration,
     pub(crate) trap: Trap,
     pub(crate) token: Option<Box<FencingToken>>,
+    pub(crate) lease: Option<Box<LeaseTerms>>,
 }
 
 impl Default for SpawnOptions {
@@ -35,6 +41,7 @@ impl SpawnOptions {
             init_timeout: Duration::from_secs(5),
             trap: Trap::Off,
             token: None,
+            lease: None,
         }
     }
 
@@ -84,6 +91,13 @@ impl SpawnOptions {
         self
     }
 
+    /// Whom the supervised instance depends on. For supervisors.
+    #[doc(hidden)]
+    pub fn lease(mut self, terms: LeaseTerms) -> Self {
+        self.lease = Some(Box::new(terms));
+        self
+    }
+
     /// The name, if one was given.
     #[must_use]
     pub fn get_name(&self) -> Option<&str> {
@@ -95,6 +109,13 @@ impl SpawnOptions {
     #[must_use]
     pub fn get_fencing_token(&self) -> Option<&FencingToken> {
         self.token.as_deref()
+    }
+
+    /// Whom it depends on.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn get_lease(&self) -> Option<&LeaseTerms> {
+        self.lease.as_deref()
     }
 
     /// How long `init` may take.
@@ -123,6 +144,13 @@ impl SpawnOptions {
     #[must_use]
     pub fn get_trap_exit(&self) -> bool {
         self.trap == Trap::On
+    }
+
+    /// What the process will carry. A lease without a token is nobody's.
+    pub(crate) fn take_supervised(&mut self) -> Option<Box<Supervised>> {
+        let token = *self.token.take()?;
+        let lease = self.lease.take().map(|terms| Lease::begin(*terms));
+        Some(Box::new(Supervised { token, lease }))
     }
 
     pub(crate) fn take_name(&mut self) -> Option<String> {

@@ -60,6 +60,7 @@ fn controls() -> Vec<Vec<u8>> {
         token: None,
         mailbox_policy: MailboxPolicy::Block,
         trap_exit: false,
+        lease: None,
     };
     let behavior = |number, name: &str| Behavior { number, name: name.to_owned(), schema: SCHEMA.to_vec() };
     let heartbeat = Heartbeat { behaviors: Some(vec![behavior(1, "fuzz")]), ..Heartbeat::default() };

@@ -378,5 +378,6 @@ fn order(input: &mut Input<'_>) -> SpawnOrder {
         token: (input.byte() > 0xC0).then_some(token),
         mailbox_policy: MailboxPolicy::Reject,
         trap_exit: input.byte() & 1 == 1,
+        lease: (input.byte() > 0xC0).then(Default::default),
     }
 }

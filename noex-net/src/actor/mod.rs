@@ -5,6 +5,7 @@
 //! | [`cluster_manager`] | the control arbiter | `sessions`, `membership` |
 //! | [`heartbeat_timer`] | the control arbiter | `detector` |
 //! | [`listener`] | the control arbiter | `admission` |
+//! | [`warden`] | the control arbiter | `quorum`: leases of supervised instances |
 //! | [`global_registry`] | the control arbiter | `names`: syncs and expiries |
 //! | [`peer_connection`] | an arbiter of the pool | `handshake`, and the loops of one socket |
 
@@ -14,3 +15,4 @@ pub(crate) mod heartbeat_timer;
 pub(crate) mod listener;
 pub(crate) mod messages;
 pub(crate) mod peer_connection;
+pub(crate) mod warden;

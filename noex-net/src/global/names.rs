@@ -66,6 +66,11 @@ impl Names {
         }
     }
 
+    /// Whether anybody has the name.
+    pub(crate) fn is_held(&self, name: &str) -> bool {
+        self.table.lock().machine.lookup(name).is_some()
+    }
+
     pub(crate) fn register(
         &self,
         net: &Arc<Net>,

@@ -14,6 +14,7 @@
 //! | [`detector`] | when a silent connection is dead |
 //! | [`names`] | who holds a global name |
 //! | [`groups`] | which processes are members of a group |
+//! | [`quorum`] | whether this side of a cluster is the one that goes on |
 
 pub(crate) mod admission;
 pub(crate) mod arrivals;
@@ -26,4 +27,5 @@ pub(crate) mod handshake;
 pub(crate) mod keys;
 pub(crate) mod membership;
 pub(crate) mod names;
+pub(crate) mod quorum;
 pub(crate) mod sessions;

@@ -3,7 +3,9 @@
 //! MessagePack, variants by name, fields by position. Compatibility: a variant that a peer does not know ends the
 //! session, so a new one is sent only to peers whose capabilities name it; a new field goes to the end, with a default.
 
-use noex_actors::{ExitReason, FencingToken, Incarnation, MailboxPolicy, NodeId, Registration};
+use noex_actors::{
+    __private::LeaseTerms, ExitReason, FencingToken, Incarnation, MailboxPolicy, NodeId, Registration,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -160,6 +162,9 @@ pub(crate) struct SpawnOrder {
     pub(crate) mailbox_policy: MailboxPolicy,
     #[serde(default)]
     pub(crate) trap_exit: bool,
+    /// Absent, and not written, where it depends on nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lease: Option<LeaseTerms>,
 }
 
 /// How it went.

@@ -195,6 +195,7 @@ fn controls(table: &mut Table) {
             token: Some(token()),
             mailbox_policy,
             trap_exit: true,
+            lease: None,
         }))
     };
     let requests = [

@@ -1,8 +1,8 @@
 //! Configures and starts a distributed supervisor.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
-use noex_actors::{__private::Hub, Clock, Monotonic, NameError, StartError};
+use noex_actors::{__private::Hub, Clock, NameError, NodeId, StartError};
 use noex_net::{Cluster, ClusterStatus};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -11,7 +11,8 @@ use super::{
     desk::Desk,
     event::DistributedSupervisorEvent,
     handle::DistributedSupervisor,
-    spec::{DistributedChildSpec, NodeSelector, PartitionPolicy},
+    partition::{PartitionPolicy, Partitions},
+    spec::{DistributedChildSpec, NodeSelector},
     template::DistributedChildTemplate,
 };
 use crate::{
@@ -55,6 +56,8 @@ pub struct DistributedSupervisorBuilder {
     intensity: RestartIntensity,
     backoff: Backoff,
     restart_rate: u32,
+    partition_policy: PartitionPolicy,
+    voters: BTreeSet<NodeId>,
     listeners: Vec<Listener>,
 }
 
@@ -70,6 +73,8 @@ impl Default for DistributedSupervisorBuilder {
             intensity: RestartIntensity::default(),
             backoff: Backoff::default(),
             restart_rate: 100,
+            partition_policy: PartitionPolicy::default(),
+            voters: BTreeSet::new(),
             listeners: Vec::new(),
         }
     }
@@ -138,11 +143,17 @@ impl DistributedSupervisorBuilder {
         self
     }
 
-    /// What it does while a part of the cluster is out of reach.
-    pub fn partition_policy(self, policy: PartitionPolicy) -> Self {
-        match policy {
-            PartitionPolicy::Failover => self,
-        }
+    /// What it does while a part of the cluster is out of reach. Default: [`PartitionPolicy::Failover`].
+    pub fn partition_policy(mut self, policy: PartitionPolicy) -> Self {
+        self.partition_policy = policy;
+        self
+    }
+
+    /// Of whom [`PartitionPolicy::Majority`] wants more than half, whether they were ever seen or not. Default: every member
+    /// that was connected and did not say goodbye, of which a node that just started knows only those that it met.
+    pub fn voters(mut self, voters: impl IntoIterator<Item = NodeId>) -> Self {
+        self.voters = voters.into_iter().collect();
+        self
     }
 
     /// Calls `f` with every event of this supervisor from the start on: in order, off its stack; must not block.
@@ -183,7 +194,7 @@ impl DistributedSupervisorBuilder {
         registered.map_err(|_taken| StartSupervisorError::NotRunning)?;
         let desk = Desk::of(cluster);
         let (tell, mut ready) = oneshot::channel();
-        let ticket = desk.deposit(self.args(id.clone(), cluster.now(), tell));
+        let ticket = desk.deposit(self.args(id.clone(), cluster, tell));
         let spawned = cluster.spawn::<DistributedProcess>(ticket).await;
         let handle = |process| DistributedSupervisor::new(process, &id, cluster);
         match spawned {
@@ -212,7 +223,7 @@ impl DistributedSupervisorBuilder {
     fn args(
         self,
         id: String,
-        started: Monotonic,
+        cluster: &Cluster,
         ready: oneshot::Sender<Result<(), StartSupervisorError>>,
     ) -> Args {
         let settings = Settings {
@@ -224,13 +235,17 @@ impl DistributedSupervisorBuilder {
             scope: Scope::Cluster,
             unix_seconds: Clock::unix_seconds(),
         };
+        let config = cluster.config();
+        let detection = config.heartbeat_interval().saturating_mul(config.heartbeat_miss_threshold().max(1));
+        let partitions = Partitions { policy: self.partition_policy, voters: self.voters, detection };
         let identity = Identity {
             id,
             name: self.name,
             strategy: self.strategy,
             selector: self.selector,
             settings,
-            started,
+            partitions,
+            started: cluster.now(),
         };
         let (children, template) = (self.children, self.template);
         Args { identity, children, template, listeners: Listeners(self.listeners), ready }

@@ -114,6 +114,20 @@ pub enum DistributedSupervisorEvent {
         /// Its generation.
         generation: Generation,
     },
+    /// Too much of the cluster is out of reach: nothing is started from now on.
+    MajorityLost {
+        /// Id of the supervisor.
+        supervisor_id: String,
+        /// Members in reach, its own node included.
+        reachable: Vec<NodeId>,
+        /// Members out of reach.
+        lost: Vec<NodeId>,
+    },
+    /// Enough of the cluster is in reach again: what waits is started.
+    MajorityRegained {
+        /// Id of the supervisor.
+        supervisor_id: String,
+    },
 }
 
 impl DistributedSupervisorEvent {
@@ -131,6 +145,8 @@ impl DistributedSupervisorEvent {
             Self::ChildPending { .. } => "child_pending",
             Self::ChildStartFailed { .. } => "child_start_failed",
             Self::ChildDuplicateStopped { .. } => "child_duplicate_stopped",
+            Self::MajorityLost { .. } => "majority_lost",
+            Self::MajorityRegained { .. } => "majority_regained",
         }
     }
 
@@ -147,7 +163,9 @@ impl DistributedSupervisorEvent {
             | Self::NodeFailureDetected { supervisor_id, .. }
             | Self::ChildPending { supervisor_id, .. }
             | Self::ChildStartFailed { supervisor_id, .. }
-            | Self::ChildDuplicateStopped { supervisor_id, .. } => supervisor_id,
+            | Self::ChildDuplicateStopped { supervisor_id, .. }
+            | Self::MajorityLost { supervisor_id, .. }
+            | Self::MajorityRegained { supervisor_id } => supervisor_id,
         }
     }
 
@@ -183,6 +201,10 @@ impl DistributedSupervisorEvent {
             Report::StartFailed { child, node, attempt, error } => {
                 Self::ChildStartFailed { supervisor_id, child_id: child, node_id: node, attempt, error }
             }
+            Report::MajorityLost { view } => {
+                Self::MajorityLost { supervisor_id, reachable: view.reachable, lost: view.lost }
+            }
+            Report::MajorityRegained => Self::MajorityRegained { supervisor_id },
             Report::DuplicateStopped { child, node, generation } => {
                 Self::ChildDuplicateStopped { supervisor_id, child_id: child, node_id: node, generation }
             }

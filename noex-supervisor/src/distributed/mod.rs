@@ -4,6 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod desk;
 mod event;
 mod handle;
+pub(crate) mod partition;
 mod spec;
 mod stats;
 mod template;
@@ -15,7 +16,8 @@ pub use self::{
     desk::SupervisorTotals,
     event::DistributedSupervisorEvent,
     handle::DistributedSupervisor,
-    spec::{DistributedChildSpec, NodeSelector, OrphanPolicy, PartitionPolicy, SelectNode},
+    partition::{JudgePartition, OrphanPolicy, PartitionPolicy},
+    spec::{DistributedChildSpec, NodeSelector, SelectNode},
     stats::DistributedSupervisorStats,
     template::DistributedChildTemplate,
     views::SupervisorView,

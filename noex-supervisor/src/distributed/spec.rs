@@ -6,7 +6,7 @@ use noex_actors::{EncodeError, NodeId, Payload, RemoteBehavior, SpawnOptions, Un
 use noex_net::NodeInfo;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::value::Value;
+use super::{partition::OrphanPolicy, value::Value};
 use crate::{
     child_spec::check_id,
     error::SpecError,
@@ -119,27 +119,6 @@ impl<'de> Deserialize<'de> for NodeSelector {
     }
 }
 
-/// What becomes of a child whose supervisor is out of reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OrphanPolicy {
-    /// It runs on; the next supervisor of that name adopts it.
-    #[default]
-    RunOn,
-}
-noex_actors::__vocabulary!(OrphanPolicy { RunOn = "run_on" });
-
-/// What a supervisor does while a part of the cluster is out of reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PartitionPolicy {
-    /// It starts what it lost again. Two sides may each run an instance until they meet; then the higher generation
-    /// stays.
-    #[default]
-    Failover,
-}
-noex_actors::__vocabulary!(PartitionPolicy { Failover = "failover" });
-
 /// A child of a [`DistributedSupervisor`](crate::DistributedSupervisor).
 ///
 /// Its instance is registered in the global registry under its id, or under [`name`](Self::name).
@@ -156,6 +135,7 @@ pub struct DistributedChildSpec {
     /// Whether its instance has a global name at all.
     pub(crate) named: bool,
     significant: bool,
+    pub(crate) orphan: Option<OrphanPolicy>,
     capacity: usize,
     init_timeout: Duration,
 }
@@ -180,6 +160,7 @@ impl DistributedChildSpec {
             name: None,
             named: true,
             significant: false,
+            orphan: None,
             capacity: options.get_mailbox_capacity(),
             init_timeout: options.get_init_timeout(),
         }
@@ -233,11 +214,15 @@ impl DistributedChildSpec {
         self
     }
 
-    /// What becomes of it when its supervisor is out of reach.
-    pub fn orphan(self, policy: OrphanPolicy) -> Self {
-        match policy {
-            OrphanPolicy::RunOn => self,
-        }
+    /// What becomes of it when its supervisor is out of reach. Default: it runs on; under
+    /// [`PartitionPolicy::Majority`](crate::PartitionPolicy::Majority) an instance on a node outside the majority stops after
+    /// as long as it takes to find a silent node dead.
+    ///
+    /// A lost node's children are started elsewhere only after the longest of these times, of all children of the
+    /// supervisor: then none of them runs twice.
+    pub fn orphan(mut self, policy: OrphanPolicy) -> Self {
+        self.orphan = Some(policy);
+        self
     }
 
     pub(crate) fn check(&self) -> Result<(), SpecError> {
@@ -292,6 +277,8 @@ struct Wire {
     init_timeout: Duration,
     #[serde(default)]
     significant: bool,
+    #[serde(default)]
+    orphan: Option<OrphanPolicy>,
 }
 
 impl Serialize for DistributedChildSpec {
@@ -311,6 +298,7 @@ impl Serialize for DistributedChildSpec {
             capacity: spec.capacity,
             init_timeout: spec.init_timeout,
             significant: spec.significant,
+            orphan: spec.orphan,
         };
         wire.serialize(serializer)
     }
@@ -331,6 +319,7 @@ impl<'de> Deserialize<'de> for DistributedChildSpec {
             init_timeout: wire.init_timeout,
             named: true,
             significant: wire.significant,
+            orphan: wire.orphan,
         })
     }
 }

@@ -28,6 +28,9 @@ pub struct DistributedSupervisorStats {
     pub child_count: usize,
     /// Of those, the ones that wait for a node.
     pub pending_count: usize,
+    /// Whether it starts nothing, because too much of the cluster is out of reach.
+    #[serde(default)]
+    pub waits_for_majority: bool,
     /// How many run on which node.
     pub children_by_node: BTreeMap<NodeId, usize>,
     /// Instances started in place of an earlier one; restarts because of a sibling are not counted.

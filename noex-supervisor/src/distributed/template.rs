@@ -2,7 +2,10 @@
 
 use noex_actors::{RemoteBehavior, SpawnOptions, WrongBehavior};
 
-use super::spec::{DistributedChildSpec, NodeSelector, OrphanPolicy};
+use super::{
+    partition::OrphanPolicy,
+    spec::{DistributedChildSpec, NodeSelector},
+};
 use crate::options::{Restart, Shutdown};
 
 /// What the children of a [`Strategy::SimpleOneForOne`](crate::Strategy::SimpleOneForOne)
@@ -91,6 +94,10 @@ impl DistributedChildTemplate {
     /// What becomes of them when their supervisor is out of reach.
     pub fn orphan(self, policy: OrphanPolicy) -> Self {
         Self(self.0.orphan(policy))
+    }
+
+    pub(crate) fn get_orphan(&self) -> Option<OrphanPolicy> {
+        self.0.orphan
     }
 
     /// The child with this id, of which `from` gives behavior and arguments.

@@ -3,7 +3,7 @@
 //! It decides nothing of its own. Facts about nodes go through the failover, whose verdicts become facts for the
 //! supervision; a start that succeeded on a node which is no longer there is a start that failed.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use noex_actors::{Monotonic, NodeId};
 
@@ -30,7 +30,7 @@ pub(crate) enum Output {
     Query {
         node: NodeId,
         query: u64,
-        timeout: std::time::Duration,
+        timeout: Duration,
     },
 }
 
@@ -42,7 +42,8 @@ pub(crate) struct Coordinator {
 }
 
 impl Coordinator {
-    pub(crate) fn new(supervision: Supervision, failover: Failover) -> Self {
+    pub(crate) fn new(mut supervision: Supervision, failover: Failover) -> Self {
+        supervision.set_hold(failover.hold());
         Self { supervision, failover }
     }
 
@@ -83,6 +84,12 @@ impl Coordinator {
         &self.supervision
     }
 
+    /// There is a child that may be alive for so long after it was cut off.
+    pub(crate) fn extend_grace(&mut self, grace: Option<Duration>) {
+        self.failover.extend_grace(grace);
+        self.supervision.set_hold(self.failover.hold());
+    }
+
     /// Whether children can be started on the node.
     pub(crate) fn is_up(&self, node: &NodeId) -> bool {
         self.failover.is_up(node)
@@ -114,6 +121,9 @@ impl Coordinator {
                 failover::Output::Lost { node, loss } => supervision::Input::NodeLost { node, loss },
                 failover::Output::Told { node, purpose, found } => {
                     supervision::Input::InstancesTold { node, purpose, found }
+                }
+                failover::Output::Standing { decision, view } => {
+                    supervision::Input::Standing { decision, view }
                 }
                 failover::Output::Available => supervision::Input::NodeAvailable,
             };

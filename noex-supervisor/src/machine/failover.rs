@@ -12,15 +12,23 @@
 //! are found. An adoption waits for every connected node until it has answered, for interval × threshold at most: what
 //! lives there must not be started a second time.
 //!
-//! Invariants: 1. `Lost` is said once per loss; 2. a node is `Lost` at the latest two intervals after its connection
-//! closed unless it answered, intervals in which the supervisor itself stood still not counted; 3. every `Up` node is
+//! Where instances stop themselves when they are cut off ([`Failover::fenced`]), a node that is not proven dead is `Held`
+//! first: its loss is said after their grace time, and not while this side of the cluster must wait; back before that, it is
+//! asked as after a lost connection. Another incarnation is a proof, a refused dial is none. The other end of a connection
+//! that was closed here may have heard of that only by silence: the grace time begins when it must have noticed.
+//!
+//! Invariants: 1. `Lost` is said once per loss; 2. a node that is not held is `Lost` at the latest two intervals after its
+//! connection closed unless it answered, intervals in which the supervisor itself stood still not counted; 3. every `Up` node is
 //! asked when it comes up and once per interval × threshold; 4. an adoption ends within interval × threshold and two
-//! intervals for each connection that was lost meanwhile.
+//! intervals for each connection that was lost meanwhile; 5. while this side must wait, nothing is `Lost` but what is
+//! proven dead, and no adoption ends.
 //!
 //! Source: the design's rule "Failover".
 
 mod adoption;
 mod deadlines;
+mod facts;
+mod standing;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -29,74 +37,15 @@ use std::{
 
 use noex_actors::{Incarnation, Monotonic, NodeDownReason, NodeId};
 
+pub(crate) use self::facts::{Input, Output};
 use super::{
     Found,
+    standing::{Policy, Standing},
     supervision::{Loss, Purpose},
 };
 
 /// How long after a question that failed the next one is asked.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-
-/// Facts.
-#[derive(Clone, Debug)]
-pub(crate) enum Input {
-    /// The supervisor starts among these nodes, itself included.
-    Started {
-        nodes: Vec<(NodeId, Incarnation)>,
-    },
-    NodeUp {
-        node: NodeId,
-        incarnation: Incarnation,
-    },
-    NodeDown {
-        node: NodeId,
-        incarnation: Incarnation,
-        reason: NodeDownReason,
-    },
-    DialRefused {
-        node: NodeId,
-    },
-    /// `None`: it did not answer.
-    Answered {
-        node: NodeId,
-        query: u64,
-        found: Option<Vec<Found>>,
-    },
-    /// Another supervisor of this name gave up: all nodes are asked.
-    RivalGone,
-    /// No other supervisor has the name, whatever was seen: all nodes are asked as at the start.
-    DoubtSettled,
-    DeadlineReached,
-}
-
-/// Commands and verdicts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// Ask the node for the instances of this supervisor; comes back as `Answered`.
-    Query {
-        node: NodeId,
-        query: u64,
-        timeout: Duration,
-    },
-    /// All that were asked have answered, or had their time.
-    Adopt {
-        found: Vec<Found>,
-    },
-    Suspect {
-        node: NodeId,
-    },
-    Lost {
-        node: NodeId,
-        loss: Loss,
-    },
-    Told {
-        node: NodeId,
-        purpose: Purpose,
-        found: Vec<Found>,
-    },
-    /// The node may be given children that wait for it.
-    Available,
-}
 
 /// A question that has no answer yet.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +64,16 @@ struct Question {
 #[derive(Clone, Copy, Debug)]
 enum Link {
     Up(Option<Question>),
-    Suspect { since: Monotonic, until: Monotonic },
+    Suspect {
+        since: Monotonic,
+        until: Monotonic,
+        /// Until then the other end may have heard of this one.
+        closed: Monotonic,
+    },
+    /// Lost, but what it has may be alive until then.
+    Held {
+        due: Monotonic,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -129,12 +87,22 @@ struct Peer {
 pub(crate) struct Failover {
     /// One interval, one second at most.
     grace: Duration,
+    interval: Duration,
     /// Interval × threshold. Everybody is asked that often, whatever happened: what went wrong unseen is found. And a
     /// connected node that does not answer is waited for that long: had it died, it would be known by then.
     patience: Duration,
     next_sweep: Option<Monotonic>,
     peers: BTreeMap<NodeId, Peer>,
     next_query: u64,
+    standing: Standing,
+    /// How long instances may be alive on a node that is lost, once it has noticed.
+    hold: Duration,
+    /// Nothing may be started.
+    paused: bool,
+    /// This side may go on again: then it does. Who else is back is known by then.
+    resume_at: Option<Monotonic>,
+    /// Before that no adoption ends: what was lost before it began may be alive until then.
+    settled_at: Option<Monotonic>,
     adopting: Option<Vec<Found>>,
     /// The first adoption is over: there are children to compare answers with.
     begun: bool,
@@ -149,21 +117,53 @@ impl Failover {
         let patience = interval.saturating_mul(threshold.max(1));
         Self {
             grace,
+            interval,
             patience,
             next_sweep: None,
             peers: BTreeMap::new(),
             next_query: 0,
+            standing: Standing::new(Policy::Failover, Duration::MAX),
+            hold: Duration::ZERO,
+            paused: false,
+            resume_at: None,
+            settled_at: None,
             adopting: None,
             begun: false,
         }
     }
 
+    /// The same, with this standing, for instances that may be alive for `grace` after they are cut off.
+    pub(crate) fn fenced(mut self, standing: Standing, grace: Option<Duration>) -> Self {
+        self.standing = standing;
+        self.extend_grace(grace);
+        self
+    }
+
+    /// There are instances that may be alive for so long after they are cut off. Both ends notice that within an interval,
+    /// and half of one is for the stop itself.
+    pub(crate) fn extend_grace(&mut self, grace: Option<Duration>) {
+        let hold = grace.map_or(Duration::ZERO, |grace| {
+            grace.saturating_add(self.interval).saturating_add(self.interval / 2)
+        });
+        self.hold = self.hold.max(hold);
+    }
+
+    /// How long instances may be alive on a node whose connection is lost, which may find that out last.
+    pub(crate) fn hold(&self) -> Duration {
+        if self.hold.is_zero() { self.hold } else { self.patience.saturating_add(self.hold) }
+    }
+
     /// Takes a fact.
     pub(crate) fn handle(&mut self, input: Input, now: Monotonic, out: &mut Outputs) {
         match input {
-            Input::Started { nodes } => {
+            Input::Started { nodes, missing } => {
                 self.adopting = Some(Vec::new());
                 self.next_sweep = Some(now.plus(self.patience));
+                self.settled_at =
+                    (!missing.is_empty() && !self.hold.is_zero()).then(|| now.plus(self.hold()));
+                for node in &missing {
+                    self.standing.lost(node, now);
+                }
                 for (node, incarnation) in nodes {
                     self.up(node, incarnation, now, out);
                 }
@@ -173,7 +173,7 @@ impl Failover {
             Input::DialRefused { node } => {
                 let suspect = |peer: &Peer| matches!(peer.link, Link::Suspect { .. });
                 if self.peers.get(&node).is_some_and(suspect) {
-                    self.lose(&node, Loss::Crash, out);
+                    self.miss(&node, now, out);
                 }
             }
             Input::Answered { node, query, found } => self.answered(&node, query, found, now, out),
@@ -197,7 +197,8 @@ impl Failover {
             }
             Input::DeadlineReached => self.deadline_reached(now, out),
         }
-        self.finish_adoption(out);
+        self.reconsider(now, out);
+        self.finish_adoption(now, out);
     }
 
     /// When [`Input::DeadlineReached`] has something to do.
@@ -205,9 +206,11 @@ impl Failover {
         let due = |peer: &Peer| match peer.link {
             Link::Suspect { until, .. } => Some(until),
             Link::Up(Some(question)) => question.until.into_iter().chain(question.ask_again).min(),
-            Link::Up(None) => None,
+            Link::Held { due } if !self.paused => Some(due),
+            Link::Up(None) | Link::Held { .. } => None,
         };
-        self.peers.values().filter_map(due).chain(self.next_sweep).min()
+        let own = [self.next_sweep, self.resume_at, self.settled_at.filter(|_| self.adopting.is_some())];
+        self.peers.values().filter_map(due).chain(own.into_iter().flatten()).min()
     }
 
     /// Whether an instance in this life of the node may be alive and in reach.
@@ -218,7 +221,7 @@ impl Failover {
     /// Whether its connection was lost and nothing is decided.
     pub(crate) fn is_suspect(&self, node: &NodeId) -> bool {
         self.peers.get(node).is_some_and(|peer| match peer.link {
-            Link::Suspect { .. } => true,
+            Link::Suspect { .. } | Link::Held { .. } => true,
             Link::Up(question) => question.is_some_and(|q| q.purpose == Purpose::Readopt),
         })
     }
@@ -246,6 +249,7 @@ impl Failover {
             Some(peer) if peer.incarnation == incarnation => {
                 let since = match peer.link {
                     Link::Suspect { since, .. } => since,
+                    Link::Held { .. } => now,
                     Link::Up(_) => {
                         out.push_back(Output::Suspect { node: node.clone() });
                         now
@@ -260,6 +264,7 @@ impl Failover {
             Some(_) => self.lose(&node, Loss::Crash, out),
             None => {}
         }
+        self.standing.up(&node);
         self.ask(&node, &mut question, now, out);
         self.peers.insert(node, Peer { incarnation, link: Link::Up(Some(question)) });
     }
@@ -306,18 +311,39 @@ impl Failover {
         match reason {
             NodeDownReason::ConnectionClosed => {
                 let since = match peer.link {
-                    Link::Suspect { .. } => return,
+                    Link::Suspect { .. } | Link::Held { .. } => return,
                     Link::Up(Some(Question { purpose: Purpose::Readopt, since, .. })) => since,
                     Link::Up(_) => now,
                 };
                 let until = now.plus(self.grace).min(since.plus(self.grace * 2));
-                peer.link = Link::Suspect { since, until };
+                peer.link = Link::Suspect { since, until, closed: now };
                 out.push_back(Output::Suspect { node: node.clone() });
             }
             NodeDownReason::HeartbeatTimeout | NodeDownReason::ConnectionRefused => {
-                self.lose(node, Loss::Crash, out);
+                self.miss(node, now, out);
             }
-            NodeDownReason::GracefulShutdown => self.lose(node, Loss::Goodbye, out),
+            NodeDownReason::GracefulShutdown => {
+                self.standing.left(node);
+                self.lose(node, Loss::Goodbye, out);
+            }
+        }
+    }
+
+    /// It is out of reach, and whether it lives is not known.
+    fn miss(&mut self, node: &NodeId, now: Monotonic, out: &mut Outputs) {
+        self.standing.lost(node, now);
+        self.reconsider(now, out);
+        if self.hold.is_zero() && !self.paused {
+            return self.lose(node, Loss::Crash, out);
+        }
+        if let Some(peer) = self.peers.get_mut(node) {
+            let noticed = match peer.link {
+                // It is noticed there by silence, at the latest.
+                Link::Suspect { closed, .. } => now.max(closed.plus(self.patience)),
+                Link::Up(_) | Link::Held { .. } => now,
+            };
+            peer.link = Link::Held { due: noticed.plus(self.hold) };
+            out.push_back(Output::Suspect { node: node.clone() });
         }
     }
 

@@ -5,6 +5,7 @@
 //! | `supervision` | the child table: what is started, stopped, restarted, and when all of it ends |
 //! | `failover` | whether a lost connection means lost children, and which nodes are asked for their instances |
 //! | `coordinator` | nothing of its own: the two above as one machine, for distributed supervisors |
+//! | `standing` | what may be done while a part of the cluster is out of reach |
 //! | `plan` | whom the end of a child concerns by the strategy, and the order of stops and starts |
 //! | `placement` | on which node a child starts |
 //! | `intensity`, `policy`, `backoff`, `generation` | one rule each |
@@ -17,6 +18,7 @@ pub(crate) mod intensity;
 pub(crate) mod placement;
 pub(crate) mod plan;
 pub(crate) mod policy;
+pub(crate) mod standing;
 pub(crate) mod supervision;
 
 use noex_actors::{Generation, Pid};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use noex_actors::{ExitReason, Monotonic};
+use noex_actors::{__private::Lease, ExitReason, Monotonic};
 
 use crate::options::{Restart, Shutdown};
 
@@ -49,8 +49,13 @@ pub(crate) fn superseded() -> ExitReason {
 }
 
 /// Whether it is that reason.
-pub(crate) fn is_superseded(reason: &ExitReason) -> bool {
+fn is_superseded(reason: &ExitReason) -> bool {
     matches!(reason, ExitReason::Error(text) if text == SUPERSEDED)
+}
+
+/// Whether the instance did not fail: another one takes its place, or it stopped itself because it was cut off.
+pub(crate) fn is_cleared_away(reason: &ExitReason) -> bool {
+    is_superseded(reason) || Lease::is_reason(reason)
 }
 
 /// First step of a stop that begins at `now`, and when the kill follows.

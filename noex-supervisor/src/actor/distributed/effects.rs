@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use noex_actors::{
-    AnyRef, Context, FencingToken, Generation, NameError, NodeId, Pid, Registration, SpawnError, StartError,
+    __private::LeaseTerms, AnyRef, Context, FencingToken, Generation, NameError, NodeId, Pid, Registration,
+    SpawnError, StartError,
 };
 use noex_net::{Instance, NodeInfo};
 
@@ -90,10 +91,11 @@ impl DistributedProcess {
             return inlet.send(Fact::NoNode { child, generation });
         };
         let token = FencingToken::new(&self.identity.id, &child, generation);
+        let lease = self.identity.partitions.lease(spec.orphan, &self.identity.id);
         tracing::debug!(supervisor = self.identity.id, child, %generation, %node, "starting a child");
         let (cluster, parent) = (self.cluster.clone(), cx.pid().clone());
         self.starter.run(async move {
-            let outcome = spawn(&cluster, &node, &spec, token).await;
+            let outcome = spawn(&cluster, &node, &spec, (token, lease)).await;
             if let Ok(any) = &outcome {
                 any.set_parent(&parent);
             }
@@ -187,11 +189,14 @@ async fn spawn(
     cluster: &noex_net::Cluster,
     node: &NodeId,
     spec: &DistributedChildSpec,
-    token: FencingToken,
+    (token, lease): (FencingToken, Option<LeaseTerms>),
 ) -> Result<AnyRef, SpawnError> {
     let name = spec.name.as_deref().unwrap_or(&spec.id);
     let supervisor = token.supervisor.clone();
-    let options = spec.spawn_options().fencing_token(token);
+    let mut options = spec.spawn_options().fencing_token(token);
+    if let Some(lease) = lease {
+        options = options.lease(lease);
+    }
     let start = |options| cluster.spawn_named(node, &spec.behavior, spec.payload()).options(options);
     if !spec.named {
         return start(options).register(Registration::None).await;

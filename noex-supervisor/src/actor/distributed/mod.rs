@@ -29,7 +29,8 @@ use super::{alarm::Alarm, end_of, entropy, instances::Instances, starter::Starte
 use crate::{
     distributed::{
         DistributedChildSpec, DistributedChildTemplate, DistributedSupervisorEvent,
-        DistributedSupervisorStats, NodeSelector, builder::Listeners, desk::Desk, views::PREFIX,
+        DistributedSupervisorStats, NodeSelector, builder::Listeners, desk::Desk, partition::Partitions,
+        views::PREFIX,
     },
     error::StartSupervisorError,
     info::SupervisorExit,
@@ -38,6 +39,7 @@ use crate::{
         coordinator::{self, Coordinator, Output},
         failover::{self, Failover},
         placement::Placement,
+        standing::Standing,
         supervision::{self, Settings, Supervision, Totals},
     },
     options::Strategy,
@@ -51,6 +53,7 @@ pub(crate) struct Identity {
     pub(crate) strategy: Strategy,
     pub(crate) selector: NodeSelector,
     pub(crate) settings: Settings,
+    pub(crate) partitions: Partitions,
     pub(crate) started: Monotonic,
 }
 
@@ -191,7 +194,16 @@ impl Behavior for DistributedProcess {
         let rules = children.iter().map(|spec| spec.rule(&identity.selector));
         let supervision = Supervision::new(identity.settings, rules);
         let config = cluster.config();
-        let failover = Failover::new(config.heartbeat_interval(), config.heartbeat_miss_threshold());
+        let standing = Standing::new(
+            identity.partitions.policy.rule(&identity.partitions.voters),
+            config.forget_after(),
+        );
+        let orphans = children.iter().map(|spec| spec.orphan);
+        let orphans =
+            orphans.chain(template.as_ref().map(DistributedChildTemplate::get_orphan)).chain([None]);
+        let grace = orphans.filter_map(|orphan| identity.partitions.grace(orphan)).max();
+        let failover = Failover::new(config.heartbeat_interval(), config.heartbeat_miss_threshold())
+            .fenced(standing, grace);
         let (sender, facts) = mpsc::unbounded_channel();
         cx.continue_with(Note::Begin);
         Ok(Self {
@@ -283,7 +295,8 @@ impl DistributedProcess {
         let own = (cx.node().id().clone(), cx.node().incarnation());
         let others = self.cluster.connected_nodes().into_iter().map(|node| (node.id, node.incarnation));
         let nodes = std::iter::once(own).chain(others).collect();
-        self.judge(failover::Input::Started { nodes }, cx);
+        let missing = self.cluster.lost_nodes();
+        self.judge(failover::Input::Started { nodes, missing }, cx);
     }
 
     fn fact(&mut self, fact: Fact, cx: &mut Context<Self>) {

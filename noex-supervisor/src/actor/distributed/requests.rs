@@ -56,6 +56,7 @@ impl DistributedProcess {
         cx: &mut Context<Self>,
     ) {
         let (child, rule) = (spec.id.clone(), spec.rule(&self.identity.selector));
+        self.machine.extend_grace(self.identity.partitions.grace(spec.orphan));
         self.specs.insert(child.clone(), spec);
         let request = self.request(Request::Start { caller, child });
         self.supervise(Input::AddRequested { request, rule }, cx);
@@ -147,6 +148,7 @@ impl DistributedProcess {
             strategy: identity.strategy,
             child_count: supervision.child_count(),
             pending_count: supervision.pending_count(),
+            waits_for_majority: supervision.is_paused(),
             children_by_node,
             total_restarts: totals.restarts,
             node_failure_restarts: totals.node_failure_restarts,

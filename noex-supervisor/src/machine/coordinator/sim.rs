@@ -4,20 +4,21 @@
 //! says concerned him, and each cause was counted once.
 
 mod loser;
+mod partition;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use noex_actors::{ExitReason, Generation, Incarnation, NodeDownReason, Pid};
 use proptest::prelude::*;
 
-use self::loser::Loser;
+use self::{loser::Loser, partition::Terms};
 use super::*;
 use crate::{
     machine::{
         Found,
         placement::{Candidate, Placement, Selector},
         plan::concerned,
-        policy::{Stop, is_superseded},
+        policy::{Stop, is_cleared_away},
         supervision::{Cause, Failure, Output as Command, Report, Rule, Scope, Settings, State},
     },
     options::{AutoShutdown, Backoff, Restart, RestartIntensity, Shutdown, Strategy},
@@ -51,6 +52,12 @@ struct Node {
     incarnation: u64,
     alive: bool,
     frozen: bool,
+    /// No message passes between it and the supervisor's node, since then.
+    cut: Option<Monotonic>,
+    /// What it had to say meanwhile.
+    unsent: Vec<Event>,
+    /// When it noticed, or will, that it does not have those in reach whom its instances depend on.
+    alone: Option<Monotonic>,
     /// The session with the supervisor's node, as both ends know it.
     connected: bool,
     session: u64,
@@ -103,9 +110,14 @@ enum Event {
     Thaw {
         node: NodeId,
     },
+    Join {
+        node: NodeId,
+    },
+    /// It was not heard of for as long: frozen, or cut off since then.
     Silence {
         node: NodeId,
         session: u64,
+        cut: Option<Monotonic>,
     },
 }
 
@@ -124,6 +136,7 @@ struct World {
     unlucky: bool,
     ended: bool,
     settings: Settings,
+    terms: Terms,
     /// Which supervisor it is, from 0.
     era: u64,
     /// The one before, if it lives.
@@ -155,7 +168,7 @@ fn node(index: u64) -> NodeId {
 }
 
 impl World {
-    fn new(seed: u64, nodes: u64, children: u64, strategy: Strategy) -> Self {
+    fn new(seed: u64, nodes: u64, children: u64, strategy: Strategy, terms: Terms) -> Self {
         let settings = Settings {
             strategy,
             auto_shutdown: AutoShutdown::Never,
@@ -169,6 +182,9 @@ impl World {
             incarnation: 1,
             alive: true,
             frozen: false,
+            cut: None,
+            unsent: Vec::new(),
+            alone: None,
             connected: true,
             session: 1,
             processes: BTreeMap::new(),
@@ -181,7 +197,7 @@ impl World {
             nodes: (0..nodes).map(|n| (node(n), fresh(n))).collect(),
             machine: Coordinator::new(
                 Supervision::new(settings, rules(strategy, children)),
-                Failover::new(INTERVAL, 3),
+                terms.failover(),
             ),
             placement: Placement::default(),
             in_flight: BTreeSet::new(),
@@ -190,6 +206,7 @@ impl World {
             unlucky: false,
             ended: false,
             settings,
+            terms,
             era: 0,
             loser: None,
             starting: true,
@@ -206,7 +223,9 @@ impl World {
     fn begin(&mut self) {
         let connected = self.nodes.iter().filter(|(_, node)| node.connected);
         let nodes = connected.map(|(id, node)| (id.clone(), Incarnation(node.incarnation))).collect();
-        self.step(Input::Node(failover::Input::Started { nodes }));
+        let lost = |node: &&Node| !node.connected;
+        let missing = self.nodes.iter().filter(|(_, node)| lost(node)).map(|(id, _)| id.clone()).collect();
+        self.step(Input::Node(failover::Input::Started { nodes, missing }));
         if self.settings.strategy == Strategy::SimpleOneForOne {
             for _ in 0..self.children {
                 self.made += 1;
@@ -223,7 +242,7 @@ impl World {
         let beaten = self.settings.strategy != Strategy::SimpleOneForOne && self.dice.roll(2) == 0;
         self.settings.unix_seconds += 1 + self.dice.roll(2);
         let rules = rules(self.settings.strategy, self.children);
-        let next = Coordinator::new(Supervision::new(self.settings, rules), Failover::new(INTERVAL, 3));
+        let next = Coordinator::new(Supervision::new(self.settings, rules), self.terms.failover());
         let last = std::mem::replace(&mut self.machine, next);
         self.loser = beaten.then(|| Loser::new(last));
         self.era += 1;
@@ -245,6 +264,7 @@ impl World {
             | Event::Reconnect { .. }
             | Event::Restart { .. }
             | Event::Thaw { .. }
+            | Event::Join { .. }
             | Event::Silence { .. } => true,
         });
         for process in self.nodes.values_mut().flat_map(|node| node.processes.values_mut()) {
@@ -311,7 +331,7 @@ impl World {
             && supervision.is_cause(child, pid)
         {
             // What the loser stopped did not fail.
-            causes += u64::from(!is_superseded(reason));
+            causes += u64::from(!is_cleared_away(reason));
             self.causes.push((self.concerned(std::slice::from_ref(child)), self.now));
         }
         self.machine.handle(input, self.now, entropy, &mut out);
@@ -411,8 +431,9 @@ impl World {
                 if self.nodes[pid.node_id()].session == session || self.dice.roll(2) == 0 {
                     return self.child(supervision::Input::StartSucceeded { child, generation, pid });
                 }
-                // The reply was lost with the session, and the instance perhaps with it.
-                if self.dice.roll(2) == 0 {
+                // The reply was lost with the session, and the instance perhaps with it. Where it must not be left over, it is:
+                // nobody confirmed it.
+                if self.dice.roll(2) == 0 || self.terms.is_fenced() {
                     self.nodes.get_mut(pid.node_id()).unwrap().processes.remove(&pid);
                 }
                 let (node, failure) = (Some(pid.node_id().clone()), Failure::NodeGone);
@@ -420,7 +441,7 @@ impl World {
             }
             Event::Told { node, session, query } => {
                 let target = &self.nodes[&node];
-                if target.frozen && target.connected && target.session == session {
+                if target.is_silent() && target.connected && target.session == session {
                     return self.later(50, Event::Told { node, session, query });
                 }
                 let lost = self.dice.roll(10) == 0;
@@ -432,7 +453,7 @@ impl World {
                 if !target.connected || target.session != session {
                     return;
                 }
-                if target.frozen {
+                if target.is_silent() {
                     return self.later(50, Event::StopAt { node, session, pid, how, reason });
                 }
                 // One in ten ignores being asked.
@@ -445,6 +466,9 @@ impl World {
                 if !target.connected || target.session != session {
                     return;
                 }
+                if target.cut.is_some() {
+                    return self.later(50, Event::Watch { node, session, pid });
+                }
                 match target.processes.get_mut(&pid) {
                     Some(process) => process.watched = true,
                     None => {
@@ -456,7 +480,7 @@ impl World {
             }
             Event::Reconnect { node } => {
                 let target = self.nodes.get_mut(&node).unwrap();
-                if !target.alive || target.frozen || target.connected {
+                if !target.alive || target.is_silent() || target.connected {
                     return;
                 }
                 target.connected = true;
@@ -474,11 +498,14 @@ impl World {
             }
             Event::Thaw { node } => {
                 self.nodes.get_mut(&node).unwrap().frozen = false;
+                self.check_leases(&node);
                 self.soon(Event::Reconnect { node });
             }
-            Event::Silence { node, session } => {
+            Event::Join { node } => self.join(&node),
+            Event::Silence { node, session, cut } => {
                 let target = &self.nodes[&node];
-                if target.frozen && target.connected && target.session == session {
+                let silent = if cut.is_some() { target.cut == cut } else { target.frozen };
+                if silent && target.connected && target.session == session {
                     self.disconnect(&node, NodeDownReason::HeartbeatTimeout);
                 }
             }
@@ -491,7 +518,7 @@ impl World {
         let target = self.nodes.get_mut(&node).unwrap();
         let failure = if !target.connected || target.session != session {
             Some(Failure::NodeGone)
-        } else if target.frozen {
+        } else if target.is_silent() {
             return self.later(50, Event::Spawn { node, session, child, generation, era });
         } else if self.unlucky && !self.starting && self.dice.roll(20) == 0 {
             Some(Failure::Refused("unlucky".into()))
@@ -508,6 +535,8 @@ impl World {
             }
             return;
         }
+        self.forbid_two(&child);
+        let target = self.nodes.get_mut(&node).unwrap();
         self.numbers += 1;
         let pid = Pid::new(node.clone(), Incarnation(target.incarnation), self.numbers);
         let before = self.ever.insert((child.clone(), generation), pid.clone());
@@ -527,8 +556,12 @@ impl World {
         let Some(process) = target.processes.remove(pid) else { return };
         if process.watched && target.connected {
             let (child, pid) = (process.child, pid.clone());
+            let fact = Event::Fact(Input::Child(supervision::Input::ChildExited { child, pid, reason }));
+            if target.cut.is_some() {
+                return target.unsent.push(fact);
+            }
             // In order with the end of the session, as the real one.
-            self.later(0, Event::Fact(Input::Child(supervision::Input::ChildExited { child, pid, reason })));
+            self.later(0, fact);
         }
     }
 
@@ -538,6 +571,7 @@ impl World {
             return;
         }
         let incarnation = Incarnation(target.incarnation);
+        target.unsent.clear();
         let mut exits = Vec::new();
         for (pid, process) in &mut target.processes {
             if std::mem::replace(&mut process.watched, false) {
@@ -555,7 +589,8 @@ impl World {
     /// Something goes wrong.
     fn mishap(&mut self) {
         let victim = node(1 + self.dice.roll(self.nodes.len() as u64 - 1));
-        match self.dice.roll(7) {
+        let kinds = self.terms.mishaps();
+        match self.dice.roll(kinds) {
             0 => {
                 let target = self.nodes.get_mut(&victim).unwrap();
                 if target.alive && !target.frozen {
@@ -580,13 +615,13 @@ impl World {
                 if target.alive && !target.frozen {
                     target.frozen = true;
                     let (session, frozen) = (target.session, self.dice.roll(2000));
-                    self.later(600, Event::Silence { node: victim.clone(), session });
+                    self.later(600, Event::Silence { node: victim.clone(), session, cut: None });
                     self.later(frozen, Event::Thaw { node: victim });
                 }
             }
             3 => {
                 let target = &self.nodes[&victim];
-                if target.alive && target.connected && !target.frozen {
+                if target.alive && target.connected && !target.is_silent() {
                     self.step(Input::Draining(victim.clone()));
                     let leaving: Vec<Pid> = self.nodes[&victim].processes.keys().cloned().collect();
                     for pid in leaving {
@@ -612,21 +647,27 @@ impl World {
                     self.step(Input::Child(supervision::Input::RestartRequested { request: 0, child }));
                 }
             }
-            _ => self.replace(),
+            6 if kinds == 7 => self.replace(),
+            _ => self.part(),
         }
     }
 
     fn run(&mut self, until: Monotonic) {
         loop {
+            self.look_at_leases();
             let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
             let due = self.machine.deadline();
-            let Some(next) = queued.into_iter().chain(due).min().filter(|at| *at <= until) else { break };
+            let Some(next) =
+                queued.into_iter().chain(due).chain(self.lease_due()).min().filter(|at| *at <= until)
+            else {
+                break;
+            };
             self.now = self.now.max(next);
             if queued.is_some_and(|at| at <= next) {
                 if let Some((_, event)) = self.queue.pop_first() {
                     self.event(event);
                 }
-            } else {
+            } else if due.is_some_and(|at| at <= next) {
                 self.step(Input::DeadlineReached);
             }
         }
@@ -635,6 +676,7 @@ impl World {
 
     /// Everything that went wrong is put right.
     fn heal(&mut self) {
+        self.join_again(0);
         for id in self.nodes.keys().cloned().collect::<Vec<_>>() {
             self.later(0, Event::Restart { node: id.clone() });
             self.later(1, Event::Thaw { node: id.clone() });
@@ -666,7 +708,11 @@ impl World {
 }
 
 fn simulate(seed: u64, nodes: u64, children: u64, mishaps: u64, strategy: Strategy) {
-    let mut world = World::new(seed, nodes, children, strategy);
+    simulate_with(seed, (nodes, children, mishaps), strategy, Terms::default());
+}
+
+fn simulate_with(seed: u64, (nodes, children, mishaps): (u64, u64, u64), strategy: Strategy, terms: Terms) {
+    let mut world = World::new(seed, nodes, children, strategy, terms);
     world.run(Monotonic::from_millis(1000));
     world.check();
     world.unlucky = true;

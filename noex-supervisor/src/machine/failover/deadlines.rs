@@ -11,6 +11,8 @@ impl Failover {
         if self.deadline().is_some_and(|due| now.since(due) > self.grace) {
             self.stalled(now);
         }
+        self.resume(now, out);
+        self.settled_at = self.settled_at.filter(|at| *at > now);
         if self.next_sweep.is_some_and(|at| at <= now) {
             self.next_sweep = Some(now.plus(self.patience));
             self.ask_all(false, now, out);
@@ -19,8 +21,17 @@ impl Failover {
         for node in nodes {
             let Some(peer) = self.peers.get(&node).copied() else { continue };
             match peer.link {
-                Link::Suspect { until, .. } if until <= now => self.lose(&node, Loss::Crash, out),
+                Link::Suspect { until, .. } if until <= now => self.miss(&node, now, out),
+                Link::Held { due } if due <= now && !self.paused => self.lose(&node, Loss::Crash, out),
                 Link::Up(Some(mut question)) => {
+                    let fenced = !self.hold.is_zero() || self.paused;
+                    if question.until.is_some_and(|until| until <= now)
+                        && question.purpose == Purpose::Readopt
+                        && fenced
+                    {
+                        // It is connected, so that its instances do not stop themselves: it is asked until it answers.
+                        question.until = Some(now.plus(self.grace));
+                    }
                     if question.until.is_some_and(|until| until <= now) {
                         question.until = None;
                         if question.purpose == Purpose::Readopt {
@@ -38,7 +49,7 @@ impl Failover {
                         peer.link = Link::Up(Some(question));
                     }
                 }
-                Link::Suspect { .. } | Link::Up(None) => {}
+                Link::Suspect { .. } | Link::Held { .. } | Link::Up(None) => {}
             }
         }
     }
@@ -49,7 +60,8 @@ impl Failover {
         let fresh = now.plus(self.grace);
         for peer in self.peers.values_mut() {
             match &mut peer.link {
-                Link::Suspect { since, until } => (*since, *until) = (now, fresh.max(*until)),
+                Link::Suspect { since, until, .. } => (*since, *until) = (now, fresh.max(*until)),
+                Link::Held { due } => *due = fresh.max(*due),
                 Link::Up(Some(question)) => {
                     question.since = now;
                     question.until = question.until.map(|until| until.max(fresh));

@@ -16,7 +16,11 @@ struct Bench {
 impl Bench {
     /// The node is up and has answered.
     fn up() -> Self {
-        let mut bench = Self { machine: Failover::new(GRACE, 3), now: Monotonic::from_millis(1) };
+        Self::of(Failover::new(GRACE, 3))
+    }
+
+    fn of(machine: Failover) -> Self {
+        let mut bench = Self { machine, now: Monotonic::from_millis(1) };
         let query = bench.asked(Input::NodeUp { node: node(), incarnation: Incarnation(1) });
         bench.answer(query, Some(Vec::new()));
         bench
@@ -152,18 +156,21 @@ fn a_start_adopts_when_all_have_answered_or_had_their_time() {
     let mut bench = Bench { machine: Failover::new(GRACE, 3), now: Monotonic::ZERO };
     let other = NodeId::new("c", "127.0.0.1", 4369).unwrap();
     let nodes = vec![(node(), Incarnation(1)), (other, Incarnation(1))];
-    let query = bench.asked(Input::Started { nodes });
+    let query = bench.asked(Input::Started { nodes, missing: Vec::new() });
     assert!(!bench.answer(query, Some(Vec::new())).iter().any(|out| matches!(out, Output::Adopt { .. })));
     assert!(bench.after(GRACE * 3).contains(&Output::Adopt { found: Vec::new() }));
     let mut alone = Bench { machine: Failover::new(GRACE, 3), now: Monotonic::ZERO };
-    assert_eq!(alone.fact(Input::Started { nodes: Vec::new() }), [Output::Adopt { found: Vec::new() }]);
+    assert_eq!(
+        alone.fact(Input::Started { nodes: Vec::new(), missing: Vec::new() }),
+        [Output::Adopt { found: Vec::new() }]
+    );
 }
 
 #[test]
 fn an_adoption_waits_for_a_connected_node_that_is_slow_to_answer() {
     let adopts = |out: &[Output]| out.iter().any(|out| matches!(out, Output::Adopt { .. }));
     let mut bench = Bench { machine: Failover::new(GRACE, 3), now: Monotonic::ZERO };
-    let query = bench.asked(Input::Started { nodes: vec![(node(), Incarnation(1))] });
+    let query = bench.asked(Input::Started { nodes: vec![(node(), Incarnation(1))], missing: Vec::new() });
     assert!(!adopts(&bench.after(GRACE)), "what lives there must not be started a second time");
     assert!(!adopts(&bench.after(GRACE)));
     let out = bench.answer(query, Some(vec![instance()]));
@@ -177,7 +184,7 @@ fn the_question_of_an_adoption_may_take_as_long_as_it_waits() {
         [Output::Query { timeout, .. }] => *timeout,
         _ => panic!("{out:?}"),
     };
-    let asked = bench.fact(Input::Started { nodes: vec![(node(), Incarnation(1))] });
+    let asked = bench.fact(Input::Started { nodes: vec![(node(), Incarnation(1))], missing: Vec::new() });
     assert_eq!(timeout(&asked), GRACE * 3);
     let [Output::Query { query, .. }] = asked[..] else { panic!("{asked:?}") };
     assert_eq!(bench.answer(query, None), [], "it could not be asked");
@@ -212,7 +219,7 @@ fn its_own_stall_is_nobodys_loss() {
 #[test]
 fn everybody_is_asked_now_and_then() {
     let mut bench = Bench { machine: Failover::new(GRACE, 3), now: Monotonic::ZERO };
-    let query = bench.asked(Input::Started { nodes: vec![(node(), Incarnation(1))] });
+    let query = bench.asked(Input::Started { nodes: vec![(node(), Incarnation(1))], missing: Vec::new() });
     bench.answer(query, Some(Vec::new()));
     assert_eq!(bench.after(Duration::from_millis(599)), []);
     let asked = bench.after(Duration::from_millis(1));
@@ -234,7 +241,7 @@ fn what_was_found_on_a_node_that_is_lost_during_the_adoption_is_not_adopted() {
     let mut bench = Bench { machine: Failover::new(GRACE, 3), now: Monotonic::ZERO };
     let other = NodeId::new("c", "127.0.0.1", 4369).unwrap();
     let nodes = vec![(node(), Incarnation(1)), (other, Incarnation(1))];
-    let query = bench.asked(Input::Started { nodes });
+    let query = bench.asked(Input::Started { nodes, missing: Vec::new() });
     bench.answer(query, Some(vec![instance()]));
     bench.down(NodeDownReason::HeartbeatTimeout);
     assert!(bench.after(GRACE * 3).contains(&Output::Adopt { found: Vec::new() }));
@@ -243,11 +250,35 @@ fn what_was_found_on_a_node_that_is_lost_during_the_adoption_is_not_adopted() {
 #[test]
 fn an_adoption_waits_for_a_node_whose_connection_was_reset() {
     let mut bench = Bench { machine: Failover::new(GRACE, 3), now: Monotonic::ZERO };
-    let query = bench.asked(Input::Started { nodes: vec![(node(), Incarnation(1))] });
+    let query = bench.asked(Input::Started { nodes: vec![(node(), Incarnation(1))], missing: Vec::new() });
     let adopts = |out: &[Output]| out.iter().any(|out| matches!(out, Output::Adopt { .. }));
     assert!(!adopts(&bench.down(NodeDownReason::ConnectionClosed)));
     let again = bench.asked(Input::NodeUp { node: node(), incarnation: Incarnation(1) });
     assert_ne!(query, again);
     let out = bench.answer(again, Some(vec![instance()]));
     assert!(out.contains(&Output::Adopt { found: vec![instance()] }), "{out:?}");
+}
+
+#[test]
+fn the_other_end_may_notice_a_closed_connection_only_by_silence() {
+    let grace = Duration::from_millis(100);
+    let standing = Standing::new(Policy::Failover, Duration::MAX);
+    let mut bench = Bench::of(Failover::new(GRACE, 3).fenced(standing, Some(grace)));
+    bench.down(NodeDownReason::ConnectionClosed);
+    bench.fact(Input::DialRefused { node: node() });
+    // Three intervals of silence, its time, and one and a half interval for the stop.
+    let due = GRACE * 3 + grace + GRACE + GRACE / 2;
+    assert_eq!(bench.after(due - Duration::from_millis(1)), [], "something answers for it, and it may live");
+    assert_eq!(bench.after(Duration::from_millis(1)), [lost(Loss::Crash)]);
+}
+
+#[test]
+fn a_silent_node_has_noticed_as_well() {
+    let grace = Duration::from_millis(100);
+    let standing = Standing::new(Policy::Failover, Duration::MAX);
+    let mut bench = Bench::of(Failover::new(GRACE, 3).fenced(standing, Some(grace)));
+    bench.down(NodeDownReason::HeartbeatTimeout);
+    let due = grace + GRACE + GRACE / 2;
+    assert_eq!(bench.after(due - Duration::from_millis(1)), []);
+    assert_eq!(bench.after(Duration::from_millis(1)), [lost(Loss::Crash)]);
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::machine::{
     intensity::Allowance,
-    policy::{Verdict, after_exit, after_node_loss, is_superseded},
+    policy::{Verdict, after_exit, after_node_loss, is_cleared_away},
 };
 
 impl Supervision {
@@ -58,8 +58,9 @@ impl Supervision {
             child.state = State::Pending;
             return self.start_because(id, Why::Leaving { from: node }, None, out);
         }
-        // Another supervisor of the name took it for one too many, before it knew of this one. It did not fail.
-        let cleared_away = self.settings.scope == Scope::Cluster && is_superseded(&reason);
+        // Another supervisor of the name took it for one too many, before it knew of this one, or it was cut off. It did
+        // not fail.
+        let cleared_away = self.settings.scope == Scope::Cluster && is_cleared_away(&reason);
         let verdict = match child.rule.restart {
             restart if cleared_away => after_node_loss(restart),
             restart => after_exit(restart, &reason),

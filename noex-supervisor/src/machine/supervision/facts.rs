@@ -13,7 +13,7 @@ use crate::{
         Found,
         policy::{Stop, superseded},
     },
-    options::{AutoShutdown, Backoff, RestartIntensity, Strategy},
+    options::{AutoShutdown, Backoff, PartitionDecision, PartitionView, RestartIntensity, Strategy},
 };
 
 /// Settings that do not change while it runs.
@@ -179,6 +179,11 @@ pub(crate) enum Input {
     NodeAvailable,
     NodeDraining {
         node: NodeId,
+    },
+    /// What may be done while a part of the cluster is out of reach.
+    Standing {
+        decision: PartitionDecision,
+        view: PartitionView,
     },
     InstancesTold {
         node: NodeId,

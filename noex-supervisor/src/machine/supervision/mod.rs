@@ -47,7 +47,10 @@ mod siblings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use noex_actors::{Generation, Monotonic, NodeId, Pid};
 
@@ -93,6 +96,10 @@ pub(crate) struct Supervision {
     next_round: u64,
     generations: Generations,
     draining: BTreeSet<NodeId>,
+    /// Whether nothing may be started, because too much of the cluster is out of reach.
+    paused: bool,
+    /// How long an instance may be alive on a node that is lost.
+    hold: Duration,
     /// Whether another supervisor may have the name.
     superseded: bool,
     /// Whether another supervisor has it.
@@ -134,6 +141,8 @@ impl Supervision {
             next_round: 0,
             generations: Generations::begin(None, settings.unix_seconds),
             draining: BTreeSet::new(),
+            paused: false,
+            hold: Duration::ZERO,
             superseded: false,
             beaten: false,
             handed_over: false,
@@ -169,6 +178,7 @@ impl Supervision {
             Input::NodeLost { node, loss } => self.node_lost(&node, loss, now, out),
             Input::NodeAvailable => self.node_available(now, out),
             Input::NodeDraining { node } => self.drain(node, now, out),
+            Input::Standing { decision, view } => self.stand(decision, view, now, out),
             Input::InstancesTold { node, purpose, found } => {
                 self.told(&node, purpose, found, now, out);
             }
@@ -208,9 +218,19 @@ impl Supervision {
         self.is_starting() || (self.plan.is_some() && self.is_in_charge())
     }
 
+    /// An instance may be alive for so long on a node that is lost.
+    pub(crate) fn set_hold(&mut self, hold: Duration) {
+        self.hold = hold;
+    }
+
     /// How many children wait for a node.
     pub(crate) fn pending_count(&self) -> usize {
         self.children.pending_count()
+    }
+
+    /// Whether nothing is started, because too much of the cluster is out of reach.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
     }
 
     pub(crate) fn child_count(&self) -> usize {
@@ -241,7 +261,7 @@ impl Supervision {
             Phase::Running => self.advance_plan(now, out),
             Phase::StartingUp => {
                 self.advance_plan(now, out);
-                if self.plan.is_none() && !self.superseded {
+                if self.plan.is_none() && !self.superseded && !self.paused {
                     self.advance_start_up(out);
                 }
             }

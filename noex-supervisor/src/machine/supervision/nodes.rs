@@ -8,10 +8,13 @@ use super::{
     Found, Loss, Output, Outputs, Purpose, Report, Stray, Supervision,
     child::{Child, State, Then, Why},
 };
-use crate::machine::{
-    intensity::Allowance,
-    plan::concerned,
-    policy::{Verdict, after_node_loss},
+use crate::{
+    machine::{
+        intensity::Allowance,
+        plan::concerned,
+        policy::{Verdict, after_node_loss},
+    },
+    options::{PartitionDecision, PartitionView},
 };
 
 impl Supervision {
@@ -114,10 +117,48 @@ impl Supervision {
         }
     }
 
+    /// What may be done while a part of the cluster is out of reach.
+    pub(super) fn stand(
+        &mut self,
+        decision: PartitionDecision,
+        view: PartitionView,
+        now: Monotonic,
+        out: &mut Outputs,
+    ) {
+        let was_paused = std::mem::replace(&mut self.paused, decision != PartitionDecision::Failover);
+        match (was_paused, self.paused) {
+            (false, true) => out.push_back(Output::Report(Report::MajorityLost { view: view.clone() })),
+            (true, false) => out.push_back(Output::Report(Report::MajorityRegained)),
+            (true, true) | (false, false) => {}
+        }
+        if decision == PartitionDecision::StopChildren && self.is_in_charge() {
+            let in_reach = |child: &Child| match &child.state {
+                State::Running { pid } => view.reachable.contains(pid.node_id()),
+                State::Starting => true,
+                State::Fresh
+                | State::Waiting { .. }
+                | State::Pending
+                | State::Queued
+                | State::Stopping { .. } => false,
+            };
+            let here = self.children.iter().filter(|child| in_reach(child));
+            let here: Vec<String> = here.map(|child| child.rule.id.clone()).collect();
+            for id in here.iter().rev() {
+                // What the plan stops is started again anyway.
+                if !self.is_to_stop(id) {
+                    self.stop_child(id, Then::Restart, now, out);
+                }
+            }
+        }
+        if was_paused && !self.paused {
+            self.node_available(now, out);
+        }
+    }
+
     /// A node came, or came to have more behaviors: whoever waits for one tries again.
     pub(super) fn node_available(&mut self, now: Monotonic, out: &mut Outputs) {
         self.arrivals += 1;
-        if !self.is_in_charge() {
+        if !self.is_in_charge() || self.paused {
             return;
         }
         for id in self.children.pending() {
@@ -128,7 +169,7 @@ impl Supervision {
     /// The node is leaving: what runs there moves, the old instance stopped before the new one is started.
     pub(super) fn drain(&mut self, node: NodeId, now: Monotonic, out: &mut Outputs) {
         self.draining.insert(node.clone());
-        if !self.is_in_charge() {
+        if !self.is_in_charge() || self.paused {
             return;
         }
         let moves = |child: &Child| {

@@ -3,6 +3,7 @@
 use noex_actors::{ExitReason, Generation, NodeId, Pid};
 
 use super::Failure;
+use crate::options::PartitionView;
 
 /// What a request comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) enum Report {
     Pending { child: String },
     StartFailed { child: String, node: Option<NodeId>, attempt: u32, error: String },
     DuplicateStopped { child: String, node: NodeId, generation: Generation },
+    MajorityLost { view: PartitionView },
+    MajorityRegained,
 }
 
 /// How it ended.

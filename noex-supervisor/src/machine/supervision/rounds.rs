@@ -102,8 +102,9 @@ impl Supervision {
     /// Takes the next step of the plan, if it can be taken now.
     pub(super) fn advance_plan(&mut self, now: Monotonic, out: &mut Outputs) {
         loop {
-            // Somebody else may have the name: it stands still as it is.
-            let Some(plan) = self.plan.as_mut().filter(|_| !self.superseded) else { return };
+            // Somebody else may have the name, or nothing may be started: it stands still as it is.
+            let stands = self.superseded || self.paused;
+            let Some(plan) = self.plan.as_mut().filter(|_| !stands) else { return };
             match plan.next() {
                 Step::Done => self.plan = None,
                 Step::Wait(until) if until > now => return,

@@ -31,7 +31,7 @@ impl Supervision {
     pub(super) fn start(&mut self, id: &str, out: &mut Outputs) {
         let Some(child) = self.children.get_mut(id) else { return };
         debug_assert!(child.state != State::Starting, "one start in flight per child");
-        if self.superseded {
+        if self.superseded || self.paused {
             child.state = State::Pending;
             return;
         }
@@ -179,10 +179,15 @@ impl Supervision {
         }
     }
 
-    /// The target was lost during the start: elsewhere at once, and nothing is counted.
+    /// The target was lost during the start: elsewhere at once, or, if it may have an instance that stops itself, after
+    /// that; and nothing is counted.
     fn node_gone_meanwhile(&mut self, id: &str, node: Option<NodeId>, now: Monotonic, out: &mut Outputs) {
         let Some(child) = self.children.get_mut(id) else { return };
-        if node.is_some_and(|node| child.excluded.insert(node)) {
+        let may_live_there = node.is_some() && !self.hold.is_zero();
+        let is_new = node.is_some_and(|node| child.excluded.insert(node));
+        if may_live_there {
+            child.state = State::Waiting { until: now.plus(self.hold) };
+        } else if is_new {
             child.state = State::Pending;
             self.start(id, out);
         } else {
