@@ -146,7 +146,7 @@ pub use timer::TimerRef;
 pub mod __private {
     pub use crate::{
         behaviors::{Admitted, NotAdmitted},
-        decoding::sharing,
+        decoding::{lending, sharing},
         events::Hub,
         failure::CallFailure,
         lease::{Lease, LeaseTerms},

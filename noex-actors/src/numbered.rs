@@ -16,7 +16,7 @@ use serde::{
 use crate::{
     error::{DecodeError, EncodeError},
     lenient::Lenient,
-    payload::{self, append, deserializer, encode_into, said},
+    payload::{self, Out, append, deserializer, encode_into, said},
     schema::{Schema, Shape},
 };
 
@@ -42,7 +42,7 @@ impl Methods {
     }
 }
 
-type Inner<'a> = rmp_serde::Serializer<&'a mut Vec<u8>>;
+type Inner<'a> = rmp_serde::Serializer<Out<'a>>;
 type Failure = rmp_serde::encode::Error;
 
 /// Appends the encoding of `value`, by number if it is a variant of `agreed`; on an error, `out` is as it was.
@@ -54,7 +54,7 @@ pub(crate) fn encode<T: Serialize>(
     if agreed.is_empty() {
         return encode_into(value, out);
     }
-    append(out, |out| value.serialize(Top { inner: &mut rmp_serde::Serializer::new(out), agreed }))
+    append(out, |out| value.serialize(Top { inner: &mut rmp_serde::Serializer::new(Out(out)), agreed }))
 }
 
 /// Decodes a value, by number or by name, within the depth limit.
@@ -89,7 +89,7 @@ impl Top<'_, '_> {
         if known.is_none_or(|known| **known != *variant) {
             return false;
         }
-        self.inner.get_mut().push(u8::try_from(index).unwrap_or_default());
+        self.inner.get_mut().0.push(u8::try_from(index).unwrap_or_default());
         true
     }
 }

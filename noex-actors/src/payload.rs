@@ -1,9 +1,12 @@
 //! Values as MessagePack: positional, bytes as bin, bounded depth.
 
+use std::{io, ptr};
+
 use rmp_serde::decode::ReadRefReader;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    decoding::{WORTH, takes},
     error::{DecodeError, EncodeError},
     lenient::Lenient,
 };
@@ -55,7 +58,32 @@ impl Payload {
 /// [`EncodeError`] with what the value's `Serialize` said.
 #[doc(hidden)]
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    append(out, |out| rmp_serde::encode::write(out, value))
+    append(out, |out| value.serialize(&mut rmp_serde::Serializer::new(Out(out))))
+}
+
+/// Where is encoded to. What is long may be lent.
+pub(crate) struct Out<'a>(pub(crate) &'a mut Vec<u8>);
+
+impl io::Write for Out<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let address = ptr::from_ref(&*self.0).addr();
+        if bytes.len() < WORTH || !takes(address, self.0.len(), bytes) {
+            self.0.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Appends what `write` writes; on an error of it, `out` is as it was.

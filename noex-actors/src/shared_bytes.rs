@@ -19,7 +19,8 @@ const MAX_HINT: usize = 64 * 1024;
 
 /// Bytes in a message: MessagePack's `bin`, as `serde_bytes` writes and reads it.
 ///
-/// To clone it copies nothing, and neither does to decode it where it is most of a message of more than 64 KiB: the field keeps
+/// To clone it copies nothing. Neither does to send it to another node where it has 64 KiB or more (of one message, the first such
+/// bytes): they are lent to the connection until they have left, and only put under a tag in copies of 64 KiB. And neither does to decode it where it is most of a message of more than 64 KiB: the field keeps
 /// the memory in which the message came. What is short is copied, so that it does not hold more than it shows.
 ///
 /// ```
@@ -127,7 +128,7 @@ impl From<Bytes> for Vec<u8> {
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self)
+        decoding::offering(&self.0, || serializer.serialize_bytes(self))
     }
 }
 
@@ -172,7 +173,7 @@ mod tests {
     use std::panic::catch_unwind;
 
     use super::*;
-    use crate::decoding::sharing as within;
+    use crate::decoding::{WORTH, lending, sharing as within};
     use crate::payload::{decode, encode_into};
 
     fn encoded(value: &impl Serialize) -> bytes::Bytes {
@@ -233,6 +234,64 @@ mod tests {
         assert_eq!(decode::<Bytes>(&encoded(&"abc")).unwrap(), Bytes::from_static(b"abc"));
         assert_eq!(serde_json::from_str::<Bytes>(&serde_json::to_string(&bytes).unwrap()).unwrap(), bytes);
         assert!(decode::<Bytes>(&encoded(&7)).is_err());
+    }
+
+    #[test]
+    fn long_bytes_are_lent_once_and_to_who_asks() {
+        let bytes = Bytes::from(vec![7; WORTH]);
+        let value = (1_u8, bytes.clone(), bytes.clone(), "end");
+        let whole = encoded(&value);
+        let mut out = vec![0xee];
+        let (done, lent) = lending(&mut out, |out| encode_into(&value, out));
+        done.unwrap();
+        let (at, lent) = lent.unwrap();
+        assert!(is_within(&lent, &bytes) && lent.len() == WORTH);
+        assert_eq!([&out[1..at], &lent, &out[at..]].concat(), whole);
+        // Nobody lends, or another buffer: it is copied.
+        assert_eq!(encoded(&value), whole);
+        let (other, lent) = lending(&mut out, |_| encoded(&value));
+        assert!(other == whole && lent.is_none());
+        let short = Bytes::from(vec![7; WORTH - 1]);
+        assert!(lending(&mut out, |out| encode_into(&short, out)).1.is_none());
+        assert!(lending(&mut out, |out| encode_into(&"x".repeat(WORTH), out)).1.is_none());
+    }
+
+    #[test]
+    fn a_failure_and_a_panic_leave_nothing_lent() {
+        struct Fails(Bytes, bool);
+        impl Serialize for Fails {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.0.serialize(serializer)?;
+                assert!(!self.1, "no");
+                Err(serde::ser::Error::custom("no"))
+            }
+        }
+        let bytes = Bytes::from(vec![7; WORTH]);
+        let mut out = vec![1, 2];
+        let (failed, _) = lending(&mut out, |out| encode_into(&Fails(bytes.clone(), false), out));
+        assert!(failed.is_err() && out == [1, 2]);
+        let panics = Fails(bytes.clone(), true);
+        let panicked =
+            catch_unwind(std::panic::AssertUnwindSafe(|| lending(&mut out, |out| encode_into(&panics, out))));
+        assert!(panicked.is_err());
+        drop(panics);
+        assert!(bytes.into_inner().is_unique(), "nobody holds it");
+    }
+
+    #[test]
+    fn what_is_lent_within_another_lending_goes_to_neither_twice() {
+        struct Sends(Bytes);
+        impl Serialize for Sends {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut other = vec![];
+                let (done, lent) = lending(&mut other, |out| encode_into(&self.0, out));
+                assert!(done.is_ok() && lent.is_some_and(|(_, lent)| lent.len() == WORTH));
+                self.0.serialize(serializer)
+            }
+        }
+        let mut out = vec![];
+        let (done, lent) = lending(&mut out, |out| encode_into(&Sends(Bytes::from(vec![7; WORTH])), out));
+        assert!(done.is_ok() && lent.is_some());
     }
 
     #[test]

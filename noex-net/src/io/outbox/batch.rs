@@ -5,11 +5,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use noex_actors::EncodeError;
+use noex_actors::{__private::lending, EncodeError};
 
 use super::{
     Outbox, Refusal,
-    lanes::{Content, Lanes, What},
+    content::{Content, Lent},
+    lanes::{Lanes, What},
 };
 use crate::{
     machine::credits::Credits,
@@ -65,7 +66,7 @@ impl Open {
         }
     }
 
-    fn fresh(&mut self, header: usize) -> Vec<u8> {
+    pub(super) fn fresh(&mut self, header: usize) -> Vec<u8> {
         let mut batch = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(BATCH / 8));
         batch.resize(header, 0);
         batch
@@ -97,8 +98,12 @@ impl Outbox {
         let mut rollback = Rollback { batch, at, armed: true };
         let head = head(began);
         head.begin(rollback.batch);
-        encode(rollback.batch).map_err(Refusal::Encode)?;
-        let len = rollback.batch.len() - at - frame::HEADER;
+        let (encoded, lent) = lending(rollback.batch, encode);
+        encoded.map_err(Refusal::Encode)?;
+        let mut len = rollback.batch.len() - at - frame::HEADER;
+        if let Some((_, lent)) = &lent {
+            len += lent.len();
+        }
         if len > self.max_message {
             return Err(Refusal::TooLarge { len, max: self.max_message });
         }
@@ -112,7 +117,7 @@ impl Outbox {
         if len <= LONG && !open.lanes.concern(place) {
             self.settle(open, at);
         } else {
-            self.to_lane(open, at, place, head.call());
+            self.to_lane(open, at, place, head.call(), (len + frame::HEADER, lent));
             laned();
         }
         Ok(len)
@@ -128,9 +133,15 @@ impl Outbox {
     }
 
     /// It moves to where it waits.
-    fn to_lane(&self, open: &mut Open, at: usize, place: Place, call: Option<u64>) {
+    fn to_lane(
+        &self,
+        open: &mut Open,
+        at: usize,
+        place: Place,
+        call: Option<u64>,
+        (len, lent): (usize, Lent),
+    ) {
         let Some(last) = open.batches.back_mut() else { return };
-        let len = last.len() - at;
         let what = if len - frame::HEADER <= CHUNK {
             frame::finish(last, at);
             let frame = last.split_off(at);
@@ -144,7 +155,7 @@ impl Outbox {
             What::Frames { batch, calls: call.into_iter().collect() }
         } else {
             let buffer = open.take_end(at, self.header);
-            What::Long { content: Content { buffer, start: at + frame::HEADER }, call }
+            What::Long { content: Content::new(buffer, at + frame::HEADER, lent), call }
         };
         self.waiting.fetch_add(len, Ordering::Relaxed);
         let behind = open.taken + u64::try_from(open.batches.len()).unwrap_or(0);

@@ -17,6 +17,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::content::Content;
 use crate::wire::{
     frame::HEADER,
     limits::{BATCH, BEGUN_STREAMS, BESIDE, FIRST_PIECE, PIECE},
@@ -31,20 +32,6 @@ enum Key {
     Reply(u64),
     /// A lane for one frame.
     Own(u64),
-}
-
-/// A long content, somewhere in a buffer.
-#[derive(Debug, Default)]
-pub(super) struct Content {
-    pub(super) buffer: Vec<u8>,
-    /// Where it begins. What stands before it in the buffer is of no use any more.
-    pub(super) start: usize,
-}
-
-impl Content {
-    pub(super) fn len(&self) -> usize {
-        self.buffer.len() - self.start
-    }
 }
 
 /// Something that waits.

@@ -23,10 +23,12 @@
 //! `Serialize` leaves the outbox as it was; 3. `dirty` is set whenever an append was not seen by a flush yet.
 
 mod batch;
+mod content;
 mod credits;
 mod flush;
 mod lanes;
 mod seal;
+mod sealing;
 mod turn;
 
 use std::{

@@ -7,14 +7,14 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io::IoSlice,
     ops::Range,
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::{
-    Outbox,
-    batch::Open,
-    lanes::{Content, Leaving},
+    content::{Content, Part},
+    lanes::Leaving,
 };
+use bytes::Bytes;
+
 use crate::wire::{
     compression::{self, Compression},
     frame,
@@ -24,21 +24,21 @@ use crate::wire::{
 
 /// Most slices handed to the kernel in one call.
 pub(super) const MAX_SLICES: usize = 16;
-/// So many bytes are sealed ahead of the kernel. The order of what is sealed is settled: nothing can pass it any more.
-const MAX_SEALED: usize = 128 * 1024;
 /// Room for what stands before a piece: the header of a batch, and the head of a chunk.
 const MAX_HEAD: usize = LEN + TAG + 16;
 
 #[derive(Debug)]
-enum Sealed {
+pub(super) enum Sealed {
     /// Of these, so many bytes waited in a lane before. If it is compressed: how long it was without.
     Batch { bytes: Vec<u8>, waited: usize, kind: Kind, before: Option<usize> },
     /// A piece of a long content, behind its head.
     Piece { head: ([u8; MAX_HEAD], usize), stream: u64, at: Range<usize> },
+    /// One that somebody else has as well, behind its head. It has no tag.
+    Lent { head: ([u8; MAX_HEAD], usize), bytes: Bytes },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Direct,
     Laned,
 }
@@ -46,8 +46,8 @@ enum Kind {
 /// A long content of which some pieces are sealed.
 #[derive(Debug)]
 struct Outgoing {
-    buffer: Vec<u8>,
-    /// Where the next piece begins.
+    content: Content,
+    /// Where in it the next piece begins.
     next: usize,
     /// Pieces that are sealed and not written.
     pieces: usize,
@@ -60,13 +60,13 @@ pub(super) struct Writer {
     tagger: Option<Tagger>,
     compression: Compression,
     /// Bytes before the frames of a batch.
-    header: usize,
-    sealed: VecDeque<Sealed>,
+    pub(super) header: usize,
+    pub(super) sealed: VecDeque<Sealed>,
     streams: BTreeMap<u64, Outgoing>,
     /// How much of the first sealed batch is written.
     offset: usize,
     /// Bytes that are sealed and not written.
-    ahead: usize,
+    pub(super) ahead: usize,
     /// With TLS: bytes of sealed batches, from `offset` on, that are encrypted and not yet known to be with the kernel.
     pub(super) encrypted: usize,
     pub(super) ended: bool,
@@ -77,6 +77,7 @@ impl Sealed {
         match self {
             Self::Batch { bytes, .. } => bytes.len(),
             Self::Piece { head, at, .. } => head.1 + at.len(),
+            Self::Lent { head, bytes } => head.1 + bytes.len(),
         }
     }
 }
@@ -135,8 +136,12 @@ impl Writer {
                 Sealed::Piece { head: (head, len), stream, at } => {
                     add(&head[..*len]);
                     if let Some(outgoing) = self.streams.get(stream) {
-                        add(&outgoing.buffer[at.clone()]);
+                        add(&outgoing.content.buffer()[at.clone()]);
                     }
+                }
+                Sealed::Lent { head: (head, len), bytes } => {
+                    add(&head[..*len]);
+                    add(bytes);
                 }
             }
         }
@@ -144,11 +149,12 @@ impl Writer {
     }
 
     /// Takes something in that is to be closed.
-    fn push(&mut self, bytes: Vec<u8>, waited: usize, kind: Kind) {
+    pub(super) fn push(&mut self, bytes: Vec<u8>, waited: usize, kind: Kind) {
         self.sealed.push_back(Sealed::Batch { bytes, waited, kind, before: None });
     }
 
-    fn leave(&mut self, leaving: Leaving) {
+    /// `room`: a batch with nothing but its header.
+    pub(super) fn leave(&mut self, leaving: Leaving, room: impl FnOnce() -> Vec<u8>) {
         let header = self.header;
         match leaving {
             Leaving::Frames(batch) => {
@@ -163,27 +169,51 @@ impl Writer {
             }
             Leaving::First { stream, content, piece } => {
                 let total = u64::try_from(content.len()).unwrap_or(u64::MAX);
-                let Content { buffer, start } = content;
-                let next = start + piece;
+                let mut first = Vec::with_capacity(piece);
+                content.append_to(0..piece, &mut first);
                 let mut batch = vec![0; header];
-                frame::put_first(stream, total, &buffer[start..next], &mut batch);
+                frame::put_first(stream, total, &first, &mut batch);
                 // With the length of its frame, which does not travel.
                 self.push(batch, piece + frame::HEADER, Kind::Laned);
-                self.streams.insert(stream, Outgoing { buffer, next, pieces: 0, over: false });
+                self.streams.insert(stream, Outgoing { content, next: piece, pieces: 0, over: false });
             }
-            Leaving::Next { stream, piece, last } => {
-                let Some(outgoing) = self.streams.get_mut(&stream) else { return };
-                let at = outgoing.next..outgoing.next + piece;
-                outgoing.next = at.end;
+            Leaving::Next { stream, piece, last } => self.next_piece(stream, piece, last, room),
+        }
+    }
+
+    fn next_piece(&mut self, stream: u64, piece: usize, last: bool, room: impl FnOnce() -> Vec<u8>) {
+        let Some(outgoing) = self.streams.get_mut(&stream) else { return };
+        let range = outgoing.next..outgoing.next + piece;
+        outgoing.next = range.end;
+        let chunk = frame::next_head(stream, piece);
+        let chunk = chunk.as_bytes();
+        match outgoing.content.part(range.clone()) {
+            Part::Buffer(at) if !outgoing.content.is_lent() => {
                 outgoing.pieces += 1;
                 outgoing.over = last;
                 self.sealed.push_back(Sealed::Piece { head: ([0; MAX_HEAD], 0), stream, at });
+                return;
             }
+            Part::Lent(bytes) if self.tagger.is_none() && self.compression == Compression::Off => {
+                let mut head = [0; MAX_HEAD];
+                head[self.header..self.header + chunk.len()].copy_from_slice(chunk);
+                let len = self.header + chunk.len();
+                self.sealed.push_back(Sealed::Lent { head: (head, len), bytes });
+            }
+            _ => {
+                let mut batch = room();
+                batch.extend_from_slice(chunk);
+                outgoing.content.append_to(range, &mut batch);
+                self.push(batch, piece, Kind::Laned);
+            }
+        }
+        if last {
+            self.over(stream);
         }
     }
 
     /// Gives what was taken in since then its lengths and tags.
-    fn close(&mut self, since: usize) -> Closed {
+    pub(super) fn close(&mut self, since: usize) -> Closed {
         let Self { tagger, compression, sealed, streams, header, ahead, .. } = self;
         let mut closed = Closed { batches: sealed.len() - since, ..Closed::default() };
         let shorter = |frames: &[u8]| match compression {
@@ -208,7 +238,7 @@ impl Writer {
                     let chunk = frame::next_head(*stream, at.len());
                     let chunk = chunk.as_bytes();
                     let len = *header + chunk.len();
-                    let batch = &mut outgoing.buffer[at.start - len..at.end];
+                    let batch = &mut outgoing.content.buffer_mut()[at.start - len..at.end];
                     let mut here = [0; MAX_HEAD];
                     here[..len].copy_from_slice(&batch[..len]);
                     batch[..*header].fill(0);
@@ -229,6 +259,10 @@ impl Writer {
                         written_piece(streams, stream);
                     }
                 }
+                Sealed::Lent { head: (head, len), bytes } => {
+                    let after = u32::try_from(*len - LEN + bytes.len()).unwrap_or(u32::MAX);
+                    head[..LEN].copy_from_slice(&after.to_le_bytes());
+                }
             }
             *ahead += sealed.len();
         }
@@ -239,7 +273,7 @@ impl Writer {
     pub(super) fn perhaps_written(&self) -> usize {
         let direct = |sealed: &Sealed| match sealed {
             Sealed::Batch { kind: Kind::Direct, bytes, before, .. } => before.unwrap_or(bytes.len()),
-            Sealed::Batch { kind: Kind::Laned, .. } | Sealed::Piece { .. } => 0,
+            Sealed::Batch { kind: Kind::Laned, .. } | Sealed::Piece { .. } | Sealed::Lent { .. } => 0,
         };
         if self.encrypted == 0 { 0 } else { self.sealed.iter().map(direct).sum() }
     }
@@ -280,6 +314,7 @@ impl Writer {
                     written.waited += at.len();
                     written_piece(&mut self.streams, stream);
                 }
+                Some(Sealed::Lent { bytes, .. }) => written.waited += bytes.len(),
                 None => {}
             }
         }
@@ -299,11 +334,11 @@ fn written_piece(streams: &mut BTreeMap<u64, Outgoing>, stream: u64) {
 
 /// What was closed.
 #[derive(Debug, Default)]
-struct Closed {
-    batches: usize,
+pub(super) struct Closed {
+    pub(super) batches: usize,
     /// Bytes of those that were compressed, before and after that.
-    before: usize,
-    after: usize,
+    pub(super) before: usize,
+    pub(super) after: usize,
 }
 
 impl Closed {
@@ -320,80 +355,4 @@ fn close(batch: &mut [u8], tagger: Option<&mut Tagger>) {
         tagger.seal(&mut batch[LEN..]);
     }
     batch[..LEN].copy_from_slice(&len.to_le_bytes());
-}
-
-/// What was sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sealing {
-    /// More waits, which urgent messages can still pass.
-    pub(super) more: bool,
-    /// So many bytes came out of lanes.
-    pub(super) laned: usize,
-}
-
-impl Outbox {
-    /// Seals what is to be written next.
-    pub(super) fn seal(&self, writer: &mut Writer) -> Sealing {
-        // All are taken at one moment, so that what was appended later is written later. While a user's message is being
-        // encoded, only the urgent lane goes: whoever encodes schedules the next flush.
-        let mut sealing = Sealing { more: false, laned: 0 };
-        let since = writer.sealed.len();
-        {
-            let open = self.open.try_lock();
-            let mut urgent = self.urgent.lock();
-            let mut ahead = writer.ahead;
-            if !urgent.is_empty() {
-                ahead += urgent.len();
-                writer.push(std::mem::take(&mut *urgent), 0, Kind::Direct);
-            }
-            drop(urgent);
-            if let Some(mut open) = open {
-                sealing.laned = take_turns(&mut open, writer, ahead);
-                sealing.more = !open.batches.is_empty() || !open.lanes.is_idle();
-            }
-        }
-        let closed = writer.close(since);
-        let add = |total: &AtomicU64, by| total.fetch_add(u64::try_from(by).unwrap_or(0), Ordering::Relaxed);
-        add(&self.batches_sent, closed.batches);
-        if closed.before > 0 {
-            add(&self.compressed.0, closed.before);
-            add(&self.compressed.1, closed.after);
-        }
-        sealing
-    }
-}
-
-/// A batch, then something out of a lane, and so on, until there is enough ahead. Returns the bytes out of lanes.
-fn take_turns(open: &mut Open, writer: &mut Writer, mut ahead: usize) -> usize {
-    let mut laned = 0;
-    while ahead < MAX_SEALED {
-        let batch = open.batches.pop_front();
-        let none = batch.is_none();
-        if let Some(batch) = batch {
-            open.taken += 1;
-            // One from which everything was taken back has nothing but its header.
-            if batch.len() > writer.header {
-                ahead += batch.len();
-                writer.push(batch, 0, Kind::Direct);
-            } else {
-                open.give_back(batch);
-            }
-        }
-        if open.lanes.is_idle() {
-            if none {
-                break;
-            }
-            continue;
-        }
-        match open.lanes.next(open.taken) {
-            Some(leaving) => {
-                let len = leaving.len();
-                (ahead, laned) = (ahead + len, laned + len);
-                writer.leave(leaving);
-            }
-            None if none => break,
-            None => {}
-        }
-    }
-    laned
 }

@@ -38,7 +38,7 @@ impl Run {
 
     fn long(&mut self, place: Place, len: usize) -> u8 {
         let number = self.number();
-        let content = Content { buffer: vec![number; 10 + len], start: 10 };
+        let content = Content::new(vec![number; 10 + len], 10, None);
         self.lanes.push(place, 0, What::Long { content, call: Some(u64::from(number)) });
         number
     }
@@ -55,7 +55,9 @@ impl Run {
             }
             Leaving::First { stream, content, piece } => {
                 assert!(piece < content.len(), "there is more to come");
-                let number = content.buffer[content.start];
+                let mut first = vec![];
+                content.append_to(0..1, &mut first);
+                let number = first[0];
                 self.streams.insert(stream, (number, content.len() - piece));
                 let open: Vec<usize> = self.lanes.begun.values().copied().collect();
                 let longest = open.iter().copied().max().unwrap_or(0);
@@ -134,7 +136,7 @@ fn small_frames_behind_a_long_message_leave_together() {
 fn nothing_leaves_before_the_batches_that_were_open_when_it_came() {
     let mut run = Run::new();
     let buffer = vec![1; 70_000];
-    let long = || What::Long { content: Content { buffer: buffer.clone(), start: 0 }, call: None };
+    let long = || What::Long { content: Content::new(buffer.clone(), 0, None), call: None };
     run.lanes.push(ONE, 2, long());
     assert!(run.step().is_none());
     run.batches = 1;
