@@ -108,7 +108,8 @@ impl GlobalRegistry {
     /// Registers a process of this node. The same holder again is fine. Answers at once, and provisionally.
     ///
     /// # Errors
-    /// [`NameError::Taken`], [`NameError::Invalid`], or [`NameError::NoProc`] for a process that is not on this node.
+    /// [`NameError::Taken`], [`NameError::Invalid`], [`NameError::NoProc`] for a process that is not on this node, or
+    /// [`NameError::TooMany`]: a node has 100 000 names at most.
     pub fn register(&self, name: &str, process: &impl AsRef<Pid>) -> Result<(), NameError> {
         self.register_with(name, process, OnConflict::default())
     }

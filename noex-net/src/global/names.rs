@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use super::{GlobalEvent, GlobalRegistryStats, OnConflict};
 use crate::{
     link::Link,
-    machine::names::{self, Held, Output, RegisterError, Update},
+    machine::names::{self, Held, MAX_ENTRIES, Output, RegisterError, Update},
     net::Net,
     stats::Counter,
     wire::{control::Control, limits::MAX_NAMES},
@@ -27,7 +27,8 @@ use crate::{
 
 struct Table {
     machine: names::Names,
-    policies: BTreeMap<(String, Pid), OnConflict>,
+    /// By the number of the process.
+    policies: BTreeMap<u64, BTreeMap<String, OnConflict>>,
     held: BTreeMap<String, Pid>,
     watches: Vec<(String, Hub<Option<Pid>>)>,
     syncs: u64,
@@ -83,25 +84,27 @@ impl Names {
         let no_process = || NameError::NoProc(pid.clone());
         let local = self.node.process(&pid).ok_or_else(no_process)?;
         let held = Held { pid: pid.clone(), token: local.supervised };
+        let first;
         {
             let mut table = self.table.lock();
             let mut out = VecDeque::new();
             let now = self.node.now();
-            let again = table.machine.lookup(name) == Some(&pid);
             table.machine.register(name, held, now, &mut out).map_err(|error| match error {
                 RegisterError::Taken(holder) => NameError::Taken { name: name.to_owned(), holder },
                 RegisterError::InvalidName => {
                     NameError::Invalid { name: name.to_owned(), reason: "it must have 1 to 255 bytes" }
                 }
                 RegisterError::NotLocal => NameError::NoProc(pid.clone()),
+                RegisterError::TooMany => NameError::TooMany { max: MAX_ENTRIES },
             })?;
-            table.policies.insert((name.to_owned(), pid.clone()), on_conflict);
+            first = !table.policies.contains_key(&pid.number());
+            table.policies.entry(pid.number()).or_default().insert(name.to_owned(), on_conflict);
             self.perform(net, &mut table, &mut out);
-            if again {
-                return Ok(());
-            }
         }
-        // The name ends with its process. One that ended meanwhile tells at once.
+        if !first {
+            return Ok(());
+        }
+        // One watch for all its names, to its end. One that ended meanwhile tells at once.
         let net = Arc::downgrade(net);
         let ended = move |down: noex_actors::Down| {
             if let Some(net) = net.upgrade() {
@@ -117,8 +120,12 @@ impl Names {
     }
 
     fn process_ended(&self, net: &Arc<Net>, pid: &Pid) {
-        self.change(net, |machine, now, out| machine.process_ended(pid, now, out));
-        self.table.lock().policies.retain(|(_, holder), _| holder != pid);
+        let mut table = self.table.lock();
+        // Together: whoever finds no policies of a process watches it.
+        table.policies.remove(&pid.number());
+        let mut out = VecDeque::new();
+        table.machine.process_ended(pid, self.node.now(), &mut out);
+        self.perform(net, &mut table, &mut out);
     }
 
     /// A peer asks to give up a name.
@@ -261,7 +268,8 @@ impl Names {
     }
 
     fn lost(&self, table: &mut Table, name: &str, winner: &Pid, loser: &Pid) {
-        let policy = table.policies.remove(&(name.to_owned(), loser.clone())).unwrap_or_default();
+        let of_process = table.policies.get_mut(&loser.number());
+        let policy = of_process.and_then(|names| names.remove(name)).unwrap_or_default();
         if let Some(process) = self.node.process_by_number(loser.number()) {
             process.name_lost(name, winner);
             if policy == OnConflict::StopLoser {

@@ -29,6 +29,8 @@ pub(crate) enum RegisterError {
     InvalidName,
     /// Only the node of a process registers it.
     NotLocal,
+    /// This node has [`MAX_ENTRIES`](super::MAX_ENTRIES).
+    TooMany,
 }
 
 /// Commands.

@@ -30,7 +30,7 @@ pub(crate) use self::entry::{Held, Output, RegisterError, Update};
 pub(crate) const MAX_NAME: usize = 255;
 /// The longest name of a supervisor, and id of a child, in a fencing token of a peer, in bytes.
 pub(crate) const MAX_TOKEN_TEXT: usize = 1024;
-/// The most entries of one peer.
+/// The most entries of one node.
 pub(crate) const MAX_ENTRIES: usize = 100_000;
 /// The most versions that are remembered of names without a holder.
 const MAX_TOMBSTONES: usize = 100_000;
@@ -55,6 +55,8 @@ pub(crate) struct Names {
     expiries: BTreeSet<(Monotonic, String)>,
     /// Names that this node gave up, for peers that come later.
     given_up: BTreeMap<String, u64>,
+    /// Names of each process of this node: the end of one must not cost a look at the names of all.
+    by_process: BTreeMap<u64, BTreeSet<String>>,
 }
 
 impl Names {
@@ -68,6 +70,7 @@ impl Names {
             seen: BTreeMap::new(),
             expiries: BTreeSet::new(),
             given_up: BTreeMap::new(),
+            by_process: BTreeMap::new(),
         }
     }
 
@@ -131,17 +134,24 @@ impl Names {
                 return Err(RegisterError::Taken(holder.held.pid.clone()));
             }
         }
+        // Peers would refuse what is beyond, and their views would differ from this one.
+        let own = self.parts.get(&self.local);
+        if own.is_some_and(|own| own.len() >= MAX_ENTRIES && !own.contains_key(name)) {
+            return Err(RegisterError::TooMany);
+        }
         let entry = Entry { version: self.next_version(name), held: held.clone() };
         let version = entry.version;
         let own = self.parts.entry(self.local.clone()).or_default();
         let before = own.insert(name.to_owned(), entry);
         if let Some(before) = before {
+            self.let_go(name, before.held.pid.number());
             out.push_back(Output::Lost {
                 name: name.to_owned(),
                 winner: held.pid.clone(),
                 loser: before.held.pid,
             });
         }
+        self.by_process.entry(held.pid.number()).or_default().insert(name.to_owned());
         self.given_up.remove(name);
         out.push_back(Output::Broadcast(Update { name: name.to_owned(), version, held: Some(held) }));
         self.touched(name, version, now, out);
@@ -176,11 +186,18 @@ impl Names {
 
     /// A process of this node ended: its names go.
     pub(crate) fn process_ended(&mut self, pid: &Pid, now: Monotonic, out: &mut VecDeque<Output>) {
-        let own = self.parts.get(&self.local).into_iter().flatten();
-        let names: Vec<String> =
-            own.filter(|(_, entry)| entry.held.pid == *pid).map(|(name, _)| name.clone()).collect();
-        for name in names {
+        for name in self.by_process.remove(&pid.number()).unwrap_or_default() {
             self.give_up(&name, now, out);
+        }
+    }
+
+    /// A process of this node has a name no more.
+    fn let_go(&mut self, name: &str, process: u64) {
+        if let Some(names) = self.by_process.get_mut(&process) {
+            names.remove(name);
+            if names.is_empty() {
+                self.by_process.remove(&process);
+            }
         }
     }
 
@@ -276,6 +293,7 @@ impl Names {
     /// Gives up the own entry: a tombstone goes to the peers.
     fn give_up(&mut self, name: &str, now: Monotonic, out: &mut VecDeque<Output>) {
         let Some(entry) = self.parts.get_mut(&self.local).and_then(|own| own.remove(name)) else { return };
+        self.let_go(name, entry.held.pid.number());
         self.given_up.insert(name.to_owned(), entry.version);
         out.push_back(Output::Broadcast(Update {
             name: name.to_owned(),

@@ -219,6 +219,27 @@ fn a_peer_cannot_grow_the_table_without_bound() {
     assert_eq!(names.expiries.len(), MAX_TOMBSTONES);
 }
 
+#[test]
+fn a_node_has_so_many_names_and_no_more_and_the_end_of_a_process_looks_at_its_own() {
+    let mut names = names(0);
+    let most = u64::try_from(MAX_ENTRIES).unwrap();
+    let named = |names: &mut Names, number: u64| {
+        out(|out| names.register(&format!("n{number}"), held(0, number), at(0), out)).0
+    };
+    for number in 0..most {
+        named(&mut names, number).unwrap();
+    }
+    assert_eq!(named(&mut names, most), Err(RegisterError::TooMany));
+    assert_eq!(named(&mut names, 0), Ok(()), "the same holder again");
+    // Each of a hundred thousand: for ever, were it a look at the names of all.
+    for number in 0..most {
+        let ((), outputs) = out(|out| names.process_ended(&pid(0, number), at(0), out));
+        assert_eq!(outputs.len(), 2, "its name, and nothing else");
+    }
+    assert_eq!((names.entries().count(), names.by_process.len()), (0, 0));
+    named(&mut names, most).unwrap();
+}
+
 /// What is under way on a link, in order; `true` is a full sync.
 type Queue = VecDeque<(bool, Vec<Update>)>;
 
@@ -342,6 +363,14 @@ proptest! {
             world.run(number as u64, op);
         }
         world.heal();
+        for node in &world.nodes {
+            let own = node.parts.get(&node.local).into_iter().flatten();
+            let own: BTreeSet<_> = own.map(|(name, entry)| (entry.held.pid.number(), name.clone())).collect();
+            let by_process = node.by_process.iter();
+            let listed: BTreeSet<_> =
+                by_process.flat_map(|(number, names)| names.iter().map(|name| (*number, name.clone()))).collect();
+            prop_assert_eq!(own, listed);
+        }
         for name in TABLE {
             let holder = world.nodes[0].lookup(name).cloned();
             for node in &world.nodes {
