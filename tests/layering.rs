@@ -426,3 +426,39 @@ fn the_split_leaves_tests_out_and_code_in() {
     assert_eq!(homes_of("a/mod.rs", "sim"), ["a/sim.rs", "a/sim/"]);
     assert_eq!(homes_of("a/b.rs", "sim"), ["a/b/sim.rs", "a/b/sim/"]);
 }
+
+/// A page that names a test which is not there promises what nothing holds.
+#[test]
+fn tests_that_the_docs_name_are_there() -> io::Result<()> {
+    let files = files_in(&ALL)?;
+    let names: BTreeSet<&str> = files
+        .iter()
+        .flat_map(|file| file.text.split("fn ").skip(1))
+        .filter_map(|rest| rest.split(['(', '<']).next())
+        .collect();
+    let (mut named, mut missing) = (0, Vec::new());
+    for entry in fs::read_dir(root().join("docs"))? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&path)?;
+        for word in text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            let (name, is_cut) = word.strip_suffix('…').map_or((word, false), |name| (name, true));
+            let is_test = name.bytes().filter(|byte| *byte == b'_').count() >= 4
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+            if !is_test {
+                continue;
+            }
+            named += 1;
+            if !names.contains(name) && !(is_cut && names.iter().any(|known| known.starts_with(name))) {
+                missing.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(named > 50, "{named}");
+    assert!(missing.is_empty(), "{missing:#?}");
+    Ok(())
+}

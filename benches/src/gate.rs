@@ -71,7 +71,7 @@ use self::{
     Regime::{Apart, Both, Pinned},
 };
 
-const RATIOS: [Ratio; 21] = [
+const RATIOS: [Ratio; 22] = [
     Ratio(Pinned, Row::Noex, Metric::RttP50Us, Row::Bare, AtMost, 1.2),
     Ratio(Pinned, Row::Noex, Metric::Calls64PerS, Row::MuxMp, AtLeast, 1.2),
     Ratio(Pinned, Row::Noex, Metric::Calls512PerS, Row::MuxMp, AtLeast, 1.4),
@@ -93,6 +93,7 @@ const RATIOS: [Ratio; 21] = [
     Ratio(Both, Row::Noex, Metric::Mib1MbPerS, Row::Bare, AtLeast, 0.5),
     Ratio(Both, Row::NoexBlake3, Metric::Mib1MbPerS, Row::Bare, AtLeast, 0.5),
     Ratio(Both, Row::NoexHmac, Metric::Mib1MbPerS, Row::Sha256, AtLeast, 1.0),
+    Ratio(Both, Row::NoexHmac, Metric::Mib1MbPerS, Row::Bare, AtLeast, 0.22),
 ];
 
 /// In which a peer must be behind, and whether less is better.
