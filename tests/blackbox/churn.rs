@@ -9,22 +9,10 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
+    dice::Dice,
     lab::{DETECTION, Lab, Node, SOON, Setup},
     wait,
 };
-
-/// splitmix64: what happens is drawn from one number, which is printed.
-struct Dice(u64);
-
-impl Dice {
-    fn draw(&mut self, of: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % u64::try_from(of).unwrap()).unwrap()
-    }
-}
 
 /// What the operating system knows a node to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +78,7 @@ struct Done {
 /// `mortal` nodes are churned for so long; two more live through it.
 fn churn(mortal: usize, time: Duration) {
     let lab = Lab::new();
-    let seed = std::env::var("NOEX_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_125);
-    println!("NOEX_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::from_env(20_261_125);
     let first = lab.node("s1");
     let second = lab.node("s2").seed(&first.id());
     let seeds = format!("{},{}", first.id(), second.id());

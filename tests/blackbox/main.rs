@@ -7,6 +7,7 @@
 //! | `lab` | nodes as processes: started, signalled, killed at the end |
 //! | `place` | a directory for one test, and the machine for itself |
 //! | `noise` | choices that are the same every time |
+//! | `dice` | choices that are drawn from one number |
 //! | `http` | an HTTP client of a few lines |
 //! | `witness` | which instances live, by their locks |
 //! | `wait` | waiting for a condition, with a deadline |
@@ -21,6 +22,7 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+mod dice;
 mod http;
 mod lab;
 #[path = "../../noex-net/tests/support/noise.rs"]
@@ -34,6 +36,7 @@ mod churn;
 mod configuration;
 mod endpoints;
 mod failover;
+mod fleet;
 mod hostile;
 mod keys;
 mod leaving;

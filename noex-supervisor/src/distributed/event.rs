@@ -59,7 +59,7 @@ pub enum DistributedSupervisorEvent {
         /// Generation of the new instance.
         generation: Generation,
     },
-    /// Another instance took the place of one on a node that was lost, or is leaving.
+    /// Another instance took the place of one on a node that was lost, or is leaving, or had more than its share.
     ChildMigrated {
         /// Id of the supervisor.
         supervisor_id: String,

@@ -193,6 +193,32 @@ impl DistributedSupervisor {
         self.instance(Call::RestartChild(id.to_owned()), PATIENCE).await
     }
 
+    /// Moves as few children as it takes to give every node the same share, for instance after a node came; says how many.
+    ///
+    /// | Selector | The same on every node that can run them |
+    /// |---|---|
+    /// | `round_robin`, `random` | the number of children of this supervisor |
+    /// | `least_loaded` | the number of processes |
+    /// | `local_first`, `node`, a function | nothing: such children stay where they are |
+    ///
+    /// Each child is stopped, and then started on the other node. At most eight are on their way at once, and each tells so
+    /// by a [`ChildMigrated`](DistributedSupervisorEvent::ChildMigrated) when it runs again, after this has returned. As with a
+    /// leaving node nothing is counted for the intensity, no sibling is concerned, and temporary children stay. It is 0 while
+    /// the supervisor waits for the majority, or is not sure of its name.
+    ///
+    /// # Errors
+    /// [`CallError`] when the supervisor cannot be asked.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, the children are moved all the same.
+    pub async fn rebalance(&self) -> Result<usize, CallError> {
+        let map = |reply| match reply {
+            Reply::Rebalanced(count) => Some(count),
+            _ => None,
+        };
+        self.process.call_map(Call::Rebalance, map).timeout(PATIENCE).await
+    }
+
     /// The instance of now. For a handle that follows the child, use its global name: `cluster.global().via(id)`.
     ///
     /// # Errors

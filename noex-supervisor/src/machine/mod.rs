@@ -8,6 +8,7 @@
 //! | `standing` | what may be done while a part of the cluster is out of reach |
 //! | `plan` | whom the end of a child concerns by the strategy, and the order of stops and starts |
 //! | `placement` | on which node a child starts |
+//! | `rebalance` | which children move where, so that the nodes have the same share |
 //! | `intensity`, `policy`, `backoff`, `generation` | one rule each |
 
 pub(crate) mod backoff;
@@ -18,6 +19,7 @@ pub(crate) mod intensity;
 pub(crate) mod placement;
 pub(crate) mod plan;
 pub(crate) mod policy;
+pub(crate) mod rebalance;
 pub(crate) mod standing;
 pub(crate) mod supervision;
 

@@ -10,7 +10,7 @@
 //! | custom | what the function says, if it is a candidate |
 //!
 //! Candidates come ordered: this node first, then the others by id; those that lack the behavior or are leaving are
-//! left out before. Nodes that the round already failed on are taken only if there is no other.
+//! left out before. A child that is moved has a target, which comes before the rule. Nodes that the round already failed on are taken only if there is no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,8 +40,8 @@ pub(crate) enum Selector {
 #[derive(Debug, Default)]
 pub(crate) struct Placement {
     turn: usize,
-    /// Placed since the node last told a number of processes, with that number.
-    placed: BTreeMap<NodeId, (usize, usize)>,
+    /// Placed since the node last told a number of processes, less what was taken away, with that number.
+    placed: BTreeMap<NodeId, (usize, isize)>,
 }
 
 impl Placement {
@@ -51,12 +51,15 @@ impl Placement {
         selector: &Selector,
         candidates: &[Candidate],
         excluded: &BTreeSet<NodeId>,
+        target: Option<&NodeId>,
         entropy: u64,
     ) -> Option<NodeId> {
         let fresh: Vec<&Candidate> = candidates.iter().filter(|c| !excluded.contains(&c.id)).collect();
         let pool = if fresh.is_empty() { candidates.iter().collect() } else { fresh };
         let listed = |wanted: &NodeId| candidates.iter().find(|candidate| candidate.id == *wanted);
+        let target = target.filter(|target| !excluded.contains(target)).and_then(listed);
         let chosen = match selector {
+            _ if target.is_some() => target,
             Selector::LocalFirst => pool.first().copied(),
             Selector::RoundRobin => {
                 let turn = self.turn;
@@ -71,15 +74,25 @@ impl Placement {
             Selector::Node(id) => listed(id),
             Selector::Chosen(id) => id.as_ref().and_then(listed),
         }?;
-        let before = self.load(chosen) - chosen.processes;
-        self.placed.insert(chosen.id.clone(), (chosen.processes, before + 1));
+        let since = self.since(chosen) + 1;
+        self.placed.insert(chosen.id.clone(), (chosen.processes, since));
         Some(chosen.id.clone())
     }
 
-    fn load(&self, candidate: &Candidate) -> usize {
+    /// One that runs there will not any more.
+    pub(crate) fn take_away(&mut self, candidate: &Candidate) {
+        let since = self.since(candidate) - 1;
+        self.placed.insert(candidate.id.clone(), (candidate.processes, since));
+    }
+
+    /// Processes of a node, with what this supervisor changed since it told.
+    pub(crate) fn load(&self, candidate: &Candidate) -> usize {
+        candidate.processes.saturating_add_signed(self.since(candidate))
+    }
+
+    fn since(&self, candidate: &Candidate) -> isize {
         let placed = self.placed.get(&candidate.id);
-        let since = placed.filter(|(told, _)| *told == candidate.processes).map_or(0, |(_, placed)| *placed);
-        candidate.processes + since
+        placed.filter(|(told, _)| *told == candidate.processes).map_or(0, |(_, placed)| *placed)
     }
 
     /// Forgets what was placed on a node that is gone.
@@ -102,7 +115,7 @@ mod tests {
 
     fn names(placement: &mut Placement, selector: &Selector, pool: &[Candidate], n: usize) -> String {
         let none = BTreeSet::new();
-        (0..n).map(|_| placement.choose(selector, pool, &none, 7).unwrap().name().to_owned()).collect()
+        (0..n).map(|_| placement.choose(selector, pool, &none, None, 7).unwrap().name().to_owned()).collect()
     }
 
     #[test]
@@ -127,9 +140,9 @@ mod tests {
         let mut placement = Placement::default();
         let excluded = BTreeSet::from([node("a")]);
         let pool = three();
-        assert_eq!(placement.choose(&Selector::LocalFirst, &pool, &excluded, 0), Some(node("b")));
-        assert_eq!(placement.choose(&Selector::LocalFirst, &pool[..1], &excluded, 0), Some(node("a")));
-        assert_eq!(placement.choose(&Selector::LocalFirst, &[], &excluded, 0), None);
+        assert_eq!(placement.choose(&Selector::LocalFirst, &pool, &excluded, None, 0), Some(node("b")));
+        assert_eq!(placement.choose(&Selector::LocalFirst, &pool[..1], &excluded, None, 0), Some(node("a")));
+        assert_eq!(placement.choose(&Selector::LocalFirst, &[], &excluded, None, 0), None);
     }
 
     #[test]
@@ -138,9 +151,21 @@ mod tests {
         let none = BTreeSet::new();
         for selector in [Selector::Node(node("d")), Selector::Chosen(Some(node("d"))), Selector::Chosen(None)]
         {
-            assert_eq!(placement.choose(&selector, &three(), &none, 0), None);
+            assert_eq!(placement.choose(&selector, &three(), &none, None, 0), None);
         }
-        assert_eq!(placement.choose(&Selector::Node(node("c")), &three(), &none, 0), Some(node("c")));
+        assert_eq!(placement.choose(&Selector::Node(node("c")), &three(), &none, None, 0), Some(node("c")));
+    }
+
+    #[test]
+    fn a_target_comes_before_the_rule_if_it_can_be_had() {
+        let mut placement = Placement::default();
+        let none = BTreeSet::new();
+        let mut to = |name: &str, excluded: &BTreeSet<NodeId>| {
+            placement.choose(&Selector::LocalFirst, &three(), excluded, Some(&node(name)), 0)
+        };
+        assert_eq!(to("c", &none), Some(node("c")));
+        assert_eq!(to("d", &none), Some(node("a")));
+        assert_eq!(to("c", &BTreeSet::from([node("c")])), Some(node("a")));
     }
 
     #[test]
@@ -148,7 +173,7 @@ mod tests {
         let mut placement = Placement::default();
         let none = BTreeSet::new();
         let reached: BTreeSet<_> = (0..9)
-            .filter_map(|entropy| placement.choose(&Selector::Random, &three(), &none, entropy))
+            .filter_map(|entropy| placement.choose(&Selector::Random, &three(), &none, None, entropy))
             .collect();
         assert_eq!(reached.len(), 3);
     }

@@ -1,6 +1,6 @@
 //! Nodes in one program, and a behavior that writes down what happens to it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "shared by several test programs")]
 
 use std::{
     collections::BTreeMap,

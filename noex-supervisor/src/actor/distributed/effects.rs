@@ -28,7 +28,9 @@ const PUBLISH_AFTER: Duration = Duration::from_millis(50);
 impl DistributedProcess {
     pub(super) fn perform(&mut self, command: Output, cx: &mut Context<Self>) {
         match command {
-            Output::Start { child, generation, excluded, .. } => self.start(child, generation, &excluded, cx),
+            Output::Start { child, generation, excluded, target, .. } => {
+                self.start(child, generation, (&excluded, target.as_ref()), cx);
+            }
             Output::Watch { child, pid, .. } => self.watch(&child, &pid, cx),
             Output::Stop { child, generation, pid, how, cause } => {
                 let (supervisor, cause_text) = (&self.identity.id, cause.as_str());
@@ -60,7 +62,7 @@ impl DistributedProcess {
     }
 
     /// This node first, then the connected ones by id: up, staying, and knowing the behavior.
-    fn candidates(&self, behavior: &str, cx: &Context<Self>) -> Vec<NodeInfo> {
+    pub(super) fn candidates(&self, behavior: &str, cx: &Context<Self>) -> Vec<NodeInfo> {
         let cluster = &self.cluster;
         let own = cluster.local_node_id();
         let fits = |id: &NodeId| !cluster.is_draining(id) && cluster.peer_has_behavior(id, behavior);
@@ -75,7 +77,7 @@ impl DistributedProcess {
         &mut self,
         child: String,
         generation: Generation,
-        excluded: &BTreeSet<NodeId>,
+        (excluded, target): (&BTreeSet<NodeId>, Option<&NodeId>),
         cx: &mut Context<Self>,
     ) {
         let inlet = self.inlet.clone();
@@ -87,7 +89,7 @@ impl DistributedProcess {
         let selector = spec.selector.as_ref().unwrap_or(&self.identity.selector).resolve(&nodes, &child);
         let candidate = |node: &NodeInfo| Candidate { id: node.id.clone(), processes: node.process_count };
         let candidates: Vec<_> = nodes.iter().map(candidate).collect();
-        let Some(node) = self.placement.choose(&selector, &candidates, excluded, entropy()) else {
+        let Some(node) = self.placement.choose(&selector, &candidates, excluded, target, entropy()) else {
             return inlet.send(Fact::NoNode { child, generation });
         };
         let token = FencingToken::new(&self.identity.id, &child, generation);

@@ -30,6 +30,7 @@ pub(crate) enum Call {
     Wait,
     /// Behavior and arguments are the caller's, the rest is the template's.
     StartInstance(Box<DistributedChildSpec>),
+    Rebalance,
 }
 
 /// Their answers.
@@ -40,6 +41,8 @@ pub(crate) enum Reply {
     View(SupervisorView),
     Stats(Box<DistributedSupervisorStats>),
     Exit(Exit),
+    /// How many children are moved.
+    Rebalanced(usize),
 }
 
 /// What needs no answer.

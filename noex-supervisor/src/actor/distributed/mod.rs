@@ -7,6 +7,7 @@ mod effects;
 mod ending;
 pub(crate) mod messages;
 mod nursery;
+mod rebalance;
 mod requests;
 
 use std::{

@@ -28,6 +28,7 @@ impl DistributedProcess {
             Call::Instance(child) => from.reply(Reply::Instance(self.instance(&child))),
             Call::View => from.reply(Reply::View(self.view(cx))),
             Call::Stats => from.reply(Reply::Stats(Box::new(self.stats(cx)))),
+            Call::Rebalance => from.reply(Reply::Rebalanced(self.rebalance(cx))),
             Call::Wait => match &self.exit {
                 Some(exit) => from.reply(Reply::Exit(exit.clone().into())),
                 None => self.waiters.push(from),

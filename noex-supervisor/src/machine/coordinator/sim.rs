@@ -19,6 +19,7 @@ use crate::{
         placement::{Candidate, Placement, Selector},
         plan::concerned,
         policy::{Stop, is_cleared_away},
+        rebalance::{Movable, moves},
         supervision::{Cause, Failure, Output as Command, Report, Rule, Scope, Settings, State},
     },
     options::{AutoShutdown, Backoff, Restart, RestartIntensity, Shutdown, Strategy},
@@ -371,7 +372,7 @@ impl World {
                 let session = self.nodes[&node].session;
                 self.soon(Event::Told { node, session, query });
             }
-            Output::Child(Command::Start { child, generation, excluded, .. }) => {
+            Output::Child(Command::Start { child, generation, excluded, target, .. }) => {
                 assert!(self.in_flight.insert(child.clone()), "two starts of {child} in flight");
                 let candidates: Vec<Candidate> = self
                     .nodes
@@ -381,7 +382,7 @@ impl World {
                     .collect();
                 let selector = if child == "c0" { Selector::Node(node(1)) } else { Selector::RoundRobin };
                 let entropy = self.dice.roll(1000);
-                match self.placement.choose(&selector, &candidates, &excluded, entropy) {
+                match self.placement.choose(&selector, &candidates, &excluded, target.as_ref(), entropy) {
                     Some(target) => {
                         let session = self.nodes[&target].session;
                         let era = self.era;
@@ -647,9 +648,40 @@ impl World {
                     self.step(Input::Child(supervision::Input::RestartRequested { request: 0, child }));
                 }
             }
-            6 if kinds == 7 => self.replace(),
-            _ => self.part(),
+            6 if self.terms.is_parted() => self.part(),
+            6 => self.replace(),
+            7 if self.terms.is_parted() => self.part(),
+            _ => {
+                self.rebalance();
+            }
         }
+    }
+
+    /// Where each child is, or is to be.
+    fn places(&self) -> BTreeMap<NodeId, usize> {
+        let up = self.nodes.iter().filter(|(id, node)| node.connected && self.machine.is_up(id));
+        let mut places: BTreeMap<NodeId, usize> = up.map(|(id, _)| (id.clone(), 0)).collect();
+        for child in self.machine.supervision().children() {
+            if let Some(node) = child.target.as_ref().or_else(|| child.pid().map(Pid::node_id)) {
+                *places.entry(node.clone()).or_insert(0) += 1;
+            }
+        }
+        places
+    }
+
+    /// Gives every node its share; how many are moved.
+    fn rebalance(&mut self) -> usize {
+        let load = self.places();
+        let up: BTreeSet<NodeId> = load.keys().filter(|id| self.machine.is_up(id)).cloned().collect();
+        let children = self.machine.supervision().children();
+        let movable = children.filter(|child| child.is_movable() && child.target.is_none()).map(|child| {
+            let on = child.pid().map(|pid| pid.node_id().clone()).expect("it runs");
+            Movable { child: child.rule.id.clone(), on, candidates: up.clone() }
+        });
+        let moves = moves(load, movable.collect());
+        let count = moves.len();
+        self.step(Input::Child(supervision::Input::RebalanceRequested { moves }));
+        count
     }
 
     fn run(&mut self, until: Monotonic) {
@@ -726,6 +758,18 @@ fn simulate_with(seed: u64, (nodes, children, mishaps): (u64, u64, u64), strateg
     world.run(world.now.plus(Duration::from_secs(60)));
     assert!(!world.ended);
     world.check();
+    if world.terms.rebalances() {
+        world.unlucky = false;
+        let before = world.alive();
+        let moved = world.rebalance();
+        world.run(world.now.plus(Duration::from_secs(10)));
+        world.check();
+        let shares = world.places();
+        let (most, least) = (shares.values().max(), shares.values().min());
+        assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{shares:?}");
+        assert_eq!(before.difference(&world.alive()).count(), moved, "the others stayed");
+        assert_eq!(world.rebalance(), 0);
+    }
     let reason = ExitReason::Shutdown;
     world.step(Input::Child(supervision::Input::StopRequested { reason }));
     world.run(world.now.plus(Duration::from_secs(60)));

@@ -99,6 +99,8 @@ pub(crate) struct Child {
     pub(crate) round: Option<u64>,
     pub(crate) restarts: u32,
     pub(crate) excluded: BTreeSet<NodeId>,
+    /// Where it is to move.
+    pub(crate) target: Option<NodeId>,
     pub(crate) started_at: Option<Monotonic>,
     pub(crate) pending_reported: bool,
     /// How many nodes had come when it was last started.
@@ -122,6 +124,7 @@ impl Child {
             round: None,
             restarts: 0,
             excluded: BTreeSet::new(),
+            target: None,
             started_at: None,
             pending_reported: false,
             arrivals: 0,

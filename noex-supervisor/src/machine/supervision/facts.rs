@@ -12,6 +12,7 @@ use crate::{
     machine::{
         Found,
         policy::{Stop, superseded},
+        rebalance::Move,
     },
     options::{AutoShutdown, Backoff, PartitionDecision, PartitionView, RestartIntensity, Strategy},
 };
@@ -78,8 +79,8 @@ pub(crate) enum Cause {
     Restarted,
     /// The strategy: it is concerned by the end of a sibling.
     Sibling,
-    /// Its node is leaving.
-    NodeLeaves,
+    /// Its node is leaving, or another one is to have it.
+    Moves,
     /// The supervisor ends.
     End,
     /// It did not stop in time.
@@ -99,7 +100,7 @@ impl Cause {
             Self::Terminated => "terminated",
             Self::Restarted => "restarted",
             Self::Sibling => "sibling",
-            Self::NodeLeaves => "node leaves",
+            Self::Moves => "moves",
             Self::End => "supervisor ends",
             Self::Overdue => "overdue",
             Self::Duplicate => "duplicate",
@@ -112,12 +113,9 @@ impl Cause {
     pub(crate) fn reason(self) -> ExitReason {
         match self {
             Self::Duplicate | Self::NoChild | Self::Late => superseded(),
-            Self::Terminated
-            | Self::Restarted
-            | Self::Sibling
-            | Self::NodeLeaves
-            | Self::End
-            | Self::Overdue => ExitReason::Shutdown,
+            Self::Terminated | Self::Restarted | Self::Sibling | Self::Moves | Self::End | Self::Overdue => {
+                ExitReason::Shutdown
+            }
         }
     }
 }
@@ -180,6 +178,10 @@ pub(crate) enum Input {
     NodeDraining {
         node: NodeId,
     },
+    /// These are to move, in turn.
+    RebalanceRequested {
+        moves: Vec<Move>,
+    },
     /// What may be done while a part of the cluster is out of reach.
     Standing {
         decision: PartitionDecision,
@@ -196,12 +198,14 @@ pub(crate) enum Input {
 /// Commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
-    /// Start it, on another node than the excluded ones if there is one; answered by exactly one fact.
+    /// Start it, on the target if that can run it and is not excluded, else where the selector says, on another node than the
+    /// excluded ones if there is one; answered by exactly one fact.
     Start {
         child: String,
         generation: Generation,
         attempt: u32,
         excluded: BTreeSet<NodeId>,
+        target: Option<NodeId>,
     },
     /// Monitor it; its end is a `ChildExited`. Replaces an earlier monitor of the same instance.
     Watch {

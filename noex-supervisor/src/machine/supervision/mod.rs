@@ -26,6 +26,7 @@ pub(crate) mod child;
 mod children;
 mod ends;
 mod facts;
+mod moves;
 mod nodes;
 mod report;
 mod rounds;
@@ -36,6 +37,8 @@ mod stops;
 mod across;
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod moving;
 #[cfg(test)]
 mod otp;
 #[cfg(test)]
@@ -62,7 +65,9 @@ pub(crate) use self::{
 };
 #[cfg(test)]
 use super::policy;
-use super::{Found, generation::Generations, intensity::Intensity, plan::Plan, policy::Stop};
+use super::{
+    Found, generation::Generations, intensity::Intensity, plan::Plan, policy::Stop, rebalance::Move,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
@@ -96,6 +101,10 @@ pub(crate) struct Supervision {
     next_round: u64,
     generations: Generations,
     draining: BTreeSet<NodeId>,
+    /// Children that are to move, in turn.
+    moves: VecDeque<Move>,
+    /// Children on their way.
+    moving: BTreeSet<String>,
     /// Whether nothing may be started, because too much of the cluster is out of reach.
     paused: bool,
     /// How long an instance may be alive on a node that is lost.
@@ -141,6 +150,8 @@ impl Supervision {
             next_round: 0,
             generations: Generations::begin(None, settings.unix_seconds),
             draining: BTreeSet::new(),
+            moves: VecDeque::new(),
+            moving: BTreeSet::new(),
             paused: false,
             hold: Duration::ZERO,
             superseded: false,
@@ -178,6 +189,7 @@ impl Supervision {
             Input::NodeLost { node, loss } => self.node_lost(&node, loss, now, out),
             Input::NodeAvailable => self.node_available(now, out),
             Input::NodeDraining { node } => self.drain(node, now, out),
+            Input::RebalanceRequested { moves } => self.rebalance(moves),
             Input::Standing { decision, view } => self.stand(decision, view, now, out),
             Input::InstancesTold { node, purpose, found } => {
                 self.told(&node, purpose, found, now, out);
@@ -185,6 +197,7 @@ impl Supervision {
             Input::DeadlineReached => self.deadline_reached(now, out),
         }
         self.advance(now, out);
+        self.advance_moves(now, out);
         self.children.settle();
     }
 

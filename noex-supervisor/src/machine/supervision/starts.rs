@@ -43,6 +43,7 @@ impl Supervision {
             generation: child.generation,
             attempt: child.attempt,
             excluded: child.excluded.clone(),
+            target: child.target.clone(),
         });
     }
 
@@ -106,6 +107,7 @@ impl Supervision {
         child.started_at = Some(now);
         child.attempt = 1;
         child.excluded.clear();
+        child.target = None;
         child.pending_reported = false;
         let (generation, to) = (child.generation, pid.node_id().clone());
         for request in child.start_waiters.drain(..) {

@@ -89,7 +89,7 @@ impl Supervision {
             Then::Remove | Then::Leave => Cause::End,
             Then::Restart => Cause::Restarted,
             Then::Queue => Cause::Sibling,
-            Then::Migrate { .. } => Cause::NodeLeaves,
+            Then::Migrate { .. } => Cause::Moves,
         }
     }
 

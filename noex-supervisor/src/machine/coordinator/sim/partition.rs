@@ -23,6 +23,8 @@ pub(super) struct Terms {
     by_supervisor: bool,
     /// There are partitions, and no second supervisor.
     parted: bool,
+    /// Children are moved now and then.
+    rebalances: bool,
 }
 
 /// How long it takes to find a silent node dead.
@@ -32,7 +34,7 @@ impl Terms {
     fn of(policy: Policy, grace: Option<Duration>) -> Self {
         let by_majority = matches!(policy, Policy::Majority(_));
         let by_supervisor = grace.is_some() && !by_majority;
-        Self { policy, grace, by_majority, by_supervisor, parted: true }
+        Self { policy, grace, by_majority, by_supervisor, parted: true, rebalances: false }
     }
 
     fn failover_policy() -> Self {
@@ -65,8 +67,20 @@ impl Terms {
         self.grace.is_some()
     }
 
+    pub(super) fn rebalancing(self) -> Self {
+        Self { rebalances: true, ..self }
+    }
+
+    pub(super) fn is_parted(&self) -> bool {
+        self.parted
+    }
+
+    pub(super) fn rebalances(&self) -> bool {
+        self.rebalances
+    }
+
     pub(super) fn mishaps(&self) -> u64 {
-        if self.parted { 8 } else { 7 }
+        7 + u64::from(self.parted) + u64::from(self.rebalances)
     }
 }
 
@@ -224,7 +238,7 @@ impl World {
         (count(false), count(true))
     }
 
-    fn alive(&self) -> BTreeSet<Pid> {
+    pub(super) fn alive(&self) -> BTreeSet<Pid> {
         self.nodes.values().flat_map(|node| node.processes.keys().cloned()).collect()
     }
 }
@@ -365,6 +379,21 @@ proptest! {
                 Terms::always(PartitionDecision::StopChildren),
             ] {
                 simulate_with(seed, (nodes, children, mishaps), *strategy, terms);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn children_that_are_moved_meanwhile_are_never_lost_and_in_the_end_the_shares_are_even(
+        seed: u64, nodes in 2u64..6, children in 1u64..20, mishaps in 1u64..14
+    ) {
+        for strategy in Strategy::ALL {
+            for terms in [Terms::default(), Terms::failover_policy(), Terms::strict_majority()] {
+                simulate_with(seed, (nodes, children, mishaps), *strategy, terms.rebalancing());
             }
         }
     }

@@ -1,0 +1,130 @@
+//! Many children over five nodes that are killed: one, two together, and one after the other for minutes.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    dice::Dice,
+    failover::on,
+    lab::{Lab, Node, SOON, Setup},
+    wait,
+    witness::exactly_once,
+};
+
+/// From the detection of a loss until every child runs again.
+const BACK: Duration = Duration::from_secs(3);
+
+/// Five nodes, the first with the supervisor.
+#[track_caller]
+fn five(lab: &Lab, n: usize) -> [Node; 5] {
+    let a = lab.node("a").var("WORKERS", n).var("MIN_NODES", 5).start();
+    let others = ["b", "c", "d", "e"].map(|name| lab.node(name).seed(&a.id).start());
+    let [b, c, d, e] = others;
+    let all = [a, b, c, d, e];
+    for node in &all {
+        node.sees(4);
+    }
+    let placed = Duration::from_secs(60);
+    lab.each_once(placed, n, &all.each_ref());
+    all
+}
+
+#[track_caller]
+fn noticed(by: &Node, downs: u64) {
+    wait::until(SOON, "the loss is noticed", || match by.metric_sum("noex_node_down_total") {
+        seen if seen >= downs => Ok(()),
+        seen => Err(format!("{seen}")),
+    });
+}
+
+#[test]
+fn of_a_thousand_children_over_five_nodes_those_of_a_killed_one_are_back_in_three_seconds() {
+    const N: usize = 1000;
+    let lab = Lab::new();
+    let [a, b, mut c, d, e] = five(&lab, N);
+    let before = lab.alive();
+    let untouched = on(&before, &[&a, &b, &d, &e]);
+    c.kill();
+    noticed(&a, 1);
+    let began = Instant::now();
+    let after = lab.each_once(BACK, N, &[&a, &b, &d, &e]);
+    println!("{} of {N} children back after {:?}", N - untouched.len(), began.elapsed());
+    let now = on(&after, &[&a, &b, &d, &e]);
+    let restarted = untouched.iter().filter(|(child, generation)| now[*child] != **generation).count();
+    assert_eq!(restarted, 0, "who was on another node was not touched");
+    assert_eq!(a.metric("noex_failovers_total"), 1);
+    assert_eq!(a.metric("noex_supervisor_restarts_total"), u64::try_from(N - untouched.len()).unwrap());
+}
+
+#[test]
+fn children_of_two_nodes_of_five_killed_together_are_back_each_once() {
+    const N: usize = 200;
+    let lab = Lab::new();
+    let [a, mut b, c, mut d, e] = five(&lab, N);
+    let before = lab.alive();
+    let untouched = on(&before, &[&a, &c, &e]);
+    b.kill();
+    d.kill();
+    noticed(&a, 2);
+    let after = lab.each_once(BACK, N, &[&a, &c, &e]);
+    let now = on(&after, &[&a, &c, &e]);
+    assert!(untouched.iter().all(|(child, generation)| now[child] == *generation), "nobody else was touched");
+    assert_eq!(a.metric("noex_failovers_total"), 2, "one each");
+    assert_eq!(a.metric("noex_supervisor_restarts_total"), u64::try_from(N - untouched.len()).unwrap());
+}
+
+/// Every `pause` one of five nodes, each of which would be the supervisor, is killed and started again. What lives is looked
+/// at all the time: no child lives twice, and before the next kill each lives once.
+fn random_kills(strategy: &str, time: Duration, pause: Duration) {
+    const N: usize = 30;
+    let lab = Lab::new();
+    let mut dice = Dice::from_env(20_261_128);
+    let mut setups: Vec<Setup> = ["a", "b", "c", "d", "e"].map(|name| lab.node(name)).into();
+    let seeds = setups.iter().map(Setup::id).collect::<Vec<_>>().join(",");
+    for setup in &mut setups {
+        // A node that supervises before it is connected to whoever does already is a side of its own for a moment: it waits for all.
+        let worker = setup.clone().seed(&seeds).var("WORKERS", N).var("STRATEGY", strategy);
+        *setup = worker.var("MIN_NODES", 5).var("MAX_RESTARTS", 1_000_000).var("WITHIN_MS", 1000);
+    }
+    let mut nodes: Vec<Node> = setups.iter().map(Setup::start).collect();
+    lab.each_once(SOON, N, &nodes.iter().collect::<Vec<_>>());
+    let (began, mut kills, mut slowest) = (Instant::now(), 0, Duration::ZERO);
+    while began.elapsed() < time {
+        let at = dice.draw(nodes.len());
+        nodes[at].kill();
+        nodes[at] = setups[at].spawn();
+        kills += 1;
+        let killed = Instant::now();
+        let pids: Vec<u32> = nodes.iter().map(Node::pid).collect();
+        let mut back = None;
+        while killed.elapsed() < pause || back.is_none() {
+            let alive = lab.alive();
+            let twice = alive.iter().find(|(_, instances)| instances.len() > 1);
+            assert_eq!(twice, None, "{strategy}: after kill {kills}");
+            match exactly_once(&alive, N, &pids) {
+                Ok(()) => back = back.or_else(|| Some(killed.elapsed())),
+                Err(wrong) => assert!(killed.elapsed() < SOON, "{strategy}, after kill {kills}: {wrong}"),
+            }
+            wait::rest(Duration::from_millis(5));
+        }
+        slowest = slowest.max(back.unwrap_or_default());
+    }
+    println!("{strategy}: {kills} kills in {:?}, the slowest back after {slowest:?}", began.elapsed());
+    lab.each_once(SOON, N, &nodes.iter().collect::<Vec<_>>());
+}
+
+const STRATEGIES: [&str; 3] = ["one_for_all", "rest_for_one", "one_for_one"];
+
+#[test]
+fn random_kills_under_every_strategy_leave_one_of_each() {
+    for strategy in STRATEGIES {
+        random_kills(strategy, Duration::from_secs(6), Duration::from_secs(2));
+    }
+}
+
+#[test]
+#[ignore = "soak: cargo test --features web --test blackbox -- --ignored soak_of_kills --nocapture"]
+fn soak_of_kills_every_five_seconds_for_two_minutes_under_every_strategy() {
+    for strategy in STRATEGIES {
+        random_kills(strategy, Duration::from_secs(120), Duration::from_secs(5));
+    }
+}
