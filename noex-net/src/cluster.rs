@@ -123,18 +123,26 @@ impl Cluster {
             let _ = actix_rt::time::timeout(GOODBYE, freed).await;
         }
         self.drop_newcomers();
-        self.tell_peers(&Control::Goodbye);
+        self.say_goodbye();
         self.close_connections().await;
         net.set_status(ClusterStatus::Stopped);
     }
 
-    /// Lets no session begin any more, and ends those that are not up: else one could come up behind the goodbye, and a peer
-    /// would see this node go, come and go.
+    /// Lets no session begin any more, and ends those that have not begun: else one could come up behind the goodbye, and a peer
+    /// would see this node go, come and go. Where the first heartbeat was sent the peer may be up with it, though this node has
+    /// not heard from it yet: it is owed a goodbye.
     fn drop_newcomers(&self) {
         let links = self.net.links.lock();
         self.net.closing.store(true, Ordering::Release);
-        let up: Vec<_> = self.net.up.read().values().map(|link| link.conn).collect();
-        links.values().filter(|link| !up.contains(&link.conn)).for_each(|link| link.shut_down());
+        links.values().filter(|link| !link.has_begun()).for_each(|link| link.shut_down());
+    }
+
+    fn say_goodbye(&self) {
+        let links: Vec<_> = self.net.links.lock().values().filter(|link| link.has_begun()).cloned().collect();
+        for link in links {
+            link.control(&Control::Goodbye);
+            link.outbox.flush_here();
+        }
     }
 
     fn tell_peers(&self, message: &Control) {

@@ -12,7 +12,11 @@ use std::{
 
 use noex_actors::{Incarnation, NodeDownReason, NodeId};
 use noex_net::{Cluster, ClusterConfig, ClusterEvent, ClusterStatus, NodeStatus, RefusedReason};
-use support::{Res, builder, config, id, node, pair, stop_all, until, within};
+use support::{
+    Res, builder, config, id, node, pair,
+    raw::{self, RawPeer},
+    stop_all, until, within,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Ups and downs as one node sees them.
@@ -184,6 +188,20 @@ async fn statuses_reasons_and_events_are_those_of_the_documents() -> Res {
     use ClusterStatus as S;
     assert_eq!(*statuses.lock().unwrap(), [S::Starting, S::Running, S::Stopping, S::Stopped]);
     assert!(Cluster::of(&a).is_none());
+    Ok(())
+}
+
+/// The arbiter of a pair is up with the first heartbeat of the other end, which may leave before it has heard one itself.
+#[actix_rt::test]
+async fn a_node_that_leaves_says_goodbye_to_whom_its_first_heartbeat_was_sent() -> Res {
+    let node = node("z", &[]).await?;
+    let mut arbiter = RawPeer::connect(&node, "a@127.0.0.1:1", 1).await?;
+    arbiter.send(&raw::word("Welcome")).await?;
+    arbiter.until_control("Heartbeat").await?;
+    let (stopped, heard) = futures_util::future::join(node.stop(), arbiter.until_closed()).await;
+    let () = stopped;
+    let goodbye = rmp_serde::to_vec("Goodbye")?;
+    assert!(heard.iter().any(|(kind, body)| *kind == raw::CONTROL && *body == goodbye), "{heard:?}");
     Ok(())
 }
 
