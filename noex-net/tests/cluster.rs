@@ -13,9 +13,9 @@ use std::{
 use noex_actors::{Incarnation, NodeDownReason, NodeId};
 use noex_net::{Cluster, ClusterConfig, ClusterEvent, ClusterStatus, NodeStatus, RefusedReason};
 use support::{
-    Res, builder, config, id, node, pair,
+    Res, builder, config, id, node, pair, plain,
     raw::{self, RawPeer},
-    stop_all, until, within,
+    start, stop_all, until, within,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -194,7 +194,7 @@ async fn statuses_reasons_and_events_are_those_of_the_documents() -> Res {
 /// The arbiter of a pair is up with the first heartbeat of the other end, which may leave before it has heard one itself.
 #[actix_rt::test]
 async fn a_node_that_leaves_says_goodbye_to_whom_its_first_heartbeat_was_sent() -> Res {
-    let node = node("z", &[]).await?;
+    let node = start(plain("z")).await?;
     let mut arbiter = RawPeer::connect(&node, "a@127.0.0.1:1", 1).await?;
     arbiter.send(&raw::word("Welcome")).await?;
     arbiter.until_control("Heartbeat").await?;
