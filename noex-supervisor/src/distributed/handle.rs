@@ -204,7 +204,8 @@ impl DistributedSupervisor {
     /// Each child is stopped, and then started on the other node. At most eight are on their way at once, and each tells so
     /// by a [`ChildMigrated`](DistributedSupervisorEvent::ChildMigrated) when it runs again, after this has returned. As with a
     /// leaving node nothing is counted for the intensity, no sibling is concerned, and temporary children stay. It is 0 while
-    /// the supervisor waits for the majority, or is not sure of its name.
+    /// the supervisor waits for the majority, or is not sure of its name. A node that just came counts once the supervisor has
+    /// heard of it, which may be a moment after `wait_for_nodes` has returned.
     ///
     /// # Errors
     /// [`CallError`] when the supervisor cannot be asked.
