@@ -286,6 +286,27 @@ async fn when_the_owner_leaves_its_children_move_and_the_next_supervisor_adopts_
 }
 
 #[actix_rt::test]
+async fn an_owner_that_leaves_does_not_wait_for_children_that_stay() {
+    let [a, b] = nodes(["a", "b"]).await;
+    let own = a.local_node_id().clone();
+    let sup = DistributedSupervisor::builder()
+        .name("s")
+        .child(Child::new::<Counter>("pinned", 0).node_selector(own))
+        .child(Child::new::<Counter>("temporary", 0).restart(Restart::Temporary))
+        .child(Child::new::<Counter>("free", 0))
+        .start(&a)
+        .await
+        .unwrap();
+    let began = std::time::Instant::now();
+    within("stop", a.stop()).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(sup.wait().await, SupervisorExit::Stopped(ExitReason::Shutdown));
+    let alive = alive(&[&a, &b], "s");
+    assert_eq!(alive.keys().collect::<Vec<_>>(), ["free"], "it moved, and the others ended");
+    stop_all(&[&b]).await;
+}
+
+#[actix_rt::test]
 async fn a_pinned_child_waits_for_its_node() {
     let [a, b] = nodes(["a", "b"]).await;
     let pinned = Child::new::<Counter>("pinned", 0).node_selector(b.local_node_id().clone());

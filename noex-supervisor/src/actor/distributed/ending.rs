@@ -153,7 +153,10 @@ impl DistributedProcess {
         self.step(coordinator::Input::Draining(own.clone()), cx);
         let deadline = cx.node().now().plus(HANDOVER_TIMEOUT);
         let elsewhere = |child: &Child| child.pid().is_some_and(|pid| *pid.node_id() != own);
-        let is_here = |child: &Child| child.pid().is_some_and(|pid| *pid.node_id() == own);
+        // Who is bound to this node, or temporary, ends with it: nobody waits for that.
+        let is_here = |child: &Child| {
+            child.may_live_elsewhere() && child.pid().is_some_and(|pid| *pid.node_id() == own)
+        };
         loop {
             let supervision = self.machine.supervision();
             let busy = supervision.is_busy() || supervision.children().any(is_here);

@@ -21,8 +21,12 @@ const AT_ONCE: usize = 8;
 impl Child {
     /// Whether it may be moved.
     pub(crate) fn is_movable(&self) -> bool {
-        let restarts = after_node_loss(self.rule.restart) == Verdict::Restart;
-        matches!(self.state, State::Running { .. }) && self.confirmed && !self.rule.pinned && restarts
+        matches!(self.state, State::Running { .. }) && self.confirmed && self.may_live_elsewhere()
+    }
+
+    /// Whether it goes on elsewhere when its node leaves.
+    pub(crate) fn may_live_elsewhere(&self) -> bool {
+        !self.rule.pinned && after_node_loss(self.rule.restart) == Verdict::Restart
     }
 }
 
