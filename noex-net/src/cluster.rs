@@ -15,6 +15,7 @@ use crate::{
     actor::messages::{Fact, StopListening},
     config::ClusterConfig,
     event::ClusterEvent,
+    link::Link,
     net::Net,
     remote,
     wire::control::Control,
@@ -96,7 +97,7 @@ impl Cluster {
         net.set_status(ClusterStatus::Stopping);
         if !net.leaving.swap(true, Ordering::AcqRel) {
             net.tell(Fact::Leaving);
-            self.tell_peers(&Control::Draining);
+            Self::tell(&Control::Draining, self.net.up.read().values().cloned().collect());
         }
         net.node.stop_processes().await;
         if net.status() != ClusterStatus::Stopped {
@@ -123,7 +124,8 @@ impl Cluster {
             let _ = actix_rt::time::timeout(GOODBYE, freed).await;
         }
         self.drop_newcomers();
-        self.say_goodbye();
+        let begun = self.net.links.lock().values().filter(|link| link.has_begun()).cloned().collect();
+        Self::tell(&Control::Goodbye, begun);
         self.close_connections().await;
         net.set_status(ClusterStatus::Stopped);
     }
@@ -137,16 +139,7 @@ impl Cluster {
         links.values().filter(|link| !link.has_begun()).for_each(|link| link.shut_down());
     }
 
-    fn say_goodbye(&self) {
-        let links: Vec<_> = self.net.links.lock().values().filter(|link| link.has_begun()).cloned().collect();
-        for link in links {
-            link.control(&Control::Goodbye);
-            link.outbox.flush_here();
-        }
-    }
-
-    fn tell_peers(&self, message: &Control) {
-        let links: Vec<_> = self.net.up.read().values().cloned().collect();
+    fn tell(message: &Control, links: Vec<Arc<Link>>) {
         for link in links {
             link.control(message);
             link.outbox.flush_here();

@@ -181,30 +181,6 @@ impl Default for Backoff {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_word_has_one_spelling() {
-        for strategy in Strategy::ALL {
-            assert_eq!(strategy.to_string().parse::<Strategy>().unwrap(), *strategy);
-        }
-        for word in AutoShutdown::ALL {
-            assert_eq!(word.to_string().parse::<AutoShutdown>().unwrap(), *word);
-        }
-        for shutdown in
-            [Shutdown::BrutalKill, Shutdown::Timeout(Duration::from_millis(1500)), Shutdown::Infinity]
-        {
-            let json = serde_json::to_string(&shutdown).unwrap();
-            assert_eq!(json, format!("\"{shutdown}\""));
-            assert_eq!(serde_json::from_str::<Shutdown>(&json).unwrap(), shutdown);
-        }
-        assert!("timeout:-1".parse::<Shutdown>().is_err());
-        assert!("one-for-one".parse::<Strategy>().is_err());
-    }
-}
-
 /// What is in reach of a supervisor, and what is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -232,3 +208,27 @@ noex_actors::__vocabulary!(PartitionDecision {
     Wait = "wait",
     StopChildren = "stop_children",
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_has_one_spelling() {
+        for strategy in Strategy::ALL {
+            assert_eq!(strategy.to_string().parse::<Strategy>().unwrap(), *strategy);
+        }
+        for word in AutoShutdown::ALL {
+            assert_eq!(word.to_string().parse::<AutoShutdown>().unwrap(), *word);
+        }
+        for shutdown in
+            [Shutdown::BrutalKill, Shutdown::Timeout(Duration::from_millis(1500)), Shutdown::Infinity]
+        {
+            let json = serde_json::to_string(&shutdown).unwrap();
+            assert_eq!(json, format!("\"{shutdown}\""));
+            assert_eq!(serde_json::from_str::<Shutdown>(&json).unwrap(), shutdown);
+        }
+        assert!("timeout:-1".parse::<Shutdown>().is_err());
+        assert!("one-for-one".parse::<Strategy>().is_err());
+    }
+}

@@ -2,25 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
 };
 
+mod cluster;
+
+use cluster::{LONG, nodes_as, stop_all, within};
 use noex_actors::{Context, Events, ExitReason, NodeId, behavior};
-use noex_net::{Cluster, ClusterConfig};
+use noex_net::{Cluster, ClusterBuilder};
 use noex_supervisor::{
     DistributedChildSpec as Child, DistributedSupervisor, DistributedSupervisorEvent as Event, NodeSelector,
 };
-
-const LONG: Duration = Duration::from_secs(20);
-
-async fn within<F: Future>(what: &str, future: F) -> F::Output {
-    actix_rt::time::timeout(LONG, future).await.unwrap_or_else(|_| panic!("{what}: not in time"))
-}
 
 /// How many instances are still to go wrong, on all nodes.
 #[derive(Clone, Default)]
@@ -69,18 +63,8 @@ impl Brief {
 /// Fully connected nodes of these names.
 async fn nodes<const N: usize>(names: [&str; N]) -> ([Cluster; N], Trouble) {
     let trouble = Trouble::default();
-    let mut all: Vec<Cluster> = Vec::new();
-    for name in names {
-        let config = ClusterConfig::test(name).secret("a secret for the tests");
-        let config =
-            all.iter().take(1).fold(config, |config, seed| config.seed(seed.local_node_id().as_str()));
-        let builder = Cluster::builder(config.build().unwrap()).behavior::<Brief>().data(trouble.clone());
-        all.push(builder.arbiters(1).start().await.unwrap());
-    }
-    for node in &all {
-        within("full mesh", node.wait_for_nodes(N)).await.unwrap();
-    }
-    (all.try_into().unwrap(), trouble)
+    let knowing = |builder: ClusterBuilder| builder.behavior::<Brief>().data(trouble.clone());
+    (nodes_as(names, knowing).await, trouble)
 }
 
 fn child(id: &str, way: Way) -> Child {
@@ -134,8 +118,7 @@ async fn d9_a_child_that_ends_over_there_as_soon_as_it_runs_is_noticed_each_time
     assert_eq!((stats.child_count, stats.node_failure_restarts), (1, 0));
     within("stop", sup.stop()).await.unwrap();
     assert_eq!(instances(&b), 0);
-    within("stop", b.stop()).await;
-    within("stop", a.stop()).await;
+    stop_all(&[&b, &a]).await;
 }
 
 #[actix_rt::test]
@@ -161,9 +144,7 @@ async fn d10_the_least_loaded_node_is_chosen_by_what_runs_there_also_within_one_
     for sup in [first, second] {
         within("stop", sup.stop()).await.unwrap();
     }
-    for node in [&c, &b, &a] {
-        within("stop", node.stop()).await;
-    }
+    stop_all(&[&c, &b, &a]).await;
 }
 
 #[actix_rt::test]
@@ -186,6 +167,5 @@ async fn d17_a_start_that_fails_over_there_during_a_restart_is_tried_again() {
     assert_eq!((again.word().await.unwrap().as_str(), again.pid().node_id()), ("of x", &there));
     assert_eq!((instances(&a), instances(&b)), (0, 1));
     within("stop", sup.stop()).await.unwrap();
-    within("stop", b.stop()).await;
-    within("stop", a.stop()).await;
+    stop_all(&[&b, &a]).await;
 }

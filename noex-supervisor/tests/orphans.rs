@@ -4,44 +4,16 @@
 
 mod os_node;
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use noex_actors::{ExitReason, behavior};
-use noex_net::{Cluster, ClusterConfig, ClusterEvent};
+use noex_net::{Cluster, ClusterEvent};
 use noex_supervisor::{DistributedChildSpec, DistributedSupervisor, NodeSelector, OrphanPolicy};
-use os_node::Node;
+use os_node::{Counter, Instances, Node, alive, answer_questions, settle, start};
 
 const CHILDREN: usize = 6;
-const SECRET: &str = "a secret for the tests";
 /// How long they run on.
 const GRACE: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_secs(30);
-
-struct Counter(i64);
-
-#[behavior(name = "counter")]
-impl Counter {
-    #[init]
-    fn new(start: i64) -> Result<Self, ExitReason> {
-        Ok(Counter(start))
-    }
-    #[call]
-    fn add(&mut self, n: i64) -> i64 {
-        self.0 += n;
-        self.0
-    }
-}
-
-async fn start(name: &str, seed: Option<&str>) -> Cluster {
-    let mut config = ClusterConfig::test(name).secret(SECRET);
-    if let Some(seed) = seed {
-        config = config.seed(seed);
-    }
-    Cluster::builder(config.build().unwrap()).behavior::<Counter>().arbiters(1).start().await.unwrap()
-}
 
 async fn supervise(cluster: &Cluster) -> DistributedSupervisor {
     let child = |n| {
@@ -60,18 +32,7 @@ fn node_main() {
     let owner = std::env::var("TEST_STANDBY").ok().map(|nodes| nodes.parse().unwrap());
     actix_rt::System::new().block_on(async move {
         let cluster = start(&name, seed.as_deref()).await;
-        println!("\nid {}", cluster.local_node_id());
-        let asked = cluster.clone();
-        std::thread::spawn(move || {
-            for line in std::io::stdin().lines() {
-                let Ok(line) = line else { break };
-                let of =
-                    |p: &noex_actors::SupervisedProcess| format!("{}={}", p.token.child, p.token.generation);
-                let alive: Vec<_> = asked.supervised().iter().map(of).collect();
-                println!("\nalive {line} {}", alive.join(","));
-            }
-            std::process::exit(0);
-        });
+        answer_questions(&cluster);
         let _supervisor = match owner {
             Some(nodes) => {
                 cluster.wait_for_nodes(nodes).await.unwrap();
@@ -81,20 +42,6 @@ fn node_main() {
         };
         std::future::pending::<()>().await;
     });
-}
-
-type Instances = BTreeMap<String, Vec<u64>>;
-
-/// What lives on this node and those.
-fn alive(cluster: &Cluster, nodes: &mut [&mut Node]) -> Instances {
-    let mut all = Instances::new();
-    for process in cluster.supervised() {
-        all.entry(process.token.child).or_default().push(process.token.generation.0);
-    }
-    for (child, generation) in nodes.iter_mut().flat_map(|node| node.alive()) {
-        all.entry(child).or_default().push(generation);
-    }
-    all
 }
 
 /// Looks until it is so. Whoever lives twice meanwhile fails the test.
@@ -113,19 +60,6 @@ async fn until(
             return now;
         }
         assert!(began.elapsed() < LONG, "{what}: {now:?}");
-        actix_rt::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Waits until each lives once.
-async fn settled(cluster: &Cluster, node: &mut Node) -> Instances {
-    let began = Instant::now();
-    loop {
-        let now = alive(cluster, &mut [&mut *node]);
-        if now.len() == CHILDREN && now.values().all(|generations| generations.len() == 1) {
-            return now;
-        }
-        assert!(began.elapsed() < LONG, "one of each: {now:?}");
         actix_rt::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -159,7 +93,7 @@ async fn a_frozen_node_does_nothing_more_with_instances_that_were_replaced() {
     assert!(lost.elapsed() >= GRACE, "not before those there are over: {:?}", lost.elapsed());
     b.signal("-CONT");
     // Its instances take no message from here on (`noex-actors/tests/lease.rs`), and are gone when its node has looked.
-    let after = settled(&cluster, &mut b).await;
+    let after = settle("one of each", &cluster, &mut [&mut b], CHILDREN).await;
     let moved = after.iter().filter(|(child, generations)| before[*child] != **generations).count();
     assert_eq!(moved, CHILDREN / 2, "who was in reach was not restarted");
     cluster.stop().await;

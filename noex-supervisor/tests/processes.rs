@@ -7,63 +7,24 @@
 
 mod os_node;
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use noex_actors::{ExitReason, NodeDownReason, behavior};
-use noex_net::{Cluster, ClusterConfig, ClusterEvent};
+use noex_actors::NodeDownReason;
+use noex_net::{Cluster, ClusterEvent};
 use noex_supervisor::{
     ChildInfo, ChildState, DistributedChildSpec, DistributedSupervisor, DistributedSupervisorEvent as Event,
     NodeSelector, StartSupervisorError, SupervisorView,
 };
 
-use self::os_node::Node;
-
-struct Counter(i64);
-
-#[behavior(name = "counter")]
-impl Counter {
-    #[init]
-    fn new(start: i64) -> Result<Self, ExitReason> {
-        Ok(Counter(start))
-    }
-    #[call]
-    fn add(&mut self, n: i64) -> i64 {
-        self.0 += n;
-        self.0
-    }
-}
+use self::os_node::{Counter, Instances, Node, alive, answer_questions, settle, start};
 
 const CHILDREN: usize = 12;
-const SECRET: &str = "a secret for the tests";
 
 fn builder() -> noex_supervisor::DistributedSupervisorBuilder {
     DistributedSupervisor::builder()
         .name("workers")
         .node_selector(NodeSelector::RoundRobin)
         .children((1..=CHILDREN).map(|n| DistributedChildSpec::new::<Counter>(format!("counter-{n}"), 0)))
-}
-
-/// With `TEST_LOGS=<directory>` each node writes there what it logs; `RUST_LOG` says what that is.
-fn log_to_file(name: &str) {
-    let Some(dir) = std::env::var_os("TEST_LOGS") else { return };
-    let file = std::fs::File::create(std::path::Path::new(&dir).join(format!("{name}.log"))).unwrap();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| "noex_net=debug,noex_supervisor=debug".into());
-    let log = tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter);
-    // In one process with several tests, the first one has it.
-    let _ = log.with_writer(std::sync::Mutex::new(file)).try_init();
-}
-
-async fn start(name: &str, seed: Option<&str>) -> Cluster {
-    log_to_file(name);
-    let mut config = ClusterConfig::test(name).secret(SECRET);
-    if let Some(seed) = seed {
-        config = config.seed(seed);
-    }
-    Cluster::builder(config.build().unwrap()).behavior::<Counter>().arbiters(1).start().await.unwrap()
 }
 
 /// The main function of a node; nothing when the tests are run.
@@ -74,18 +35,7 @@ fn node_main() {
     let standby = std::env::var("TEST_STANDBY").ok().map(|nodes| nodes.parse().unwrap());
     actix_rt::System::new().block_on(async move {
         let cluster = start(&name, seed.as_deref()).await;
-        println!("\nid {}", cluster.local_node_id());
-        let asked = cluster.clone();
-        std::thread::spawn(move || {
-            for line in std::io::stdin().lines() {
-                let Ok(line) = line else { break };
-                let of =
-                    |p: &noex_actors::SupervisedProcess| format!("{}={}", p.token.child, p.token.generation);
-                let alive: Vec<_> = asked.supervised().iter().map(of).collect();
-                println!("\nalive {line} {}", alive.join(","));
-            }
-            std::process::exit(0);
-        });
+        answer_questions(&cluster);
         if let Some(nodes) = standby {
             cluster.wait_for_nodes(nodes).await.unwrap();
             loop {
@@ -101,41 +51,11 @@ fn node_main() {
     });
 }
 
-type Instances = BTreeMap<String, Vec<u64>>;
-
-fn alive(cluster: &Cluster, nodes: &mut [&mut Node]) -> Instances {
-    let mut all = Instances::new();
-    for process in cluster.supervised() {
-        all.entry(process.token.child).or_default().push(process.token.generation.0);
-    }
-    for (child, generation) in nodes.iter_mut().flat_map(|node| node.alive()) {
-        all.entry(child).or_default().push(generation);
-    }
-    all
-}
-
-fn each_once(instances: &Instances) -> bool {
-    instances.len() == CHILDREN && instances.values().all(|alive| alive.len() == 1)
-}
-
-/// Waits until each child runs once, as the nodes themselves say.
-async fn settle(what: &str, cluster: &Cluster, nodes: &mut [&mut Node]) -> Instances {
-    let began = Instant::now();
-    loop {
-        let all = alive(cluster, nodes);
-        if each_once(&all) {
-            return all;
-        }
-        assert!(began.elapsed() < Duration::from_secs(20), "{what}: {all:?}");
-        actix_rt::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// Waits until the owner says that all run, and that they are the ones that live.
 async fn settle_owned(cluster: &Cluster, nodes: &mut [&mut Node]) -> (SupervisorView, Instances) {
     let began = Instant::now();
     loop {
-        let all = settle("at first", cluster, nodes).await;
+        let all = settle("at first", cluster, nodes, CHILDREN).await;
         let views = DistributedSupervisor::views(cluster, Duration::from_secs(5)).await;
         let is_it = |child: &ChildInfo| {
             child.state == ChildState::Running
@@ -182,7 +102,7 @@ async fn a_killed_node_costs_one_restart_and_its_children_run_elsewhere_once() {
         killed.elapsed()
     );
     let detected = Instant::now();
-    settle("after the kill", &a, &mut [&mut b]).await;
+    settle("after the kill", &a, &mut [&mut b], CHILDREN).await;
     assert!(detected.elapsed() < Duration::from_secs(2), "{:?}", detected.elapsed());
     let mut migrated = 0;
     while migrated < 4 {
@@ -215,10 +135,10 @@ async fn after_a_freeze_no_child_runs_twice_for_long() {
     let mut downs = a.events();
     c.freeze();
     assert_eq!(next_down(&mut downs).await, NodeDownReason::HeartbeatTimeout);
-    settle("while it is frozen", &a, &mut [&mut b]).await;
+    settle("while it is frozen", &a, &mut [&mut b], CHILDREN).await;
     c.signal("-CONT");
     let thawed = Instant::now();
-    settle("after the thaw", &a, &mut [&mut b, &mut c]).await;
+    settle("after the thaw", &a, &mut [&mut b, &mut c], CHILDREN).await;
     assert!(thawed.elapsed() < Duration::from_secs(2), "{:?}", thawed.elapsed());
     assert_eq!(sup.stats().await.unwrap().total_restarts, 4);
     sup.stop().await.unwrap();
@@ -243,7 +163,7 @@ async fn a_frozen_owner_does_not_move_the_cluster_onto_itself() {
     a.wait_for_nodes(3).await.unwrap();
     let mut calm = 0;
     while calm < 20 {
-        let now = settle("after the thaw", &a, &mut [&mut b, &mut c]).await;
+        let now = settle("after the thaw", &a, &mut [&mut b, &mut c], CHILDREN).await;
         assert_eq!(now, before, "nothing was restarted");
         calm += 1;
         actix_rt::time::sleep(Duration::from_millis(50)).await;
@@ -273,7 +193,7 @@ async fn when_a_frozen_owner_comes_back_to_its_successor_one_of_each_remains() {
             others.push(node);
         }
     }
-    let taken_over = settle("without the owner", &a, &mut others).await;
+    let taken_over = settle("without the owner", &a, &mut others, CHILDREN).await;
     drop(others);
     let stale = DistributedSupervisor::views(&a, Duration::from_millis(300)).await;
     assert_ne!(stale[0].0.owner, view.owner, "the successor answers");
@@ -285,7 +205,7 @@ async fn when_a_frozen_owner_comes_back_to_its_successor_one_of_each_remains() {
     let mut calm = 0;
     let thawed = Instant::now();
     while calm < 20 {
-        let now = settle("after the thaw", &a, &mut [b, c, d]).await;
+        let now = settle("after the thaw", &a, &mut [b, c, d], CHILDREN).await;
         if now == taken_over {
             calm += 1;
         } else {
@@ -316,7 +236,7 @@ async fn when_the_owner_is_killed_the_standby_adopts_what_lives() {
             Err(error) => panic!("{error}"),
         }
     };
-    let now = settle("after the takeover", &a, &mut [&mut c]).await;
+    let now = settle("after the takeover", &a, &mut [&mut c], CHILDREN).await;
     kept.retain(|child, generations| now[child] != *generations);
     assert!(kept.is_empty(), "restarted although alive: {kept:?}");
     assert_eq!(sup.count_children().await.unwrap(), CHILDREN);

@@ -46,28 +46,18 @@ pub fn frames(bytes: &[u8]) {
 /// A frame as this node would write it.
 fn written(taken: &Frame<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    let (head, body) = match *taken {
-        Frame::Traced { ref context, ref frame } => {
-            let (head, body) = match **frame {
-                Frame::Call { id, behavior, target, budget_ms, body } => {
-                    (Head::Call { id, behavior, target, budget_ms, traced: true }, body)
-                }
-                Frame::Cast { behavior, target, body } => {
-                    (Head::Cast { behavior, target, traced: true }, body)
-                }
-                ref other => unreachable!("only calls and casts belong to a trace: {other:?}"),
-            };
-            head.begin(&mut out);
-            trace::put(context, &mut out);
-            out.extend_from_slice(body);
-            frame::finish(&mut out, 0);
-            return out;
-        }
+    let (context, frame) = match taken {
+        Frame::Traced { context, frame } => (Some(context), &**frame),
+        plain => (None, plain),
+    };
+    let traced = context.is_some();
+    let (head, body) = match *frame {
+        Frame::Traced { .. } => unreachable!("only calls and casts belong to a trace: {frame:?}"),
         Frame::Control(body) => (Head::Control, body),
         Frame::Call { id, behavior, target, budget_ms, body } => {
-            (Head::Call { id, behavior, target, budget_ms, traced: false }, body)
+            (Head::Call { id, behavior, target, budget_ms, traced }, body)
         }
-        Frame::Cast { behavior, target, body } => (Head::Cast { behavior, target, traced: false }, body),
+        Frame::Cast { behavior, target, body } => (Head::Cast { behavior, target, traced }, body),
         Frame::Reply { id, body } => (Head::Reply { id }, body),
         Frame::Failure { id, body } => (Head::Failure { id }, body),
         Frame::Cancel { id, target } => (Head::Cancel { id, target }, &[][..]),
@@ -88,6 +78,9 @@ fn written(taken: &Frame<'_>) -> Vec<u8> {
         }
     };
     head.begin(&mut out);
+    if let Some(context) = context {
+        trace::put(context, &mut out);
+    }
     out.extend_from_slice(body);
     frame::finish(&mut out, 0);
     out

@@ -1,6 +1,6 @@
 //! What becomes of children while a part of the cluster is out of reach: see [docs/partitions.md].
 //!
-//! [docs/partitions.md]: https://github.com/noex/noex/blob/main/docs/partitions.md
+//! [docs/partitions.md]: https://github.com/noex-rs/noex/blob/main/docs/partitions.md
 
 use std::{collections::BTreeSet, fmt, panic::AssertUnwindSafe, str::FromStr, sync::Arc, time::Duration};
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use noex_actors::{Context, Events, ExitReason, behavior};
-use noex_net::{Cluster, ClusterConfig};
+use noex_net::{Cluster, ClusterBuilder, ClusterConfig};
 use noex_supervisor::DistributedChildSpec;
 pub(crate) use noex_supervisor::DistributedSupervisorEvent as Event;
 use parking_lot::Mutex;
@@ -94,26 +94,42 @@ pub(crate) fn worker(id: &str) -> DistributedChildSpec {
 }
 
 pub(crate) async fn join(name: &str, seed: Option<&str>, log: &Log) -> Cluster {
+    join_as(name, seed, &|builder| builder.behavior::<Worker>().data(log.clone())).await
+}
+
+/// A node that knows other behaviors.
+async fn join_as(
+    name: &str,
+    seed: Option<&str>,
+    knowing: &impl Fn(ClusterBuilder) -> ClusterBuilder,
+) -> Cluster {
     let mut config = ClusterConfig::test(name).secret("a secret for the tests");
     if let Some(seed) = seed {
         config = config.seed(seed);
     }
-    let builder = Cluster::builder(config.build().unwrap());
-    builder.behavior::<Worker>().data(log.clone()).arbiters(1).start().await.unwrap()
+    knowing(Cluster::builder(config.build().unwrap())).arbiters(1).start().await.unwrap()
 }
 
 /// Fully connected nodes of these names, with one log.
 pub(crate) async fn nodes<const N: usize>(names: [&str; N]) -> ([Cluster; N], Log) {
     let log = Log::default();
+    (nodes_as(names, |builder| builder.behavior::<Worker>().data(log.clone())).await, log)
+}
+
+/// The same of nodes that know other behaviors.
+pub(crate) async fn nodes_as<const N: usize>(
+    names: [&str; N],
+    knowing: impl Fn(ClusterBuilder) -> ClusterBuilder,
+) -> [Cluster; N] {
     let mut all: Vec<Cluster> = Vec::new();
     for name in names {
         let seed = all.first().map(|node| node.local_node_id().to_string());
-        all.push(join(name, seed.as_deref(), &log).await);
+        all.push(join_as(name, seed.as_deref(), &knowing).await);
     }
     for node in &all {
         within("full mesh", node.wait_for_nodes(N)).await.unwrap();
     }
-    (all.try_into().unwrap(), log)
+    all.try_into().unwrap()
 }
 
 /// What really lives, by child: counted on the nodes, not in anybody's table.

@@ -1,11 +1,15 @@
 //! A node in a process of its own: the test program, started again as `node_main`.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     process::{Child as OsProcess, ChildStdin, Command, Stdio},
     sync::mpsc,
     time::{Duration, Instant},
 };
+
+use noex_actors::{ExitReason, SupervisedProcess, behavior};
+use noex_net::{Cluster, ClusterConfig};
 
 /// One node in a process of its own. Killed when dropped.
 pub(crate) struct Node {
@@ -87,5 +91,89 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+pub(crate) struct Counter(i64);
+
+#[behavior(name = "counter")]
+impl Counter {
+    #[init]
+    fn new(start: i64) -> Result<Self, ExitReason> {
+        Ok(Counter(start))
+    }
+    #[call]
+    pub(crate) fn add(&mut self, n: i64) -> i64 {
+        self.0 += n;
+        self.0
+    }
+}
+
+/// With `TEST_LOGS=<directory>` each node writes there what it logs; `RUST_LOG` says what that is.
+fn log_to_file(name: &str) {
+    let Some(dir) = std::env::var_os("TEST_LOGS") else { return };
+    let file = std::fs::File::create(std::path::Path::new(&dir).join(format!("{name}.log"))).unwrap();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| "noex_net=debug,noex_supervisor=debug".into());
+    let log = tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter);
+    // In one process with several tests, the first one has it.
+    let _ = log.with_writer(std::sync::Mutex::new(file)).try_init();
+}
+
+/// A node in this process.
+pub(crate) async fn start(name: &str, seed: Option<&str>) -> Cluster {
+    log_to_file(name);
+    let mut config = ClusterConfig::test(name).secret("a secret for the tests");
+    if let Some(seed) = seed {
+        config = config.seed(seed);
+    }
+    Cluster::builder(config.build().unwrap()).behavior::<Counter>().arbiters(1).start().await.unwrap()
+}
+
+/// Says its id, and then, line by line, which instances live on it: the other end of [`Node`].
+pub(crate) fn answer_questions(cluster: &Cluster) {
+    println!("\nid {}", cluster.local_node_id());
+    let asked = cluster.clone();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines() {
+            let Ok(line) = line else { break };
+            let of = |p: &SupervisedProcess| format!("{}={}", p.token.child, p.token.generation);
+            let alive: Vec<_> = asked.supervised().iter().map(of).collect();
+            println!("\nalive {line} {}", alive.join(","));
+        }
+        std::process::exit(0);
+    });
+}
+
+/// Generations of what lives, by child.
+pub(crate) type Instances = BTreeMap<String, Vec<u64>>;
+
+/// What lives on this node and those.
+pub(crate) fn alive(cluster: &Cluster, nodes: &mut [&mut Node]) -> Instances {
+    let mut all = Instances::new();
+    for process in cluster.supervised() {
+        all.entry(process.token.child).or_default().push(process.token.generation.0);
+    }
+    for (child, generation) in nodes.iter_mut().flat_map(|node| node.alive()) {
+        all.entry(child).or_default().push(generation);
+    }
+    all
+}
+
+/// Waits until each of so many children runs once, as the nodes themselves say.
+pub(crate) async fn settle(
+    what: &str,
+    cluster: &Cluster,
+    nodes: &mut [&mut Node],
+    children: usize,
+) -> Instances {
+    let began = Instant::now();
+    loop {
+        let all = alive(cluster, nodes);
+        if all.len() == children && all.values().all(|alive| alive.len() == 1) {
+            return all;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}: {all:?}");
+        actix_rt::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -86,16 +86,20 @@ impl Inbound {
     /// The process of this number, which is met if it was not known. `None`: there is no such process.
     #[inline]
     pub(in crate::link) fn known(&mut self, number: u64) -> Option<&mut Known> {
-        if self.intakes.find(number).is_none() {
-            self.meet(number)?;
-        }
+        self.be_known(number)?;
         self.intakes.find(number)
+    }
+
+    #[inline]
+    fn be_known(&mut self, number: u64) -> Option<()> {
+        if self.intakes.find(number).is_some() { Some(()) } else { self.meet(number) }
     }
 
     /// Where a message of so many bytes for the process of this number goes. `None`: there is no such process.
     #[inline]
     fn intake(&mut self, number: u64, bytes: usize) -> Option<&mut dyn Intake> {
-        self.known(number)?;
+        // Not `known`: what follows needs more of this than the process.
+        self.be_known(number)?;
         let known = self.intakes.find(number)?;
         known.waits = true;
         if !known.account.receive(bytes) {

@@ -87,7 +87,6 @@ impl DistributedProcess {
         };
         let nodes = self.candidates(&spec.behavior, cx);
         let selector = spec.selector.as_ref().unwrap_or(&self.identity.selector).resolve(&nodes, &child);
-        let candidate = |node: &NodeInfo| Candidate { id: node.id.clone(), processes: node.process_count };
         let candidates: Vec<_> = nodes.iter().map(candidate).collect();
         let Some(node) = self.placement.choose(&selector, &candidates, excluded, target, entropy()) else {
             return inlet.send(Fact::NoNode { child, generation });
@@ -184,6 +183,11 @@ impl DistributedProcess {
         let view = self.view(cx);
         self.desk.views.lock().insert(view.name.clone(), view);
     }
+}
+
+/// A node as placement sees it.
+pub(super) fn candidate(node: &NodeInfo) -> Candidate {
+    Candidate { id: node.id.clone(), processes: node.process_count }
 }
 
 /// Starts the instance on the node, under its global name.

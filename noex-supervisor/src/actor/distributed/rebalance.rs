@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use noex_actors::{Context, NodeId};
 use noex_net::NodeInfo;
 
-use super::DistributedProcess;
+use super::{DistributedProcess, effects::candidate};
 use crate::{
     distributed::NodeSelector,
     machine::{
-        placement::Candidate,
         rebalance::{Movable, Move, moves},
         supervision::Input,
     },
@@ -84,8 +83,4 @@ impl DistributedProcess {
         }
         moves(load, movable)
     }
-}
-
-fn candidate(node: &NodeInfo) -> Candidate {
-    Candidate { id: node.id.clone(), processes: node.process_count }
 }

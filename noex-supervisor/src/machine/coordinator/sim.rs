@@ -648,9 +648,8 @@ impl World {
                     self.step(Input::Child(supervision::Input::RestartRequested { request: 0, child }));
                 }
             }
-            6 if self.terms.is_parted() => self.part(),
+            6 | 7 if self.terms.is_parted() => self.part(),
             6 => self.replace(),
-            7 if self.terms.is_parted() => self.part(),
             _ => {
                 self.rebalance();
             }

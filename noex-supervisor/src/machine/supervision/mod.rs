@@ -254,6 +254,11 @@ impl Supervision {
         self.totals
     }
 
+    /// Nothing is started: somebody else may have the name, or too much of the cluster is out of reach.
+    fn stands_still(&self) -> bool {
+        self.superseded || self.paused
+    }
+
     /// Whether it may start anything at all.
     fn is_in_charge(&self) -> bool {
         self.is_open() && !self.superseded
@@ -274,7 +279,7 @@ impl Supervision {
             Phase::Running => self.advance_plan(now, out),
             Phase::StartingUp => {
                 self.advance_plan(now, out);
-                if self.plan.is_none() && !self.superseded && !self.paused {
+                if self.plan.is_none() && !self.stands_still() {
                     self.advance_start_up(out);
                 }
             }

@@ -103,7 +103,7 @@ impl Supervision {
     pub(super) fn advance_plan(&mut self, now: Monotonic, out: &mut Outputs) {
         loop {
             // Somebody else may have the name, or nothing may be started: it stands still as it is.
-            let stands = self.superseded || self.paused;
+            let stands = self.stands_still();
             let Some(plan) = self.plan.as_mut().filter(|_| !stands) else { return };
             match plan.next() {
                 Step::Done => self.plan = None,

@@ -29,9 +29,10 @@ impl Supervision {
 
     /// Puts a start in flight.
     pub(super) fn start(&mut self, id: &str, out: &mut Outputs) {
+        let stands = self.stands_still();
         let Some(child) = self.children.get_mut(id) else { return };
         debug_assert!(child.state != State::Starting, "one start in flight per child");
-        if self.superseded || self.paused {
+        if stands {
             child.state = State::Pending;
             return;
         }

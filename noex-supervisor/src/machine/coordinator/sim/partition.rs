@@ -58,6 +58,18 @@ impl Terms {
         Self::of(Policy::Custom(std::sync::Arc::new(move |_| decision)), None)
     }
 
+    /// One of each kind.
+    fn every() -> [Self; 6] {
+        [
+            Self::failover_policy(),
+            Self::majority(),
+            Self::strict_majority(),
+            Self::stop_after(Duration::from_millis(300)),
+            Self::always(PartitionDecision::Wait),
+            Self::always(PartitionDecision::StopChildren),
+        ]
+    }
+
     pub(super) fn failover(&self) -> Failover {
         let standing = Standing::new(self.policy.clone(), Duration::from_secs(600));
         Failover::new(INTERVAL, 3).fenced(standing, self.grace)
@@ -330,14 +342,7 @@ proptest! {
     fn under_every_strategy_a_short_or_long_partition_ends_with_one_of_each(seed: u64) {
         for strategy in Strategy::ALL {
             for sides in [(2, 3), (3, 2)] {
-                for terms in [
-                    Terms::failover_policy(),
-                    Terms::majority(),
-                    Terms::strict_majority(),
-                    Terms::stop_after(Duration::from_millis(300)),
-                    Terms::always(PartitionDecision::Wait),
-                    Terms::always(PartitionDecision::StopChildren),
-                ] {
+                for terms in Terms::every() {
                     parted(seed, sides, *strategy, terms);
                 }
             }
@@ -370,14 +375,7 @@ proptest! {
         seed: u64, nodes in 2u64..6, children in 1u64..9, mishaps in 1u64..14
     ) {
         for strategy in Strategy::ALL {
-            for terms in [
-                Terms::failover_policy(),
-                Terms::majority(),
-                Terms::strict_majority(),
-                Terms::stop_after(Duration::from_millis(300)),
-                Terms::always(PartitionDecision::Wait),
-                Terms::always(PartitionDecision::StopChildren),
-            ] {
+            for terms in Terms::every() {
                 simulate_with(seed, (nodes, children, mishaps), *strategy, terms);
             }
         }
