@@ -5,9 +5,12 @@
 //! | Fact, at the arbiter | Effect |
 //! |---|---|
 //! | authenticated, none there | welcome it |
-//! | authenticated, same life there | ping the one there; pong: newcomer is a duplicate; silence: the old one ends, the newcomer is welcomed |
+//! | authenticated, same life there | ping both; the one there answers: the newcomer is a duplicate; only the newcomer does: the old one ends, the newcomer is welcomed; neither: ask again |
 //! | authenticated, earlier life there | the old one ends, the newcomer is welcomed |
-//! | authenticated, later life there | ping the one there; pong: newcomer is superseded; silence: as above |
+//! | authenticated, later life there | ping both; the one there answers: the newcomer is superseded; otherwise as above |
+//!
+//! A silent connection alone proves nothing: of a cut, all connections fall silent, and how long that may last is for
+//! the heartbeats to say.
 //!
 //! The other end waits for a welcome, on whichever connection it comes; if an older session stands, that one ends
 //! first. It, too, refuses an earlier life while a later one answers.
@@ -52,6 +55,8 @@ struct Conn {
     deadline: Option<Monotonic>,
     /// Only an answer to a ping with at least this nonce says that the current one is alive today.
     judged_from: u64,
+    /// As a newcomer it has answered a ping: it is alive, whatever the current one is.
+    answered: bool,
     down: Option<NodeDownReason>,
 }
 
@@ -175,14 +180,20 @@ impl Sessions {
             state: State::Waiting,
             welcomed: false,
             heartbeat: false,
-            // The arbiter's newcomers wait for a ping or for a `Closed`, which both end by themselves.
+            // The arbiter's newcomers wait for an answer or for the end of the current one, which has a deadline of
+            // its own: that of its welcome, or its heartbeats'.
             deadline: (self.local > peer).then(|| now.plus(self.welcome_wait)),
             judged_from: self.next_nonce,
+            answered: false,
             down: None,
         };
         self.conns.insert(conn, newcomer);
         let entry = self.peers.entry(peer.clone()).or_default();
         entry.waiting.push(conn);
+        if let Some(ping) = entry.ping {
+            // It need not wait for the next question.
+            out.push_back(Output::SendPing { conn, nonce: ping.nonce });
+        }
         let crowded = entry.waiting.len() > MAX_WAITING;
         if crowded || self.left.get(&peer) == Some(&incarnation) {
             self.close(conn, CloseReason::Duplicate, out);
@@ -216,23 +227,24 @@ impl Sessions {
         if replace {
             self.close(current, CloseReason::Replaced, out);
         } else if ask && entry.ping.is_none() {
-            let ping = Ping { nonce: self.next_nonce, deadline: now.plus(self.ping_wait) };
+            let nonce = self.next_nonce;
             self.next_nonce += 1;
-            if let Some(entry) = self.peers.get_mut(peer) {
-                entry.ping = Some(ping);
-            }
-            out.push_back(Output::SendPing { conn: current, nonce: ping.nonce });
+            let Some(entry) = self.peers.get_mut(peer) else { return };
+            entry.ping = Some(Ping { nonce, deadline: now.plus(self.ping_wait) });
+            let asked = std::iter::once(&current).chain(&entry.waiting);
+            out.extend(asked.map(|conn| Output::SendPing { conn: *conn, nonce }));
         }
     }
 
-    /// Makes the best newcomer current: of the latest life, and of those the last to come.
+    /// Makes the best newcomer current: of the latest life, and of those one that has answered, and the last to come.
     fn promote(&mut self, peer: &NodeId, now: Monotonic, out: &mut VecDeque<Output>) {
         let arbiter = self.local < *peer;
         let Some(entry) = self.peers.get_mut(peer) else { return };
         let ready = entry.waiting.iter().filter_map(|id| {
-            self.conns.get(id).filter(|conn| arbiter || conn.welcomed).map(|conn| (conn.incarnation, *id))
+            let conn = self.conns.get(id).filter(|conn| arbiter || conn.welcomed)?;
+            Some(((conn.incarnation, conn.answered), *id))
         });
-        let Some((_, best)) = ready.max_by_key(|(incarnation, _)| *incarnation) else { return };
+        let Some((_, best)) = ready.max_by_key(|(rank, _)| *rank) else { return };
         entry.waiting.retain(|id| *id != best);
         entry.current = Some(best);
         let Some(conn) = self.conns.get_mut(&best) else { return };
@@ -255,13 +267,19 @@ impl Sessions {
         }
     }
 
-    /// The current connection answered: newcomers that it outlived are closed.
+    /// A connection answered. If it is the current one, newcomers that it outlived are closed.
+    ///
+    /// A late answer is an answer, too: a line may be slower than the wait for it.
     fn pong(&mut self, conn: ConnId, nonce: u64, now: Monotonic, out: &mut VecDeque<Output>) {
-        let Some(current) = self.conns.get(&conn) else { return };
-        let (peer, life) = (current.peer.clone(), current.incarnation);
+        let Some(found) = self.conns.get_mut(&conn) else { return };
+        let (peer, life) = (found.peer.clone(), found.incarnation);
         let arbiter = self.local < peer;
         let Some(entry) = self.peers.get_mut(&peer) else { return };
-        if entry.current != Some(conn) || entry.ping.is_none_or(|ping| ping.nonce != nonce) {
+        if entry.ping.is_none() || nonce >= self.next_nonce {
+            return;
+        }
+        if entry.current != Some(conn) {
+            found.answered = true;
             return;
         }
         entry.ping = None;
@@ -353,14 +371,17 @@ impl Sessions {
 
     fn deadline_reached(&mut self, now: Monotonic, out: &mut VecDeque<Output>) {
         let due = |at: Monotonic| at <= now;
-        let silent: Vec<ConnId> = self
-            .peers
-            .values()
-            .filter(|peer| peer.ping.is_some_and(|ping| due(ping.deadline)))
-            .filter_map(|peer| peer.current)
-            .collect();
-        for conn in silent {
-            self.close(conn, CloseReason::Replaced, out);
+        let silent = |peer: &Peer| peer.ping.is_some_and(|ping| due(ping.deadline));
+        let silent: Vec<NodeId> =
+            self.peers.iter().filter(|(_, peer)| silent(peer)).map(|(id, _)| id.clone()).collect();
+        for id in silent {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            peer.ping = None;
+            let alive = peer.waiting.iter().any(|id| self.conns.get(id).is_some_and(|conn| conn.answered));
+            match peer.current {
+                Some(current) if alive => self.close(current, CloseReason::Replaced, out),
+                _ => self.settle(&id, now, out),
+            }
         }
         let late: Vec<ConnId> =
             self.conns.iter().filter(|(_, conn)| conn.deadline.is_some_and(due)).map(|(id, _)| *id).collect();

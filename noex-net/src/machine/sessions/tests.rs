@@ -85,11 +85,16 @@ impl Bench {
         bench
     }
 
-    fn pinged(outputs: &[Output]) -> u64 {
-        match outputs {
-            [Output::SendPing { nonce, .. }] => *nonce,
-            other => panic!("a ping alone, not {other:?}"),
-        }
+    /// The nonce of one ping to each of these connections, and nothing else.
+    #[track_caller]
+    fn pinged<const N: usize>(outputs: &[Output], conns: [u64; N]) -> u64 {
+        let Some(Output::SendPing { nonce, .. }) = outputs.first() else { panic!("no ping: {outputs:?}") };
+        assert_eq!(outputs, conns.map(|n| Output::SendPing { conn: conn(n), nonce: *nonce }));
+        *nonce
+    }
+
+    fn pong(&mut self, n: u64, nonce: u64) -> Vec<Output> {
+        self.give(Input::PongReceived { conn: conn(n), nonce })
     }
 }
 
@@ -118,37 +123,68 @@ fn the_other_end_waits_for_the_welcome() {
 #[test]
 fn a_duplicate_is_closed_once_the_session_answers() {
     let mut bench = Bench::with_session(SMALL, 7);
-    let nonce = Bench::pinged(&bench.authenticated(2, 7));
-    assert_eq!(bench.give(Input::PongReceived { conn: conn(1), nonce: nonce + 1 }), []);
-    assert_eq!(bench.give(Input::PongReceived { conn: conn(2), nonce }), []);
-    assert_eq!(bench.give(Input::PongReceived { conn: conn(1), nonce }), [close(2, CloseReason::Duplicate)]);
+    let nonce = Bench::pinged(&bench.authenticated(2, 7), [1, 2]);
+    assert_eq!(bench.pong(1, nonce + 1), [], "nobody was asked that");
+    assert_eq!(bench.pong(2, nonce), [], "that it is alive does not make it the better one");
+    assert_eq!(bench.pong(1, nonce), [close(2, CloseReason::Duplicate)]);
     assert_eq!(bench.closed(2), []);
     assert_eq!((bench.sessions.session(&id(PEER)), bench.sessions.deadline()), (Some(conn(1)), None));
 }
 
 #[test]
-fn a_session_that_does_not_answer_gives_way() {
+fn a_session_that_does_not_answer_gives_way_to_a_newcomer_that_does() {
     let mut bench = Bench::with_session(SMALL, 7);
     let before = bench.now;
-    Bench::pinged(&bench.authenticated(2, 7));
+    let nonce = Bench::pinged(&bench.authenticated(2, 7), [1, 2]);
+    assert_eq!(bench.pong(2, nonce), []);
     assert_eq!(bench.at_deadline(), [close(1, CloseReason::Replaced)]);
     assert_eq!(bench.now.since(before), Duration::from_millis(500));
     assert_eq!(bench.authenticated(3, 7), [], "while the old one drains, everybody waits");
     let after = bench.closed(1);
-    assert_eq!(after[..3], [down(1, 7, NodeDownReason::ConnectionClosed), welcome(3), beat(3)]);
-    assert!(matches!(after[3..], [Output::SendPing { conn: ConnId(3), .. }]));
-    assert_eq!(bench.beat(3), [up(3, 7)]);
+    let started = [down(1, 7, NodeDownReason::ConnectionClosed), welcome(2), beat(2)];
+    assert_eq!(after[..3], started, "the one that has answered, though another came after it");
+    Bench::pinged(&after[3..], [2, 3]);
+    assert_eq!(bench.beat(2), [up(2, 7)]);
+}
+
+#[test]
+fn a_newcomer_is_asked_at_once_even_while_others_are() {
+    let mut bench = Bench::with_session(SMALL, 7);
+    let nonce = Bench::pinged(&bench.authenticated(2, 7), [1, 2]);
+    assert_eq!(Bench::pinged(&bench.authenticated(3, 7), [3]), nonce);
+    assert_eq!(bench.pong(3, nonce), []);
+    assert_eq!(bench.at_deadline(), [close(1, CloseReason::Replaced)]);
+}
+
+#[test]
+fn of_a_cut_that_silences_all_connections_the_session_is_judged_by_its_heartbeats_alone() {
+    let mut bench = Bench::with_session(SMALL, 7);
+    Bench::pinged(&bench.authenticated(2, 7), [1, 2]);
+    Bench::pinged(&bench.at_deadline(), [1, 2]);
+    Bench::pinged(&bench.at_deadline(), [1, 2]);
+    let silence = Input::TimedOut { conn: conn(1) };
+    assert_eq!(bench.give(silence), [close(1, CloseReason::HeartbeatTimeout)]);
+    let after = bench.closed(1);
+    assert_eq!(after, [down(1, 7, NodeDownReason::HeartbeatTimeout), welcome(2), beat(2)]);
+}
+
+#[test]
+fn a_late_answer_is_an_answer() {
+    let mut bench = Bench::with_session(SMALL, 7);
+    let nonce = Bench::pinged(&bench.authenticated(2, 7), [1, 2]);
+    Bench::pinged(&bench.at_deadline(), [1, 2]);
+    assert_eq!(bench.pong(1, nonce), [close(2, CloseReason::Duplicate)]);
 }
 
 #[test]
 fn an_answer_from_before_a_newcomer_came_does_not_judge_it() {
     let mut bench = Bench::with_session(SMALL, 7);
-    let nonce = Bench::pinged(&bench.authenticated(2, 7));
-    assert_eq!(bench.authenticated(3, 7), []);
-    let outputs = bench.give(Input::PongReceived { conn: conn(1), nonce });
+    let nonce = Bench::pinged(&bench.authenticated(2, 7), [1, 2]);
+    bench.authenticated(3, 7);
+    let outputs = bench.pong(1, nonce);
     assert_eq!(outputs[0], close(2, CloseReason::Duplicate));
-    let nonce = Bench::pinged(&outputs[1..]);
-    assert_eq!(bench.give(Input::PongReceived { conn: conn(1), nonce }), [close(3, CloseReason::Duplicate)]);
+    let nonce = Bench::pinged(&outputs[1..], [1, 3]);
+    assert_eq!(bench.pong(1, nonce), [close(3, CloseReason::Duplicate)]);
 }
 
 #[test]
@@ -175,17 +211,15 @@ fn the_other_end_ends_the_old_session_before_it_takes_the_new_one() {
 fn an_earlier_life_is_superseded_while_a_later_one_answers() {
     for local in [SMALL, LARGE] {
         let mut bench = Bench::with_session(local, 7);
-        let nonce = Bench::pinged(&bench.authenticated(2, 6));
+        let nonce = Bench::pinged(&bench.authenticated(2, 6), [1, 2]);
         assert_eq!(bench.welcomed(2), []);
-        assert_eq!(
-            bench.give(Input::PongReceived { conn: conn(1), nonce }),
-            [close(2, CloseReason::Superseded)]
-        );
+        assert_eq!(bench.pong(1, nonce), [close(2, CloseReason::Superseded)]);
         assert_eq!(bench.sessions.session(&id(PEER)), Some(conn(1)));
 
         let mut bench = Bench::with_session(local, 7);
-        Bench::pinged(&bench.authenticated(2, 6));
+        let nonce = Bench::pinged(&bench.authenticated(2, 6), [1, 2]);
         bench.welcomed(2);
+        bench.pong(2, nonce);
         assert_eq!(bench.at_deadline(), [close(1, CloseReason::Replaced)]);
         bench.closed(1);
         assert_eq!(bench.beat(2), [up(2, 6)], "no live connection: any life is accepted");
@@ -259,7 +293,7 @@ fn one_peer_cannot_pile_up_connections() {
 #[test]
 fn a_welcome_to_the_arbiter_is_nothing() {
     let mut bench = Bench::with_session(SMALL, 7);
-    Bench::pinged(&bench.authenticated(2, 7));
+    Bench::pinged(&bench.authenticated(2, 7), [1, 2]);
     assert_eq!(bench.welcomed(2), []);
 }
 
