@@ -464,3 +464,38 @@ fn tests_that_the_docs_name_are_there() -> io::Result<()> {
     assert!(missing.is_empty(), "{missing:#?}");
     Ok(())
 }
+
+/// A variant that the page leaves out is one of which nobody knows whether it ran.
+#[test]
+fn every_error_of_an_operation_stands_on_the_page_of_errors() -> io::Result<()> {
+    let page = read("docs/errors.md")?;
+    let sources = [read("noex-actors/src/error.rs")?, read("noex-actors/src/error/start.rs")?].concat();
+    let pages = [
+        ("CallError", "call", ""),
+        ("CastError", "cast", ""),
+        ("SpawnError", "spawn", ""),
+        ("StartError", "spawn", "Start"),
+    ];
+    let (mut seen, mut missing) = (0, Vec::new());
+    for (name, section, within) in pages {
+        let (_, rest) = sources.split_once(&format!("pub enum {name} {{\n")).unwrap_or_default();
+        let variants = rest.lines().take_while(|line| *line != "}").filter_map(|line| {
+            let word = line.strip_prefix("    ")?.split(['(', ' ', ',']).next()?;
+            word.starts_with(char::is_uppercase).then_some(word)
+        });
+        let (_, rest) = page.split_once(&format!("\n## `{section}`\n")).unwrap_or_default();
+        let table = rest.split("\n## ").next().unwrap_or_default();
+        for variant in variants {
+            seen += 1;
+            let row =
+                if within.is_empty() { format!("| `{variant}") } else { format!("| `{within}({variant})") };
+            // Of what a start on another node may fail with there is a row each, and none for all.
+            if !table.contains(&row) {
+                missing.push(format!("{name}::{variant}"));
+            }
+        }
+    }
+    assert!(seen > 35, "{seen}");
+    assert!(missing.is_empty(), "not in docs/errors.md: {missing:?}");
+    Ok(())
+}

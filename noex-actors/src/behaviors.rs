@@ -120,7 +120,7 @@ impl<B: RemoteBehavior> Factory for FactoryOf<B> {
             Err(error) => Err(SpawnError::Incompatible {
                 behavior: B::NAME.to_owned(),
                 node: node.id().clone(),
-                reason: error.0,
+                reason: error.text,
             }),
         };
         Box::pin(async move { Ok(spawn?.await?.erase()) })

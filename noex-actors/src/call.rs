@@ -275,7 +275,7 @@ fn decode<B: Behavior>(
     bytes
         .decode(remote.codec.decode_reply)
         .or_else(|_| remote.route.node().decoding(|| bytes.decode(remote.codec.decode_reply)))
-        .map_err(|error| CallFailure::Decode(error.0))
+        .map_err(CallFailure::Undecodable)
 }
 
 impl<B: Behavior, R> fmt::Debug for Call<'_, B, R> {

@@ -14,8 +14,12 @@ pub struct EncodeError(pub(crate) String);
 
 /// Bytes are not the value that was expected: the two sides run different versions, or the peer is broken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot decode: {0}")]
-pub struct DecodeError(pub(crate) String);
+#[error("cannot decode: {text}")]
+pub struct DecodeError {
+    pub(crate) text: String,
+    /// Whether the call ran whose bytes these are, or those of its reply.
+    delivery: Delivery,
+}
 
 impl EncodeError {
     /// An error with this text.
@@ -31,7 +35,12 @@ impl DecodeError {
     #[doc(hidden)]
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), delivery: Delivery::Done }
+    }
+
+    /// The other end could not read the call: no handler has seen it.
+    pub(crate) fn of_call(text: String) -> Self {
+        Self { text, delivery: Delivery::Never }
     }
 }
 
@@ -129,9 +138,21 @@ pub enum CallError {
     /// The message could not be encoded. It was not sent.
     #[error(transparent)]
     Encode(EncodeError),
-    /// The reply, or the call at the other end, could not be decoded.
+    /// Either the call could not be decoded at the other end (an unknown method, a newer message), and did not run; or it ran, and
+    /// its reply could not be decoded here. [`delivery`](Self::delivery) tells which. The nodes run different versions.
     #[error(transparent)]
     Decode(DecodeError),
+    /// It ran, but its reply is longer than the configured maximum of its node. Ask for less.
+    #[error("the reply has {len} bytes, the maximum is {max}")]
+    ReplyTooLarge {
+        /// Bytes of the reply.
+        len: usize,
+        /// The maximum, in bytes.
+        max: usize,
+    },
+    /// It ran, but its reply could not be encoded there.
+    #[error("the reply: {0}")]
+    ReplyEncode(EncodeError),
     /// This node stopped. It did not run.
     #[error("this node is not running")]
     NotRunning,
@@ -151,7 +172,8 @@ impl CallError {
     pub fn delivery(&self) -> Delivery {
         match self {
             Self::Exited { delivery, .. } | Self::Timeout { delivery, .. } => *delivery,
-            Self::NoReply(_) | Self::Decode(_) => Delivery::Done,
+            Self::Decode(error) => error.delivery,
+            Self::NoReply(_) | Self::ReplyTooLarge { .. } | Self::ReplyEncode(_) => Delivery::Done,
             Self::ConnectionLost(_) | Self::Other { .. } => Delivery::Unknown,
             Self::NoProc(_)
             | Self::NoName(_)

@@ -35,6 +35,9 @@ pub enum CallFailure {
     Timeout(Delivery),
     /// From a newer version.
     Other(u16, String),
+    /// The reply came, but could not be decoded here. Never crosses the wire.
+    #[serde(skip)]
+    Undecodable(DecodeError),
 }
 
 impl CallFailure {
@@ -47,9 +50,10 @@ impl CallFailure {
             Self::NoReply => CallError::NoReply(pid.clone()),
             Self::Overloaded(what) => CallError::Overloaded(what),
             Self::WrongBehavior(found) => CallError::WrongBehavior(WrongBehavior::new(expected, found)),
-            Self::Decode(text) => CallError::Decode(DecodeError(text)),
-            Self::Encode(text) => CallError::Encode(EncodeError(text)),
-            Self::TooLarge(len, max) => CallError::TooLarge {
+            Self::Decode(text) => CallError::Decode(DecodeError::of_call(text)),
+            Self::Undecodable(error) => CallError::Decode(error),
+            Self::Encode(text) => CallError::ReplyEncode(EncodeError(text)),
+            Self::TooLarge(len, max) => CallError::ReplyTooLarge {
                 len: usize::try_from(len).unwrap_or(usize::MAX),
                 max: usize::try_from(max).unwrap_or(usize::MAX),
             },

@@ -69,7 +69,7 @@ pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, De
                 }
                 read => read,
             };
-            read.map_err(|error| DecodeError(said(&error)))
+            read.map_err(|error| DecodeError::new(said(&error)))
         }
         _ => payload::decode(bytes),
     }
@@ -406,7 +406,7 @@ mod tests {
     fn a_number_that_is_none_and_content_that_is_too_deep_are_errors() {
         assert!(decode::<Message>(&[99]).is_err() && decode::<Message>(&[1]).is_err());
         let deep = [&[3][..], &[0x92, 0xa1, b'k'], &b"\x81\xa3Put\x92\xa1k".repeat(100), &[0xc0]].concat();
-        assert!(decode::<Message>(&deep).unwrap_err().0.contains("64 levels"));
+        assert!(decode::<Message>(&deep).unwrap_err().text.contains("64 levels"));
     }
 
     #[test]

@@ -109,14 +109,14 @@ pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeErr
     match T::deserialize(&mut deserializer(bytes)) {
         Ok(value) => Ok(value),
         Err(rmp_serde::decode::Error::LengthMismatch(_)) => longer(bytes),
-        Err(error) => Err(DecodeError(said(&error))),
+        Err(error) => Err(DecodeError::new(said(&error))),
     }
 }
 
 /// A newer version of the sender may have added to the message.
 #[cold]
 fn longer<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
-    T::deserialize(Lenient(&mut deserializer(bytes))).map_err(|error| DecodeError(said(&error)))
+    T::deserialize(Lenient(&mut deserializer(bytes))).map_err(|error| DecodeError::new(said(&error)))
 }
 
 /// What reads a value within the depth limit.
@@ -162,7 +162,11 @@ mod tests {
     fn what_a_decoder_says_is_short_however_long_the_message() {
         let payload = Payload::encode(&"ä".repeat(100_000)).unwrap();
         let error = payload.decode::<Nested>().unwrap_err();
-        assert!(error.0.contains("unknown variant") && error.0.chars().count() == MAX_SAID, "{}", error.0);
+        assert!(
+            error.text.contains("unknown variant") && error.text.chars().count() == MAX_SAID,
+            "{}",
+            error.text
+        );
     }
 
     #[test]

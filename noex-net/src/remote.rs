@@ -15,9 +15,9 @@ use std::{
 };
 
 use noex_actors::{
-    __private::NotAdmitted,
-    AnyRef, CallError, Delivery, Generation, NameError, NodeId, Overload, Pid, SpawnError, SpawnOptions,
-    StartError,
+    __private::{NotAdmitted, check_process_name},
+    AnyRef, CallError, Delivery, Generation, NameError, NodeId, Overload, Pid, Registration, SpawnError,
+    SpawnOptions, StartError,
     route::{SpawnRequest, Watcher},
 };
 
@@ -62,8 +62,12 @@ pub(crate) async fn spawn(net: &Arc<Net>, id: &NodeId, request: SpawnRequest) ->
 }
 
 async fn try_spawn(net: &Arc<Net>, id: &NodeId, request: SpawnRequest) -> Result<Pid, SpawnError> {
-    let link = net.link(id).ok_or_else(|| SpawnError::NoConnection(id.clone()))?;
     let SpawnRequest { behavior, args, schema, options, registration, timeout, .. } = request;
+    // The rule is the same there.
+    if let Some(name) = options.get_name().filter(|_| registration != Registration::None) {
+        check_process_name(name).map_err(StartError::Name)?;
+    }
+    let link = net.link(id).ok_or_else(|| SpawnError::NoConnection(id.clone()))?;
     if let Some(schema) = schema {
         link.startable(&behavior, schema)?;
     }
@@ -112,6 +116,10 @@ fn spawn_error(failure: SpawnFailure, behavior: String, node: &NodeId) -> SpawnE
             name,
             reason: "the other node does not take it",
         })),
+        SpawnFailure::TooManyNames { max } => {
+            let max = usize::try_from(max).unwrap_or(usize::MAX);
+            SpawnError::Start(StartError::Name(NameError::TooMany { max }))
+        }
         SpawnFailure::TooMany => SpawnError::Overloaded(Overload::Quota),
         SpawnFailure::BehaviorNotFound => SpawnError::BehaviorNotFound { behavior, node },
         SpawnFailure::Incompatible { reason } => SpawnError::Incompatible { behavior, node, reason },
@@ -134,7 +142,12 @@ fn spawn_failure(error: SpawnError) -> SpawnFailure {
             incarnation: holder.incarnation(),
             number: holder.number(),
         },
-        SpawnError::Start(StartError::Name(error)) => SpawnFailure::NameInvalid { name: error.to_string() },
+        SpawnError::Start(StartError::Name(NameError::TooMany { max })) => {
+            SpawnFailure::TooManyNames { max: u64::try_from(max).unwrap_or(u64::MAX) }
+        }
+        SpawnError::Start(StartError::Name(NameError::Invalid { name, .. })) => {
+            SpawnFailure::NameInvalid { name }
+        }
         SpawnError::Overloaded(_) => SpawnFailure::TooMany,
         SpawnError::BehaviorNotFound { .. } => SpawnFailure::BehaviorNotFound,
         SpawnError::Incompatible { reason, .. } => SpawnFailure::Incompatible { reason },

@@ -156,6 +156,7 @@ async fn what_was_added_is_understood_between_old_and_new_both_ways() -> Res {
     // A method that is not known there is refused by itself.
     let refused = there.close(Some(5)).await.unwrap_err();
     assert!(matches!(&refused, CallError::Decode(why) if why.to_string().contains("Close")), "{refused}");
+    assert_eq!(refused.delivery(), Delivery::Never, "no handler has seen it");
     assert_eq!(there.all().await?.len(), 4, "and nothing else");
 
     // Old to new: the field has its default.

@@ -160,7 +160,7 @@ impl<B: Behavior> Intake for Arriving<B> {
                     Caller::remote(Arc::<Door<B>>::clone(&self.door), (id, wire_bytes(body)), deadline);
                 self.add(Envelope::Call(message, from), trace);
             }
-            Err(error) => self.door.session.fail(id, CallFailure::Decode(error.0)),
+            Err(error) => self.door.session.fail(id, CallFailure::Decode(error.text)),
         }
     }
 
@@ -168,7 +168,7 @@ impl<B: Behavior> Intake for Arriving<B> {
         let trace = self.trace.take();
         let codec = self.door.mailbox.codec.as_ref().filter(|codec| codec.is(behavior));
         let codec = codec.ok_or_else(|| self.wrong_behavior())?;
-        let message = (codec.decode_cast)(body).map_err(|error| CallFailure::Decode(error.0))?;
+        let message = (codec.decode_cast)(body).map_err(|error| CallFailure::Decode(error.text))?;
         self.add(Envelope::RemoteCast(message, wire_bytes(body)), trace);
         Ok(())
     }

@@ -8,8 +8,8 @@ use std::{
 
 use super::{Envelope, Mailbox, Refusal, RemoteId, short_name};
 use crate::{
-    Behavior, CallError, Caller, CastError, Down, EncodeError, Exit, ExitReason, Info, Monotonic,
-    NodeDownReason, NodeId, Pid,
+    Behavior, CallError, Caller, CastError, DecodeError, Down, EncodeError, Exit, ExitReason, Info,
+    Monotonic, NodeDownReason, NodeId, Pid,
     caller::Answers,
     failure::CallFailure,
     panics::contained,
@@ -196,7 +196,7 @@ impl<B: Behavior> Mailbox<B> {
         match (codec.encode_cast)(&cast, &[], &mut bytes) {
             Ok(()) => {
                 let decoded = self.core.node.decoding(|| (codec.decode_cast)(&bytes));
-                decoded.map_err(|error| (CastError::Encode(EncodeError(error.0)), cast))
+                decoded.map_err(|error| (CastError::Encode(EncodeError(error.text)), cast))
             }
             Err(error) => Err((CastError::Encode(error), cast)),
         }
@@ -207,7 +207,10 @@ impl<B: Behavior> Mailbox<B> {
         let Some(codec) = self.codec.as_ref().filter(|_| self.encodes) else { return Ok(call) };
         let mut bytes = Vec::new();
         (codec.encode_call)(&call, &[], &mut bytes).map_err(CallError::Encode)?;
-        self.core.node.decoding(|| (codec.decode_call)(&bytes)).map_err(CallError::Decode)
+        self.core
+            .node
+            .decoding(|| (codec.decode_call)(&bytes))
+            .map_err(|error| CallError::Decode(DecodeError::of_call(error.text)))
     }
 
     /// A reply for another node.

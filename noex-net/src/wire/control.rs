@@ -192,12 +192,29 @@ pub(crate) struct InstanceEntry {
 pub(crate) enum SpawnFailure {
     NotRunning,
     Init(ExitReason),
-    InitTimeout { millis: u64 },
-    NameTaken { name: String, node: NodeId, incarnation: Incarnation, number: u64 },
-    NameInvalid { name: String },
+    InitTimeout {
+        millis: u64,
+    },
+    NameTaken {
+        name: String,
+        node: NodeId,
+        incarnation: Incarnation,
+        number: u64,
+    },
+    NameInvalid {
+        name: String,
+    },
     BehaviorNotFound,
     TooMany,
-    Incompatible { reason: String },
+    Incompatible {
+        reason: String,
+    },
     Forbidden,
-    Full { max: u64 },
+    Full {
+        max: u64,
+    },
+    /// The node has as many global names as it may have.
+    TooManyNames {
+        max: u64,
+    },
 }

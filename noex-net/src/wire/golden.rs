@@ -233,6 +233,7 @@ fn controls(table: &mut Table) {
         SpawnFailure::Incompatible { reason: "why".to_owned() },
         SpawnFailure::Forbidden,
         SpawnFailure::Full { max: 5 },
+        SpawnFailure::TooManyNames { max: 5 },
     ];
     table.every("spawn failure", encoded, &failures);
 }
