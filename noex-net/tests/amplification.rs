@@ -31,7 +31,7 @@ fn no_message_is_much_longer_in_memory_than_on_the_wire() {
     let response = [&[0x92, 1, 0x81, 0xA9][..], b"Instances"].concat();
     for (what, message) in [
         ("behaviors", filled("Behaviors", &[], &[0xA0])),
-        ("names", filled("Names", &[], &update)),
+        ("names", filled("Names", &[0x94, 0, 1, 0xC3], &update)),
         ("hints", filled("Hints", &[], &hint)),
         ("instances", filled("Response", &response, &instance)),
         ("heartbeat", filled("Heartbeat", &[0x96, 0, 0, 0xCA, 0, 0, 0, 0, 0, 0xC2], &[0xA0])),

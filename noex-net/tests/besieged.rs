@@ -47,7 +47,7 @@ impl Noise {
             6 => control("Hints", &[("z@127.0.0.1:1", id)]),
             7 => control("Ping", &(id,)),
             8 => control("Request", &(id, BTreeMap::from([("IsAlive", (number,))]))),
-            9 => control("Names", &[(format!("n{id}"), id, None::<()>)]),
+            9 => control("Names", &(0, 0, true, [(format!("n{id}"), id, None::<()>)])),
             10 => raw::call(id, &raw::named("box"), number, &"Seen"),
             11 => raw::call(id, &raw::named("box"), number, &"NoSuchCall"),
             12 => raw::cast(&raw::named("box"), number, &(id, id)),

@@ -90,7 +90,7 @@ async fn s3_a_control_message_that_is_not_one_ends_the_session_and_nothing_else(
         control("Heartbeat", &("many", 0_u64, 0_f32, 0_u64, false, None::<[String; 0]>)),
         control("Monitor", &(1_u64,)),
         control("Exit", &(1_u64, 1_u64, "no such reason")),
-        control("Names", &"not a list"),
+        control("Names", &(0, 1, true, "not a list")),
         control("Request", &(1_u64, "NoSuchRequest")),
         bad_id("no id"),
         bad_id("x@h:00080"),
@@ -221,8 +221,8 @@ async fn s9_nobody_speaks_for_the_names_of_another_node() -> Res {
         let mut thief = RawPeer::join(&a, &format!("z{round}@127.0.0.1:1")).await?;
         let update: WireUpdate = ("bank".to_owned(), 99, held);
         let frames = match round {
-            0 => control("Name", &update),
-            _ => control("Names", &[update]),
+            0 => control("Names", &(0, 1, false, [update])),
+            _ => control("Names", &(0, 0, true, [update])),
         };
         thief.send(&frames).await?;
         thief.until_closed().await;
@@ -230,7 +230,7 @@ async fn s9_nobody_speaks_for_the_names_of_another_node() -> Res {
     counted(&a, ProtocolError::Control, 2).await;
     // A full list of nothing takes away what is the sender's: nothing.
     let mut thief = RawPeer::join(&a, "z@127.0.0.1:1").await?;
-    thief.send(&control("Names", &[] as &[WireUpdate; 0])).await?;
+    thief.send(&control("Names", &(0, 0, true, [] as [WireUpdate; 0]))).await?;
     thief.settled().await?;
     assert_eq!(
         a.global().whereis::<Box_>("bank").map(|found| found.pid().clone()).as_ref(),

@@ -138,12 +138,12 @@ async fn who_floods_the_manager_is_cut_off() -> Res {
 async fn lists_have_a_length_whatever_the_message_has() -> Res {
     let empty = String::new();
     let behaviors = vec![empty.clone(); 10_001];
-    let updates: Vec<WireUpdate> = (0..1001).map(|n| (n.to_string(), 1, None)).collect();
+    let updates: Vec<WireUpdate> = (0..251).map(|n| (n.to_string(), 1, None)).collect();
     let hints: Vec<(String, u64)> = vec![("z@127.0.0.1:1".to_owned(), 1); 16_385];
     let instances = vec![(empty.clone(), 1_u64, 1_u64, empty); 100_001];
     for (what, message) in [
         ("behaviors", raw::message("Behaviors", &behaviors)),
-        ("names", raw::message("Names", &updates)),
+        ("names", raw::message("Names", &(0, 1, true, &updates))),
         ("hints", raw::message("Hints", &hints)),
         ("instances", raw::message("Response", &(1_u64, BTreeMap::from([("Instances", instances)])))),
     ] {
@@ -172,12 +172,13 @@ async fn names_that_are_none_or_too_many_are_left_out_and_counted() -> Res {
         ("x".repeat(255), 1, held(None)),
         ("good".to_owned(), 1, held(Some(("s".to_owned(), "c".to_owned(), 1)))),
     ];
-    peer.send(&control("Names", &updates)).await?;
+    peer.send(&control("Names", &(0, 7, true, &updates))).await?;
     peer.settled().await?;
     let stats = a.global().stats();
     assert_eq!((stats.remote_registrations, stats.updates_refused), (2, 5));
     // 100 000 of one peer; the last few of these find no room.
-    let many = (0..100_010_u64).map(|n| control("Name", &(format!("n{n}"), 1_u64, held(None))));
+    let many = (0..100_010_u64)
+        .map(|n| control("Names", &(7 + n, 8 + n, true, [(format!("n{n}"), 1_u64, held(None))])));
     peer.flood(many).await;
     peer.settled().await?;
     let stats = a.global().stats();

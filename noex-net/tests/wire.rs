@@ -114,7 +114,7 @@ async fn messages_go_by_number_where_the_receiver_has_them_in_the_same_place() -
 }
 
 /// A heartbeat.
-type Beat = (u64, u64, f32, u64, bool, Option<Vec<Said>>, (u32, u64), u64);
+type Beat = (u64, u64, f32, u64, bool, Option<Vec<Said>>, (u32, u64), u64, u64);
 /// A behavior as it is announced: number, name, schema.
 type Said = (u32, String, serde_bytes::ByteBuf);
 

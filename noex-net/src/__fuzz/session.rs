@@ -140,7 +140,7 @@ impl Session {
             let targets = [spawn(false).await.expect("it runs"), spawn(true).await.expect("it runs")];
             let link = Link::new(ConnId(runs), &established, socket, None, Arc::clone(&net));
             net.peer(&link.peer).connected(&link, false);
-            net.names.session_up(&link);
+            net.names.session_up(&link, runs % 3);
             Groups::session_up(&link);
             talk(&link, &targets, bytes);
             // Spawns that the peer asked for.
@@ -330,8 +330,12 @@ fn message(link: &Link, targets: &[Ref<Subject>; 2], input: &mut Input<'_>) -> C
             let (number, name) = (u32::from(input.byte()), text(input));
             Control::Behaviors(vec![Behavior { number, name, schema: Vec::new() }; usize::from(input.byte())])
         }
-        9 => Control::Name(update(link, input)),
-        10 => Control::Names((0..id % 8).map(|_| update(link, input)).collect()),
+        9 | 10 => {
+            // Mostly what follows.
+            let (after, upto) = if id < 0xE0 { (0, 0) } else { (id % 4, u64::from(input.byte())) };
+            let updates = (0..id % 8).map(|_| update(link, input)).collect();
+            Control::Names { after, upto, done: id & 1 == 0, updates }
+        }
         11 => Control::Unregister { name: text(input), number: near },
         12 => Control::Monitor { id, number: near },
         13 => Control::Demonitor { id },

@@ -116,7 +116,7 @@ pub fn control(bytes: &[u8]) {
         Control::Hints(hints) => assert!(hints.len() <= MAX_HINTS_READ),
         Control::Behaviors(all) => behaviors(all),
         Control::Heartbeat(heartbeat) => behaviors(heartbeat.behaviors.as_deref().unwrap_or_default()),
-        Control::Names(updates) => assert!(updates.len() <= MAX_NAMES.min(MAX_ENTRIES)),
+        Control::Names { updates, .. } => assert!(updates.len() <= MAX_NAMES.min(MAX_ENTRIES)),
         Control::Groups(said) => assert!(said.len() <= MAX_MEMBERS),
         Control::Response { body: Response::Instances(instances), .. } => {
             assert!(instances.len() <= MAX_INSTANCES);

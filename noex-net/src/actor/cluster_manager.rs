@@ -96,6 +96,7 @@ impl ClusterManager {
             sessions::Output::SendHeartbeat { conn } => {
                 let mut first = heartbeat(&self.net);
                 first.behaviors = Some(self.net.behaviors());
+                first.names = self.conns.get(&conn).map_or(0, |conn| self.net.names.known(&conn.link));
                 first.window = u64::try_from(self.net.config.credit_bytes()).unwrap_or(u64::MAX);
                 self.send(conn, &Control::Heartbeat(first));
                 if let Some(conn) = self.conns.get(&conn) {
@@ -113,7 +114,7 @@ impl ClusterManager {
                 let (load, view) = (load(&first), first.view);
                 link.announced.set(first.behaviors.unwrap_or_default());
                 self.net.peer(&peer).connected(&link, first.draining);
-                self.net.names.session_up(&link);
+                self.net.names.session_up(&link, first.names);
                 Groups::session_up(&link);
                 let _ = self.timer.try_send(Watch::Begin(conn));
                 // Together: the event of the node-up has the load of the first heartbeat.

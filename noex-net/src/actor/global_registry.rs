@@ -1,10 +1,10 @@
-//! Lets tombstones of global names go when their time has come.
+//! Does what is work for each of many global names, a turn at a time, and lets tombstones go when their time has come.
 //!
 //! Reads and writes of names do not pass through an actor: `register` answers at once (see `global.rs`).
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, AsyncContext, Context};
+use actix::{Actor, AsyncContext, Context, WrapFuture};
 
 use crate::net::Net;
 
@@ -26,11 +26,8 @@ impl Actor for GlobalRegistryActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(PERIOD, |this, _| {
-            let names = &this.net.names;
-            if names.deadline().is_some_and(|at| at <= this.net.node.now()) {
-                names.deadline_reached();
-            }
-        });
+        let net = Arc::clone(&self.net);
+        ctx.spawn(async move { net.names.work(&net).await }.into_actor(self));
+        ctx.run_interval(PERIOD, |this, _| this.net.names.look());
     }
 }

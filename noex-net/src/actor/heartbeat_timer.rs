@@ -70,6 +70,7 @@ pub(crate) fn heartbeat(net: &Net) -> Heartbeat {
         behaviors: None,
         view: net.view(),
         window: 0,
+        names: 0,
     }
 }
 

@@ -4,6 +4,7 @@
 //! done under that lock, so that peers hear of changes in the order in which they happened.
 
 mod names;
+mod sync;
 
 use std::{fmt, sync::Arc};
 
@@ -53,11 +54,11 @@ pub enum GlobalEvent {
         /// Who had it, too.
         loser: Pid,
     },
-    /// A node told of all its names.
+    /// A node told, as it came, of all its names that were not known.
     Synced {
         /// The node.
         node: NodeId,
-        /// How many.
+        /// How many names it has.
         count: usize,
     },
 }
@@ -72,12 +73,16 @@ pub struct GlobalRegistryStats {
     pub local_registrations: usize,
     /// Names held by processes of other nodes.
     pub remote_registrations: usize,
-    /// Full syncs received.
+    /// How often a node that came has told of its names.
     pub sync_operations: u64,
     /// Conflicts resolved.
     pub conflicts_resolved: u64,
+    /// How many times another node has told of one of its names. Of a node that comes back, only what changed is told.
+    pub updates_received: u64,
     /// Names of other nodes that were not taken: more than 100 000 of one node, too long, or no names.
     pub updates_refused: u64,
+    /// The most names that were told, heard of or taken away at once. Then all others have their turn.
+    pub largest_turn: usize,
 }
 
 /// Names of the whole cluster, as this node sees them.
@@ -182,22 +187,21 @@ impl GlobalRegistry {
     /// All names, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.read(|names| names.entries().map(|(name, _)| name.to_owned()).collect())
+        let names: Vec<_> = self.read(|names| names.entries().map(|(name, _)| Arc::clone(name)).collect());
+        names.iter().map(ToString::to_string).collect()
     }
 
     /// How many names there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.read(|names| names.entries().count())
+        self.read(|names| names.totals().0)
     }
 
     /// The names of processes on one node, sorted.
     #[must_use]
     pub fn entries_for_node(&self, id: &NodeId) -> Vec<(String, Pid)> {
-        self.read(|names| {
-            let of_node = names.entries().filter(|(_, pid)| pid.node_id() == id);
-            of_node.map(|(name, pid)| (name.to_owned(), pid.clone())).collect()
-        })
+        let entries = self.read(|names| names.entries_of(id));
+        entries.into_iter().map(|(name, pid)| (name.to_string(), pid)).collect()
     }
 
     /// Figures.
@@ -214,6 +218,6 @@ impl GlobalRegistry {
 
     /// Calls `f` at every change of any name.
     pub fn on_event(&self, f: impl FnMut(&GlobalEvent) + Send + 'static) -> Subscription {
-        self.net.names.events().on(f)
+        self.net.names.events.on(f)
     }
 }

@@ -4,7 +4,7 @@
 //! done under that lock, so that peers hear of changes in the order in which they happened.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     sync::{Arc, Weak},
 };
@@ -15,32 +15,59 @@ use noex_actors::{
     route::Watcher,
 };
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::{GlobalEvent, GlobalRegistryStats, OnConflict};
 use crate::{
     link::Link,
-    machine::names::{self, Held, MAX_ENTRIES, Output, RegisterError, Update},
+    machine::names::{self, Held, MAX_ENTRIES, Name, Output, RegisterError},
     net::Net,
     stats::Counter,
     wire::{control::Control, limits::MAX_NAMES},
 };
 
-struct Table {
-    machine: names::Names,
-    /// By the number of the process.
+/// Watched names from which on those that nobody hears of any more are looked for again.
+const MANY_WATCHES: usize = 100;
+
+pub(super) struct Table {
+    pub(super) machine: names::Names,
+    /// Peers that know all that was told: they are told of changes.
+    pub(super) listeners: BTreeMap<NodeId, Arc<Link>>,
+    /// Processes of this node, by number, whose end is awaited.
+    monitored: BTreeSet<u64>,
+    /// Of these processes, for some of their names; the others have the default.
     policies: BTreeMap<u64, BTreeMap<String, OnConflict>>,
-    held: BTreeMap<String, Pid>,
-    watches: Vec<(String, Hub<Option<Pid>>)>,
-    syncs: u64,
+    watches: BTreeMap<String, Vec<Hub<Option<Pid>>>>,
+    sweep_at: usize,
+    pub(super) syncs: u64,
     conflicts: u64,
+    largest_turn: usize,
+}
+
+impl Table {
+    fn policy_of(&mut self, process: u64, name: &str) -> OnConflict {
+        let policy = self.policies.get_mut(&process).and_then(|names| names.remove(name));
+        policy.unwrap_or_default()
+    }
+
+    fn set_policy(&mut self, process: u64, name: &str, policy: OnConflict) {
+        if policy != OnConflict::default() {
+            self.policies.entry(process).or_default().insert(name.to_owned(), policy);
+        } else if let Some(names) = self.policies.get_mut(&process) {
+            names.remove(name);
+        }
+    }
 }
 
 /// The shell around the names machine.
 pub(crate) struct Names {
-    node: Node,
-    table: Mutex<Table>,
-    events: Hub<GlobalEvent>,
-    updates_refused: Counter,
+    pub(super) node: Node,
+    pub(super) table: Mutex<Table>,
+    pub(super) events: Hub<GlobalEvent>,
+    pub(super) updates_received: Counter,
+    pub(super) updates_refused: Counter,
+    /// There is work for another turn.
+    more: Notify,
 }
 
 impl fmt::Debug for Names {
@@ -53,17 +80,22 @@ impl Names {
     pub(crate) fn new(node: &Node) -> Self {
         let table = Table {
             machine: names::Names::new(node.id().clone(), node.incarnation()),
+            listeners: BTreeMap::new(),
+            monitored: BTreeSet::new(),
             policies: BTreeMap::new(),
-            held: BTreeMap::new(),
-            watches: Vec::new(),
+            watches: BTreeMap::new(),
+            sweep_at: MANY_WATCHES,
             syncs: 0,
             conflicts: 0,
+            largest_turn: 0,
         };
         Self {
             node: node.clone(),
             table: Mutex::new(table),
             events: Hub::new(node.next_arbiter()),
+            updates_received: Counter::default(),
             updates_refused: Counter::default(),
+            more: Notify::new(),
         }
     }
 
@@ -88,8 +120,13 @@ impl Names {
         {
             let mut table = self.table.lock();
             let mut out = VecDeque::new();
-            let now = self.node.now();
-            table.machine.register(name, held, now, &mut out).map_err(|error| match error {
+            let registered = table.machine.register(name, held, self.node.now(), &mut out);
+            first = registered.is_ok() && table.monitored.insert(pid.number());
+            if registered.is_ok() {
+                table.set_policy(pid.number(), name, on_conflict);
+            }
+            self.finish(net, &mut table, 1, out);
+            registered.map_err(|error| match error {
                 RegisterError::Taken(holder) => NameError::Taken { name: name.to_owned(), holder },
                 RegisterError::InvalidName => {
                     NameError::Invalid { name: name.to_owned(), reason: "it must have 1 to 255 bytes" }
@@ -97,9 +134,6 @@ impl Names {
                 RegisterError::NotLocal => NameError::NoProc(pid.clone()),
                 RegisterError::TooMany => NameError::TooMany { max: MAX_ENTRIES },
             })?;
-            first = !table.policies.contains_key(&pid.number());
-            table.policies.entry(pid.number()).or_default().insert(name.to_owned(), on_conflict);
-            self.perform(net, &mut table, &mut out);
         }
         if !first {
             return Ok(());
@@ -121,11 +155,13 @@ impl Names {
 
     fn process_ended(&self, net: &Arc<Net>, pid: &Pid) {
         let mut table = self.table.lock();
-        // Together: whoever finds no policies of a process watches it.
-        table.policies.remove(&pid.number());
-        let mut out = VecDeque::new();
-        table.machine.process_ended(pid, self.node.now(), &mut out);
-        self.perform(net, &mut table, &mut out);
+        // Together: whoever finds that its end is not awaited awaits it.
+        table.monitored.remove(&pid.number());
+        let policies = table.policies.remove(&pid.number());
+        table.machine.process_ended(pid);
+        self.finish(net, &mut table, 0, VecDeque::new());
+        drop(table);
+        drop(policies);
     }
 
     /// A peer asks to give up a name.
@@ -135,58 +171,28 @@ impl Names {
         self.change(&net, |machine, now, out| machine.unregister_requested(name, &pid, now, out));
     }
 
-    /// A peer changed one of its names.
-    pub(crate) fn merge(&self, link: &Link, update: Update) {
-        let taken = self.change(&link.net, |machine, now, out| {
-            machine.merge(&link.peer, link.incarnation, update, now, out)
-        });
-        self.refused(link, usize::from(!taken));
+    /// Now and then: something may be due to be forgotten.
+    pub(crate) fn look(&self) {
+        self.more.notify_one();
     }
 
-    /// Counts updates of a peer that were not taken.
-    fn refused(&self, link: &Link, count: usize) {
-        if let Some(refused) = self.updates_refused.add_and_note(count) {
-            tracing::warn!(peer = %link.peer, refused, "names of a peer are refused: too many, too long, or no names");
+    /// Does what is work for each of many names, a turn at a time, for ever.
+    pub(crate) async fn work(&self, net: &Arc<Net>) {
+        loop {
+            self.more.notified().await;
+            while self.turn(net) {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
-    /// A peer told of all its names.
-    pub(crate) fn full_sync(&self, link: &Link, updates: Vec<Update>) {
-        let count = updates.len();
-        let refused = self.change(&link.net, |machine, now, out| {
-            machine.full_sync(&link.peer, link.incarnation, updates, now, out)
-        });
-        self.refused(link, refused);
-        self.table.lock().syncs += 1;
-        self.events.emit(GlobalEvent::Synced { node: link.peer.clone(), count: count - refused.min(count) });
-    }
-
-    /// A session is up: the peer hears of all names of this node, and from now on of changes.
-    pub(crate) fn session_up(&self, link: &Arc<Link>) {
-        let table = self.table.lock();
-        // In parts: all of it might be longer than a message may be. The first replaces, the others add.
-        let mut state = table.machine.state();
-        let rest = state.split_off(state.len().min(MAX_NAMES));
-        link.control(&Control::Names(state));
-        rest.into_iter().for_each(|update| link.control(&Control::Name(update)));
-        link.net.up.write().insert(link.peer.clone(), Arc::clone(link));
-    }
-
-    /// The session is over.
-    pub(crate) fn node_down(&self, net: &Arc<Net>, id: &NodeId) {
-        let removed = net.up.write().remove(id);
-        drop(removed);
-        self.change(net, |machine, now, out| machine.node_down(id, now, out));
-    }
-
-    /// When tombstones are to be forgotten.
-    pub(crate) fn deadline(&self) -> Option<Monotonic> {
-        self.table.lock().machine.deadline()
-    }
-
-    pub(crate) fn deadline_reached(&self) {
+    /// True if there is more.
+    fn turn(&self, net: &Arc<Net>) -> bool {
+        let mut table = self.table.lock();
         let now = self.node.now();
-        self.table.lock().machine.deadline_reached(now);
+        table.machine.deadline_reached(MAX_NAMES, now);
+        self.finish(net, &mut table, 0, VecDeque::new());
+        table.machine.has_work() || table.machine.deadline().is_some_and(|at| at <= now)
     }
 
     pub(crate) async fn close(&self) {
@@ -204,31 +210,33 @@ impl Names {
         f(&self.table.lock().machine)
     }
 
-    pub(super) fn events(&self) -> &Hub<GlobalEvent> {
-        &self.events
-    }
-
     pub(super) fn stats(&self) -> GlobalRegistryStats {
         let table = self.table.lock();
-        let own = self.node.id();
-        let total = table.machine.entries().count();
-        let local = table.machine.entries().filter(|(_, pid)| pid.node_id() == own).count();
+        let (total, local) = table.machine.totals();
         GlobalRegistryStats {
             total_registrations: total,
             local_registrations: local,
-            remote_registrations: total - local,
+            remote_registrations: total.saturating_sub(local),
             sync_operations: table.syncs,
-            updates_refused: self.updates_refused.get(),
             conflicts_resolved: table.conflicts,
+            updates_received: self.updates_received.get(),
+            updates_refused: self.updates_refused.get(),
+            largest_turn: table.largest_turn,
         }
     }
 
     pub(super) fn watch(&self, name: &str) -> Events<Option<Pid>> {
-        let mut table = self.table.lock();
         let hub = Hub::new(self.node.next_arbiter());
         let events = hub.events();
-        hub.emit(table.machine.lookup(name).cloned());
-        table.watches.push((name.to_owned(), hub));
+        let mut table = self.table.lock();
+        if table.watches.len() >= table.sweep_at {
+            table.watches.retain(|_, hubs| hubs.iter().any(Hub::is_heard));
+            table.sweep_at = MANY_WATCHES.max(2 * table.watches.len());
+        }
+        hub.emit(table.machine.last_told(name).cloned());
+        let hubs = table.watches.entry(name.to_owned()).or_default();
+        hubs.retain(Hub::is_heard);
+        hubs.push(hub);
         events
     }
 
@@ -240,36 +248,46 @@ impl Names {
         let mut table = self.table.lock();
         let mut out = VecDeque::new();
         let result = f(&mut table.machine, self.node.now(), &mut out);
-        self.perform(net, &mut table, &mut out);
+        self.finish(net, &mut table, 1, out);
         result
     }
 
-    fn perform(&self, net: &Net, table: &mut Table, out: &mut VecDeque<Output>) {
-        while let Some(output) = out.pop_front() {
-            match output {
-                Output::Broadcast(update) => {
-                    let message = Control::Name(update);
-                    net.up.read().values().for_each(|link| link.control(&message));
+    /// The end of a turn that took so many names: works on others as long as there is room, does what is to be done, and
+    /// tells those who know all else.
+    pub(super) fn finish(&self, net: &Net, table: &mut Table, taken: usize, mut out: VecDeque<Output>) {
+        let room = MAX_NAMES.saturating_sub(taken);
+        let worked = table.machine.work(room, self.node.now(), &mut out);
+        table.largest_turn = table.largest_turn.max(taken + worked);
+        out.into_iter().for_each(|output| self.perform(net, table, output));
+        while let Some(told) = table.machine.news(MAX_NAMES) {
+            let message = told.into();
+            table.listeners.values().for_each(|link| link.control(&message));
+        }
+        if table.machine.has_work() {
+            self.more.notify_one();
+        }
+    }
+
+    fn perform(&self, net: &Net, table: &mut Table, output: Output) {
+        match output {
+            Output::RequestUnregister { to, name, pid } => {
+                if let Some(link) = net.link(&to) {
+                    link.control(&Control::Unregister { name, number: pid.number() });
                 }
-                Output::RequestUnregister { to, name, pid } => {
-                    if let Some(link) = net.link(&to) {
-                        link.control(&Control::Unregister { name, number: pid.number() });
-                    }
-                }
-                Output::Lost { name, winner, loser } => self.lost(table, &name, &winner, &loser),
-                Output::Changed { name, now } => self.changed(table, name, now),
-                Output::ConflictResolved { name, winner, loser } => {
-                    table.conflicts += 1;
-                    tracing::warn!(name, %winner, %loser, "two processes had one global name");
-                    self.events.emit(GlobalEvent::ConflictResolved { name, winner, loser });
-                }
+            }
+            Output::Lost { name, winner, loser } => self.lost(table, &name, &winner, &loser),
+            Output::Changed { name, before, now } => self.changed(table, &name, before, now),
+            Output::ConflictResolved { name, winner, loser } => {
+                table.conflicts += 1;
+                tracing::warn!(%name, %winner, %loser, "two processes had one global name");
+                let name = name.to_string();
+                self.events.emit_with(|| GlobalEvent::ConflictResolved { name, winner, loser });
             }
         }
     }
 
     fn lost(&self, table: &mut Table, name: &str, winner: &Pid, loser: &Pid) {
-        let of_process = table.policies.get_mut(&loser.number());
-        let policy = of_process.and_then(|names| names.remove(name)).unwrap_or_default();
+        let policy = table.policy_of(loser.number(), name);
         if let Some(process) = self.node.process_by_number(loser.number()) {
             process.name_lost(name, winner);
             if policy == OnConflict::StopLoser {
@@ -278,20 +296,18 @@ impl Names {
         }
     }
 
-    fn changed(&self, table: &mut Table, name: String, now: Option<Pid>) {
-        table.watches.retain(|(watched, hub)| {
-            if *watched == name {
-                hub.emit(now.clone());
+    fn changed(&self, table: &mut Table, name: &Name, before: Option<Pid>, now: Option<Pid>) {
+        if let Some(hubs) = table.watches.get_mut(&**name) {
+            hubs.iter().for_each(|hub| hub.emit(now.clone()));
+            hubs.retain(Hub::is_heard);
+            if hubs.is_empty() {
+                table.watches.remove(&**name);
             }
-            hub.is_heard()
-        });
-        let before = match &now {
-            Some(pid) => table.held.insert(name.clone(), pid.clone()),
-            None => table.held.remove(&name),
-        };
+        }
+        let name = || name.to_string();
         match (before, now) {
-            (_, Some(pid)) => self.events.emit(GlobalEvent::Registered { name, pid }),
-            (Some(pid), None) => self.events.emit(GlobalEvent::Unregistered { name, pid }),
+            (_, Some(pid)) => self.events.emit_with(|| GlobalEvent::Registered { name: name(), pid }),
+            (Some(pid), None) => self.events.emit_with(|| GlobalEvent::Unregistered { name: name(), pid }),
             (None, None) => {}
         }
     }

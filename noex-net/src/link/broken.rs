@@ -25,6 +25,8 @@ pub(crate) enum Broken {
     Control(String),
     #[error("a name of a process that is not the peer's")]
     NotItsOwn,
+    #[error("names that do not follow those told before")]
+    NamesGap,
     #[error("a message in chunks is longer than {0} bytes")]
     TooLong(usize),
     #[error("more messages in chunks at once than {MAX_STREAMS}, or than there is room for")]
@@ -53,7 +55,7 @@ impl Broken {
             Self::Batch(BatchError::Length(_)) => ProtocolError::Length,
             Self::Batch(BatchError::Forged) => ProtocolError::Forged,
             Self::Batch(BatchError::Compression) | Self::Frame(_) => ProtocolError::Frame,
-            Self::Control(_) | Self::NotItsOwn => ProtocolError::Control,
+            Self::Control(_) | Self::NotItsOwn | Self::NamesGap => ProtocolError::Control,
             Self::TooLong(_) | Self::Streams | Self::Facts | Self::Signals => ProtocolError::Limit,
             Self::Overdrawn | Self::Marks | Self::ForgedCredit => ProtocolError::Credit,
         }

@@ -306,8 +306,7 @@ impl Inbound {
             _ if !self.up => {}
             Control::Draining => link.net.draining(&link.peer),
             Control::Behaviors(behaviors) => link.announced.set(behaviors),
-            Control::Name(_)
-            | Control::Names(_)
+            Control::Names { .. }
             | Control::Unregister { .. }
             | Control::Groups(_)
             | Control::Broadcast { .. } => return self.registries(control),

@@ -12,7 +12,11 @@ use super::{
     bounded::{list, optional_list},
     limits::{MAX_BEHAVIORS, MAX_HINTS_READ, MAX_INSTANCES, MAX_MEMBERS, MAX_NAMES},
 };
-use crate::machine::{groups::Membership, membership::View, names::Update};
+use crate::machine::{
+    groups::Membership,
+    membership::View,
+    names::{Told, Update},
+};
 
 /// What one node tells another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,10 +44,16 @@ pub(crate) enum Control {
     },
     /// All behaviors of the sender, when they change.
     Behaviors(#[serde(deserialize_with = "list::<_, _, MAX_BEHAVIORS>")] Vec<Behavior>),
-    /// One name of the sender changed.
-    Name(Update),
-    /// All names of the sender.
-    Names(#[serde(deserialize_with = "list::<_, _, MAX_NAMES>")] Vec<Update>),
+    /// What changed of the names of the sender, after one change and up to another.
+    Names {
+        /// 0: these are all its names.
+        after: u64,
+        upto: u64,
+        /// There is no more.
+        done: bool,
+        #[serde(deserialize_with = "list::<_, _, MAX_NAMES>")]
+        updates: Vec<Update>,
+    },
     /// Give up a name of yours, if this process has it.
     Unregister { name: String, number: u64 },
     /// Watch a process.
@@ -98,6 +108,13 @@ impl Control {
     }
 }
 
+impl From<Told> for Control {
+    fn from(told: Told) -> Self {
+        let Told { after, upto, done, updates } = told;
+        Self::Names { after, upto, done, updates }
+    }
+}
+
 /// Life and load of a node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Heartbeat {
@@ -116,6 +133,9 @@ pub(crate) struct Heartbeat {
     /// credits.
     #[serde(default)]
     pub(crate) window: u64,
+    /// In the first heartbeat of a session: up to which of its changes the names of the receiver are known.
+    #[serde(default)]
+    pub(crate) names: u64,
 }
 
 /// A behavior of the sender.

@@ -150,8 +150,10 @@ fn controls(table: &mut Table) {
         behaviors: None,
         view: View { count: 3, digest: u64::MAX },
         window: 0,
+        names: 0,
     };
-    let first = Heartbeat { behaviors: Some(behaviors.clone()), window: 16 << 20, ..heartbeat.clone() };
+    let behaviors_told = Some(behaviors.clone());
+    let first = Heartbeat { behaviors: behaviors_told, window: 16 << 20, names: 300, ..heartbeat.clone() };
     let all = [
         Control::Welcome,
         Control::Heartbeat(first),
@@ -164,9 +166,8 @@ fn controls(table: &mut Table) {
         Control::Hints(vec![Hint { id: node(), incarnation: Incarnation(5) }]),
         Control::Ask { known: vec![1; 8] },
         Control::Behaviors(behaviors),
-        Control::Name(held.clone()),
-        Control::Name(free),
-        Control::Names(vec![held, bare]),
+        Control::Names { after: 0, upto: 300, done: false, updates: vec![held, bare] },
+        Control::Names { after: 300, upto: 301, done: true, updates: vec![free] },
         Control::Unregister { name: "n".to_owned(), number: 300 },
         Control::Monitor { id: 1, number: 300 },
         Control::Demonitor { id: 1 },

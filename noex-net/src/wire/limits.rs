@@ -32,8 +32,8 @@ pub(crate) const MAX_BEHAVIORS: usize = 10_000;
 pub(crate) const MAX_BEHAVIOR_NAME: usize = 255;
 /// Bytes of all schemas in one message, and of those that are kept of a peer.
 pub(crate) const MAX_SCHEMAS: usize = 1024 * 1024;
-/// Most global names in one message: the first of a session holds a thousand, the others follow one by one.
-pub(crate) const MAX_NAMES: usize = 1000;
+/// Most global names in one message: what a turn may take.
+pub(crate) const MAX_NAMES: usize = 250;
 /// Most memberships of process groups in one message: what a turn may take.
 pub(crate) const MAX_MEMBERS: usize = 1000;
 /// Most supervised instances in one response.

@@ -46,11 +46,9 @@ impl Control {
             Self::Stop { number, .. } => Place::Target(*number),
             Self::Link { to, .. } | Self::Unlink { to, .. } | Self::Exit { to, .. } => Place::Target(*to),
             Self::Request { body: Request::IsAlive { number }, .. } => Place::Target(*number),
-            Self::Behaviors(_)
-            | Self::Name(_)
-            | Self::Names(_)
-            | Self::Unregister { .. }
-            | Self::Groups(_) => Place::Registries,
+            Self::Behaviors(_) | Self::Names { .. } | Self::Unregister { .. } | Self::Groups(_) => {
+                Place::Registries
+            }
             Self::Down { .. } | Self::Broken { .. } | Self::Goodbye => Place::Last,
             Self::Broadcast { .. } => Place::Barrier,
             Self::Welcome

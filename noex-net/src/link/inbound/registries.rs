@@ -7,25 +7,25 @@ use std::sync::Arc;
 use noex_actors::{Pid, route::BehaviorId};
 
 use super::{Broken, Inbound, Step};
-use crate::{machine::names::Update, wire::control::Control};
+use crate::{
+    machine::names::{Told, Update},
+    wire::control::Control,
+};
 
-/// Names, memberships and deliveries after which others have their turn.
+/// Memberships and deliveries after which others have their turn.
 const TURN: usize = 1000;
+/// What a name counts: it may be in the way of others, and be watched.
+const OF_A_NAME: usize = 4;
 
 impl Inbound {
     pub(super) fn registries(&mut self, control: Control) -> Result<Step, Broken> {
         let link = Arc::clone(&self.link);
         let work = match control {
-            Control::Name(update) => {
-                self.own(&update)?;
-                link.net.names.merge(&link, update);
-                1
-            }
-            Control::Names(updates) => {
+            Control::Names { after, upto, done, updates } => {
                 updates.iter().try_for_each(|update| self.own(update))?;
-                let count = updates.len();
-                link.net.names.full_sync(&link, updates);
-                count
+                let work = updates.len() * OF_A_NAME;
+                link.net.names.told(&link, Told { after, upto, done, updates })?;
+                work
             }
             Control::Unregister { name, number } => {
                 link.net.names.unregister_requested(&name, number);

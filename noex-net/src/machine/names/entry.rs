@@ -1,7 +1,12 @@
 //! What is said of a name: on the wire, to the shell, and between two entries.
 
+use std::sync::Arc;
+
 use noex_actors::{FencingToken, Generation, NodeId, Pid};
 use serde::{Deserialize, Serialize};
+
+/// A name, shared by all that speak of it.
+pub(crate) type Name = Arc<str>;
 
 /// Who holds a name, as its owner says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +25,39 @@ pub(crate) struct Update {
     pub(crate) held: Option<Held>,
 }
 
+/// What an owner says of its names, to one who knows all that changed before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// All changes up to this one are known; 0: what follows is all there is.
+    pub(crate) after: u64,
+    /// With this, all up to this one are.
+    pub(crate) upto: u64,
+    /// There is no more.
+    pub(crate) done: bool,
+    pub(crate) updates: Vec<Update>,
+}
+
+/// What became of that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Updates that were not taken.
+    pub(crate) refused: usize,
+    /// The peer has told all it had as its session began: that many names it has.
+    pub(crate) synced: Option<usize>,
+}
+
+/// What a peer says of its names does not follow what it said before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gap;
+
+/// How far a peer was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Telling {
+    pub(super) after: u64,
+    /// What was forgotten as it began.
+    pub(super) forgotten: u64,
+}
+
 /// Why a name was not registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RegisterError {
@@ -36,16 +74,14 @@ pub(crate) enum RegisterError {
 /// Commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
-    /// Send to every connected peer.
-    Broadcast(Update),
     /// Ask the owner of `pid` to give the name up.
     RequestUnregister { to: NodeId, name: String, pid: Pid },
     /// Tell a process of this node that it holds the name no more.
-    Lost { name: String, winner: Pid, loser: Pid },
+    Lost { name: Name, winner: Pid, loser: Pid },
     /// Tell who watches the name.
-    Changed { name: String, now: Option<Pid> },
+    Changed { name: Name, before: Option<Pid>, now: Option<Pid> },
     /// Tell the program: two entries met.
-    ConflictResolved { name: String, winner: Pid, loser: Pid },
+    ConflictResolved { name: Name, winner: Pid, loser: Pid },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,161 @@
+//! A hundred thousand global names between two real nodes: in turns, and of what is known nothing again.
+
+#![allow(clippy::panic, clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod support;
+
+#[path = "support/cable.rs"]
+mod cable;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use cable::Cable;
+use noex_actors::{ExitReason, Ref, behavior};
+use noex_net::{Cluster, ClusterConfigBuilder};
+use support::{Res, config, connected, stop_all, until, within};
+
+const MANY: usize = 100_000;
+/// The most names of a turn.
+const TURN: usize = 250;
+
+/// Has names, and looks how long its arbiter is with others.
+struct Holder;
+
+#[behavior(name = "holder")]
+impl Holder {
+    #[init]
+    fn new() -> Result<Self, ExitReason> {
+        Ok(Holder)
+    }
+    /// The longest time until its turn came again.
+    #[call]
+    async fn longest_turn(&self, rounds: Duration) -> Duration {
+        let (begin, mut last, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
+        while begin.elapsed() < rounds {
+            tokio::task::yield_now().await;
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        longest
+    }
+}
+
+/// One that bears with the others: a debug build on a busy machine takes its time.
+async fn start(config: ClusterConfigBuilder) -> Res<Cluster> {
+    let config = config.heartbeat_miss_threshold(100);
+    Ok(support::builder(config)?.behavior::<Holder>().start().await?)
+}
+
+fn name(n: usize) -> String {
+    format!("name-{n:06}")
+}
+
+fn register_all(node: &Cluster, holder: &Ref<Holder>) -> Res {
+    (0..MANY).try_for_each(|n| node.global().register(&name(n), holder))?;
+    Ok(())
+}
+
+fn turns_are_bounded(nodes: &[&Cluster]) {
+    for node in nodes {
+        let turn = node.global().stats().largest_turn;
+        assert!((TURN / 4..=TURN).contains(&turn), "{turn} names at once");
+    }
+}
+
+#[actix_rt::test]
+async fn a_hundred_thousand_names_are_told_in_turns_and_once() -> Res {
+    let a = start(config("a")).await?;
+    let (holder, other) = (a.spawn::<Holder>(()).await?, a.spawn::<Holder>(()).await?);
+    register_all(&a, &holder)?;
+    let cable = Cable::to(a.local_node_id().port()).await?;
+    let b = start(config("b").seed(format!("127.0.0.1:{}", cable.port))).await?;
+    let mut watch = b.global().watch(&name(7));
+    assert_eq!(within(5, "now", watch.recv()).await, Some(None));
+    connected(&[&a, &b]).await;
+    until(120, "b knows all", || b.global().count() == MANY).await;
+    assert_eq!(within(10, "it is told", watch.recv()).await, Some(Some(holder.pid().clone())));
+    until(10, "that was all", || b.global().stats().sync_operations == 1).await;
+    let first = b.global().stats();
+    assert_eq!((first.updates_received, first.updates_refused), (u64::try_from(MANY)?, 0));
+    turns_are_bounded(&[&a, &b]);
+
+    // The connection breaks, and they find each other again: what b knew comes back without a word.
+    cable.cut();
+    a.global().unregister(&name(1))?;
+    a.global().unregister(&name(2))?;
+    a.global().register(&name(2), &other)?;
+    a.global().register("new", &other)?;
+    let again = || b.global().stats().sync_operations == 2 && b.global().is_registered("new");
+    until(60, "they are connected again", again).await;
+    until(120, "b knows all again", || b.global().count() == MANY).await;
+    let more = b.global().stats().updates_received - first.updates_received;
+    assert!((3..=4).contains(&more), "{more} updates for three changed names");
+    let expected: BTreeMap<_, _> = a.global().entries_for_node(a.local_node_id()).into_iter().collect();
+    let seen: BTreeMap<_, _> = b.global().entries_for_node(a.local_node_id()).into_iter().collect();
+    assert!(expected.len() == MANY && seen == expected, "one view");
+    assert_eq!(seen.get(&name(2)), Some(other.pid()));
+
+    // All but two end with their process.
+    holder.kill();
+    until(120, "they are gone", || a.global().count() == 2 && b.global().count() == 2).await;
+    turns_are_bounded(&[&a, &b]);
+    // A node takes its names along, and another life of it brings its own.
+    let (id, port) = (a.local_node_id().clone(), a.local_node_id().port());
+    a.stop().await;
+    until(10, "nobody has a name", || b.global().count() == 0).await;
+    let a = start(config("a").port(port)).await?;
+    assert_eq!(*a.local_node_id(), id);
+    let holder = a.spawn::<Holder>(()).await?;
+    a.global().register("new", &holder)?;
+    until(60, "it is back", || b.global().pid("new").as_ref() == Some(holder.pid())).await;
+    assert_eq!(b.global().count(), 1);
+    stop_all(&[&a, &b]).await;
+    Ok(())
+}
+
+/// `cargo test --release -p noex-net --test many_names -- --ignored --nocapture`
+#[actix_rt::test]
+#[ignore = "measures: how long an arbiter is with a hundred thousand names"]
+async fn measure_of_the_longest_turn() -> Res {
+    let a = start(config("a")).await?;
+    let here = a.spawn::<Holder>(()).await?;
+    let begin = Instant::now();
+    register_all(&a, &here)?;
+    println!("{MANY} registered in {:?}", begin.elapsed());
+    let cable = Cable::to(a.local_node_id().port()).await?;
+    cable.silence();
+    let b = start(config("b").seed(format!("127.0.0.1:{}", cable.port))).await?;
+    let there = b.spawn::<Holder>(()).await?;
+    let measure = |what: &'static str| {
+        let calls = [(&here, "the owner"), (&there, "the other")].map(|(process, whose)| {
+            let call = process.longest_turn(Duration::from_secs(8)).timeout(Duration::from_secs(60));
+            async move { (whose, call.await) }
+        });
+        async move {
+            for (whose, longest) in futures_util::future::join_all(calls).await {
+                println!("{what}: the longest turn of {whose}: {longest:?}");
+            }
+        }
+    };
+    measure("nothing").await;
+    let begin = Instant::now();
+    let join = async {
+        cable.speak_slowly(Duration::ZERO);
+        until(60, "b knows all", || b.global().count() == MANY).await;
+        println!("told in {:?}", begin.elapsed());
+    };
+    futures_util::future::join(measure("join"), join).await;
+    let begin = Instant::now();
+    let end = async {
+        b.global().unregister(&name(0)).unwrap();
+        a.stop().await;
+        until(60, "they are gone", || b.global().count() == 0).await;
+        println!("gone in {:?}", begin.elapsed());
+    };
+    futures_util::future::join(measure("leave"), end).await;
+    b.stop().await;
+    Ok(())
+}
