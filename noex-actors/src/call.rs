@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Behavior, CallError, DecodeError, Delivery, Down, ExitReason, Monotonic, Overload, Pid, RawRef,
-    failure::CallFailure,
+    failure::{CallFailure, Called},
     mailbox::{Mailbox, MailboxPolicy, Refusal, Ticket, short_name},
     process::Process,
     refs::Way,
@@ -184,11 +184,12 @@ fn send<B: Behavior>(
     }
 }
 
-fn expected<B: Behavior>(target: &RawRef<B>) -> &'static str {
-    match &target.0 {
-        Way::Remote(remote) => remote.codec.name,
-        Way::Local(_) | Way::Broken(_) | Way::Named(_) => short_name::<B>(),
-    }
+fn called<B: Behavior>(target: &RawRef<B>) -> Called<'_> {
+    let (name, expected) = match &target.0 {
+        Way::Remote(remote) => (remote.target.process_name.as_deref(), remote.codec.name),
+        Way::Local(_) | Way::Broken(_) | Way::Named(_) => (None, short_name::<B>()),
+    };
+    Called { pid: target.pid(), name, expected }
 }
 
 impl<B: Behavior, R> Future for Call<'_, B, R> {
@@ -255,8 +256,7 @@ impl<B: Behavior, R> Future for Call<'_, B, R> {
                 Poll::Ready(done)
             }
             Poll::Ready(Err(failure)) => {
-                let target = this.wait.target();
-                let error = failure.into_error(target.pid(), *this.timeout, expected(target));
+                let error = failure.into_error(called(this.wait.target()), *this.timeout);
                 this.wait.place = Place::Nowhere;
                 Poll::Ready(Err(error))
             }

@@ -40,10 +40,28 @@ pub enum CallFailure {
     Undecodable(DecodeError),
 }
 
+/// Who was called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Called<'a> {
+    pub(crate) pid: &'a Pid,
+    /// By a name on another node, which decides who that is.
+    pub(crate) name: Option<&'a str>,
+    /// The behavior that is expected of it.
+    pub(crate) expected: &'static str,
+}
+
 impl CallFailure {
-    /// The error that the caller of `pid` sees.
+    /// The error that the caller of `pid` sees, or of whoever has the name.
     #[must_use]
-    pub fn into_error(self, pid: &Pid, after: Duration, expected: &str) -> CallError {
+    pub(crate) fn into_error(self, called: Called<'_>, after: Duration) -> CallError {
+        let Called { pid, name, expected } = called;
+        match (self, name) {
+            (Self::NoProc, Some(name)) => CallError::NoName(name.to_owned()),
+            (failure, _) => failure.of_process(pid, expected, after),
+        }
+    }
+
+    fn of_process(self, pid: &Pid, expected: &str, after: Duration) -> CallError {
         match self {
             Self::NoProc => CallError::NoProc(pid.clone()),
             Self::Exited(reason, delivery) => CallError::Exited { pid: pid.clone(), reason, delivery },

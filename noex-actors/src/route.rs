@@ -17,8 +17,12 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     AnyRef, CallError, CastError, Down, ExitReason, Incarnation, NodeId, Pid, Registration, SpawnError,
-    SpawnOptions, error::EncodeError, failure::CallFailure, numbered::Methods, schema::SchemaOf,
+    SpawnOptions, behavior_number, error::EncodeError, failure::CallFailure, numbered::Methods,
+    schema::SchemaOf,
 };
+
+/// A bit of the number in a target: the messages go to whoever has a name there. No process has such a number.
+pub const BY_NAME: u64 = 1 << 63;
 
 /// Writes a message into an outbox. May be called once.
 pub type Encode<'a> = &'a mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>;
@@ -32,14 +36,16 @@ pub enum BehaviorId {
     Hash(u32),
 }
 
-/// A process of another node, as frames address it.
+/// A process of another node, or whoever has a name there, as frames address it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Target {
-    /// The life of the node in which it runs.
+    /// The life of the node in which it runs; of a name, which outlives those, 0.
     pub incarnation: Incarnation,
-    /// Its number there.
+    /// Its number there; of a name [`BY_NAME`], and bits by which messages to several names are told apart on their way.
     pub number: u64,
+    /// The name there.
+    pub process_name: Option<Box<str>>,
     name: &'static str,
     hash: u32,
     schema: SchemaOf,
@@ -53,7 +59,16 @@ impl Target {
     pub(crate) fn new(pid: &Pid, name: &'static str, hash: u32, schema: SchemaOf) -> Self {
         let announced = AtomicU32::new(0);
         let methods = OnceLock::new();
-        Self { incarnation: pid.incarnation(), number: pid.number(), name, hash, schema, announced, methods }
+        let (incarnation, number) = (pid.incarnation(), pid.number());
+        Self { incarnation, number, process_name: None, name, hash, schema, announced, methods }
+    }
+
+    /// Whoever has this name.
+    pub(crate) fn by_name(process: &str, name: &'static str, hash: u32, schema: SchemaOf) -> Self {
+        let (announced, methods) = (AtomicU32::new(0), OnceLock::new());
+        let number = BY_NAME | u64::from(behavior_number(process));
+        let process_name = Some(process.into());
+        Self { incarnation: Incarnation(0), number, process_name, name, hash, schema, announced, methods }
     }
 
     /// The behavior that the sender expects. `announced` is asked for the number of a name until it knows one: a life of a
@@ -79,6 +94,8 @@ impl Target {
     ) -> Result<BehaviorId, E> {
         Ok(match announced(self.name, self.schema)? {
             None | Some((0, _)) => BehaviorId::Hash(self.hash),
+            // It outlives the life of the node that gave the number: asked again each time.
+            Some((number, _)) if self.process_name.is_some() => BehaviorId::Number(number),
             Some((number, methods)) => {
                 // First: whoever sees the number may have them.
                 let _ = self.methods.set(methods);
@@ -211,6 +228,8 @@ pub trait Route: Send + Sync + fmt::Debug + 'static {
     fn kill(&self, pid: &Pid);
     /// Asks whether a process lives.
     fn is_alive(&self, pid: &Pid) -> BoxFuture<'static, Result<bool, CallError>>;
+    /// Asks who has a name there: the process, and its behavior.
+    fn where_is(&self, name: &str) -> BoxFuture<'static, Result<Option<(Pid, String)>, CallError>>;
 }
 
 /// A call on its way.

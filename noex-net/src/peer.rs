@@ -12,7 +12,8 @@ use std::{
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
 use noex_actors::{
-    CallError, CastError, ExitReason, Node, NodeId, Pid,
+    __private::check_process_name,
+    CallError, CastError, Delivery, EncodeError, ExitReason, Node, NodeId, Pid,
     route::{Encode, Pending, Route, Target, Watcher},
 };
 
@@ -20,7 +21,10 @@ use crate::{
     io::outbox::Refusal,
     link::{CallHead, Link, RequestError},
     net::Net,
-    wire::control::{Control, Request, Response},
+    wire::{
+        control::{Control, Request, Response},
+        to_name,
+    },
 };
 
 /// How long a question about a process may take.
@@ -73,15 +77,32 @@ impl Peer {
         self.net.upgrade().is_some_and(|net| net.is_running())
     }
 
+    /// The session with the node, whichever of its lives that is.
+    fn session(&self) -> Result<Arc<Link>, CallError> {
+        self.session.load_full().ok_or_else(|| {
+            if self.is_running() { CallError::NoConnection(self.id.clone()) } else { CallError::NotRunning }
+        })
+    }
+
+    /// A cast to a name, or one for which there is no session.
+    #[cold]
+    fn cast_otherwise(&self, target: &Target, pid: &Pid, encode: Encode<'_>) -> Result<(), CastError> {
+        let refused = |error| cast_error(error, &self.id);
+        let Some(name) = &target.process_name else {
+            let error = self.session_for(pid).err();
+            return Err(refused(error.unwrap_or_else(|| CallError::NoConnection(self.id.clone()))));
+        };
+        let link = self.session().map_err(refused)?;
+        let behavior = target
+            .behavior(|name, schema| link.behavior(name, schema))
+            .map_err(|why| CastError::BehaviorIncompatible(*why))?;
+        let sent = link.cast(target.number, behavior, &mut with_name(name, encode));
+        sent.map_err(|refusal| refused(call_error(refusal, &self.id)))
+    }
+
     /// The session with that life of the node.
     fn session_for(&self, pid: &Pid) -> Result<Arc<Link>, CallError> {
-        let Some(link) = self.session.load_full() else {
-            return Err(if self.is_running() {
-                CallError::NoConnection(self.id.clone())
-            } else {
-                CallError::NotRunning
-            });
-        };
+        let link = self.session()?;
         match pid.incarnation().cmp(&link.incarnation) {
             std::cmp::Ordering::Equal => Ok(link),
             std::cmp::Ordering::Less => Err(CallError::NoProc(pid.clone())),
@@ -121,9 +142,7 @@ impl Route for Peer {
         // The guard of the session is cheaper than a clone of it.
         let session = self.session.load();
         let Some(link) = session.as_ref().filter(|link| link.incarnation == pid.incarnation()) else {
-            let error =
-                self.session_for(pid).err().unwrap_or_else(|| CallError::NoConnection(self.id.clone()));
-            return Err(cast_error(error, &self.id));
+            return self.cast_otherwise(target, pid, encode);
         };
         let behavior = target
             .behavior(|name, schema| link.behavior(name, schema))
@@ -149,12 +168,19 @@ impl Route for Peer {
         waker: &Waker,
         encode: Encode<'_>,
     ) -> Result<Pending, CallError> {
-        let link = self.session_for(pid)?;
+        let link = match target.process_name {
+            None => self.session_for(pid)?,
+            Some(_) => self.session()?,
+        };
         let behavior = target
             .behavior(|name, schema| link.behavior(name, schema))
             .map_err(|why| CallError::BehaviorIncompatible(*why))?;
         let head = CallHead { number: target.number, behavior, budget };
-        let id = link.call(head, waker, encode).map_err(|refusal| call_error(refusal, &self.id))?;
+        let sent = match &target.process_name {
+            None => link.call(head, waker, encode),
+            Some(name) => link.call(head, waker, &mut with_name(name, encode)),
+        };
+        let id = sent.map_err(|refusal| call_error(refusal, &self.id))?;
         Ok(Pending::new(link, id))
     }
 
@@ -245,15 +271,49 @@ impl Route for Peer {
             };
             match link.request(Request::IsAlive { number: pid.number() }, ASK_TIMEOUT).await {
                 Ok((_, Response::Alive(alive))) => Ok(alive),
-                Ok(_) => Err(CallError::Other { code: 0, text: "an unexpected response".to_owned() }),
-                Err(RequestError::NotSent) => Err(CallError::NoConnection(id)),
-                Err(RequestError::ConnectionLost) => Err(CallError::ConnectionLost(id)),
-                Err(RequestError::Timeout) => Err(CallError::Timeout {
-                    pid,
-                    after: ASK_TIMEOUT,
-                    delivery: noex_actors::Delivery::Unknown,
-                }),
+                Ok(_) => Err(unexpected()),
+                Err(error) => Err(unanswered(error, id, pid)),
             }
         })
+    }
+
+    fn where_is(&self, name: &str) -> BoxFuture<'static, Result<Option<(Pid, String)>, CallError>> {
+        let (link, name, id) = (self.session(), name.to_owned(), self.id.clone());
+        Box::pin(async move {
+            let link = link?;
+            // Nobody has one that is none.
+            if check_process_name(&name).is_err() {
+                return Ok(None);
+            }
+            let process = |number| Pid::new(id.clone(), link.incarnation, number);
+            match link.request(Request::WhereIs { name }, ASK_TIMEOUT).await {
+                Ok((_, Response::Holder(holder))) => {
+                    Ok(holder.map(|holder| (process(holder.number), holder.behavior)))
+                }
+                Ok(_) => Err(unexpected()),
+                Err(error) => Err(unanswered(error, id.clone(), process(0))),
+            }
+        })
+    }
+}
+
+fn unexpected() -> CallError {
+    CallError::Other { code: 0, text: "an unexpected response".to_owned() }
+}
+
+/// Why a question to a node has no answer.
+fn unanswered(error: RequestError, node: NodeId, pid: Pid) -> CallError {
+    match error {
+        RequestError::NotSent => CallError::NoConnection(node),
+        RequestError::ConnectionLost => CallError::ConnectionLost(node),
+        RequestError::Timeout => CallError::Timeout { pid, after: ASK_TIMEOUT, delivery: Delivery::Unknown },
+    }
+}
+
+/// Writes the name before the message.
+fn with_name(name: &str, encode: Encode<'_>) -> impl FnMut(&mut Vec<u8>) -> Result<(), EncodeError> {
+    move |out| {
+        to_name::put(name, out);
+        encode(out)
     }
 }

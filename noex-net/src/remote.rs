@@ -25,7 +25,7 @@ use crate::{
     link::{Link, RequestError},
     machine::names::{MAX_TOKEN_TEXT, fits},
     net::Net,
-    wire::control::{Control, InstanceEntry, Request, Response, SpawnFailure, SpawnOrder},
+    wire::control::{Control, Holder, InstanceEntry, Request, Response, SpawnFailure, SpawnOrder},
 };
 
 /// How long a process waits to be confirmed.
@@ -253,6 +253,13 @@ pub(crate) fn serve_instances(link: &Link, id: u64, supervisor: &str) {
 pub(crate) fn serve_is_alive(link: &Link, id: u64, number: u64) {
     let alive = link.net.node.process_by_number(number).is_some_and(|process| process.is_alive());
     link.control(&Control::Response { id, body: Response::Alive(alive) });
+}
+
+/// Tells who has a name here.
+pub(crate) fn serve_where_is(link: &Link, id: u64, name: &str) {
+    let holder = |any: AnyRef| Holder { number: any.pid().number(), behavior: any.behavior().to_owned() };
+    let holder = link.net.node.any_by_name(name).map(holder);
+    link.control(&Control::Response { id, body: Response::Holder(holder) });
 }
 
 /// The instances of a supervisor's children alive on a node.

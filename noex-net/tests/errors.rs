@@ -258,6 +258,11 @@ async fn calls(seen: &mut Seen, a: &Cluster, b: &Cluster) -> Res {
     gone.stop(ExitReason::Normal).await?;
     seen.call(gone.nap(0).await, "NoProc never");
     seen.call(a.global().via::<Odd>("nobody").nap(0).await, "NoName never");
+    seen.call(a.via::<Odd>(&id(b), "nobody").nap(0).await, "NoName never");
+    seen.ask(a.lookup_on::<Odd>(&id(b), "nobody").await, "NoName never");
+    b.register("odd", &b.resolve::<Odd>(odd.pid()))?;
+    seen.ask(a.lookup_on::<Box_>(&id(b), "odd").await, "WrongBehavior never");
+    seen.call(a.via::<Box_>(&id(b), "odd").seen().await, "WrongBehavior never");
     seen.call(a.resolve::<Box_>(odd.pid()).seen().await, "WrongBehavior never");
     seen.call(odd.nap(10_000).timeout(Duration::from_millis(30)).await, "Timeout unknown");
     odd.kill();

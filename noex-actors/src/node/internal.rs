@@ -95,6 +95,12 @@ impl Node {
         self.0.processes.read().get(number).cloned()
     }
 
+    /// Who has a name on this node.
+    #[must_use]
+    pub fn any_by_name(&self, name: &str) -> Option<AnyRef> {
+        self.0.names.get(name).map(AnyRef::local)
+    }
+
     /// A process of this node as a handle.
     #[must_use]
     pub fn any_by_number(&self, number: u64) -> Option<AnyRef> {

@@ -3,6 +3,7 @@
 mod info;
 mod internal;
 mod links;
+mod names;
 mod stop;
 
 use std::{
@@ -20,8 +21,8 @@ use parking_lot::{Mutex, RwLock};
 
 pub use self::info::{ProcessEvent, ProcessInfo, RuntimeStats, SupervisedProcess};
 use crate::{
-    AnyRef, Behavior, BehaviorRegistry, Clock, Incarnation, NameError, NodeId, Payload, Pid, Ref,
-    RemoteBehavior, Spawn, SpawnAny, SpawnOn, WrongBehavior,
+    AnyRef, Behavior, BehaviorRegistry, Clock, Incarnation, NodeId, Payload, Pid, Ref, RemoteBehavior, Spawn,
+    SpawnAny, SpawnOn, WrongBehavior,
     deadlines::Deadlines,
     decoding,
     events::{Events, Hub, Subscription},
@@ -144,50 +145,6 @@ impl Node {
     /// Runs `f`, in which references decode as references of this node.
     pub fn decoding<T>(&self, f: impl FnOnce() -> T) -> T {
         decoding::within(self, f)
-    }
-
-    /// Gives a process of this node a name on this node.
-    ///
-    /// # Errors
-    /// [`NameError`]: taken, invalid, or no such process here.
-    pub fn register(&self, name: &str, process: &impl AsRef<Pid>) -> Result<(), NameError> {
-        let pid = process.as_ref();
-        let process = self.process_of(pid).ok_or_else(|| NameError::NoProc(pid.clone()))?;
-        self.0.names.register(name, &process)
-    }
-
-    /// Frees a name. True if anybody had it.
-    pub fn unregister(&self, name: &str) -> bool {
-        self.0.names.unregister(name)
-    }
-
-    /// Who has the name, if it is of this behavior.
-    #[must_use]
-    pub fn whereis<B: Behavior>(&self, name: &str) -> Option<Ref<B>> {
-        self.lookup(name).ok()
-    }
-
-    /// Who has the name.
-    ///
-    /// # Errors
-    /// [`NameError::NotFound`], or [`NameError::WrongBehavior`] when the holder is of another behavior.
-    pub fn lookup<B: Behavior>(&self, name: &str) -> Result<Ref<B>, NameError> {
-        let process = self.0.names.get(name).ok_or_else(|| NameError::NotFound(name.to_owned()))?;
-        let found = process.behavior();
-        Self::typed(process)
-            .map_err(|_why| NameError::WrongBehavior(WrongBehavior::new(short_name::<B>(), found)))
-    }
-
-    /// Whether anybody has the name.
-    #[must_use]
-    pub fn is_registered(&self, name: &str) -> bool {
-        self.0.names.get(name).is_some()
-    }
-
-    /// All names, sorted.
-    #[must_use]
-    pub fn registered(&self) -> Vec<String> {
-        self.0.names.all()
     }
 
     /// The process at an address, of whatever behavior. For supervisors.

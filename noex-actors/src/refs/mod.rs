@@ -18,8 +18,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 pub(crate) use self::raw::{Broken, Fault, Named, Remote, Way};
 pub use self::{any::AnyRef, raw::RawRef};
 use crate::{
-    Behavior, Call, CallError, CastError, Client, ExitReason, LinkRef, Monitor, Node, Pid, RemoteBehavior,
-    Stop, TimerRef, Unsent,
+    Behavior, Call, CallError, CastError, Client, ExitReason, Incarnation, LinkRef, Monitor, Node, NodeId,
+    Pid, RemoteBehavior, Stop, TimerRef, Unsent,
     behaviors::RemoteCodec,
     decoding,
     mailbox::Mailbox,
@@ -111,9 +111,7 @@ impl<B: Behavior> Ref<B> {
     where
         B: RemoteBehavior,
     {
-        let codec = RemoteCodec::new();
-        let target = Target::new(&pid, codec.name, codec.hash, codec.schema);
-        Self::from_way(Way::Remote(Arc::new(Remote { pid, target, route, codec })))
+        Self::from_way(Way::Remote(Arc::new(Remote::new(pid, route, RemoteCodec::new()))))
     }
 
     /// Asks the process to stop behind the messages sent to it before. Queued now; await it for the end.
@@ -265,15 +263,39 @@ impl<B: Behavior> Via<B> {
         Self { client: B::Client::new(RawRef(Way::Named(Arc::new(named)))) }
     }
 
-    /// Who has the name now.
+    /// Of a name on another node: that node decides for each message who has it.
+    pub(crate) fn there(peer: &NodeId, name: &str, route: Arc<dyn Route>) -> Self
+    where
+        B: RemoteBehavior,
+    {
+        let codec = RemoteCodec::new();
+        let target = Target::by_name(name, codec.name, codec.hash, codec.schema);
+        let pid = Pid::new(peer.clone(), Incarnation(0), 0);
+        Self { client: B::Client::new(RawRef(Way::Remote(Arc::new(Remote { pid, target, route, codec })))) }
+    }
+
+    pub(crate) fn broken(pid: Pid, why: Fault) -> Self {
+        Self { client: B::Client::new(RawRef(Way::Broken(Arc::new(Broken { pid, why })))) }
+    }
+
+    /// Who has the name now, if it is of this behavior. Asks its node if that is another; what is sent by the reference that comes of
+    /// it goes to that process, and no more to the name. `None` also where the node cannot be asked: see
+    /// [`Node::lookup_on`] for the reason.
     ///
     /// # Cancel safety
     /// Safe to drop.
-    #[expect(clippy::unused_async, reason = "names of other nodes will be asked for over the wire")]
     pub async fn resolve(&self) -> Option<Ref<B>> {
         match &self.client.raw().0 {
-            Way::Named(named) => (named.resolve)(),
-            Way::Local(_) | Way::Remote(_) | Way::Broken(_) => None,
+            Way::Named(named) => {
+                let found = (named.resolve)()?;
+                (!matches!(found.raw().0, Way::Broken(_))).then_some(found)
+            }
+            Way::Remote(remote) => {
+                let name = remote.target.process_name.as_deref()?;
+                let (pid, behavior) = remote.route.where_is(name).await.ok()??;
+                (behavior == remote.codec.name).then(|| remote.at(pid))
+            }
+            Way::Local(_) | Way::Broken(_) => None,
         }
     }
 }

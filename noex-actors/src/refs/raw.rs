@@ -38,6 +38,16 @@ pub(crate) struct Remote<B: Behavior> {
 }
 
 impl<B: Behavior> Remote<B> {
+    /// A process of the same node.
+    pub(crate) fn at(&self, pid: Pid) -> Ref<B> {
+        Ref::from_way(Way::Remote(Arc::new(Self::new(pid, Arc::clone(&self.route), self.codec))))
+    }
+
+    pub(crate) fn new(pid: Pid, route: Arc<dyn Route>, codec: RemoteCodec<B>) -> Self {
+        let target = Target::new(&pid, codec.name, codec.hash, codec.schema);
+        Self { pid, target, route, codec }
+    }
+
     /// Sends a call.
     #[inline]
     pub(crate) fn send(
@@ -86,6 +96,10 @@ impl<B: Behavior> fmt::Debug for RawRef<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Way::Named(named) => write!(f, "Via({})", named.name),
+            Way::Remote(remote) if remote.target.process_name.is_some() => {
+                let name = remote.target.process_name.as_deref().unwrap_or_default();
+                write!(f, "Via({name} on {})", remote.pid.node_id())
+            }
             Way::Local(_) | Way::Remote(_) | Way::Broken(_) => fmt::Display::fmt(self.pid(), f),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use noex_actors::{
     __private::{CallFailure, encode_into},
     Delivery, ExitReason, Generation, Incarnation, MailboxPolicy, NodeId, Pid, Registration,
-    route::BehaviorId,
+    route::{BY_NAME, BehaviorId},
     trace::TraceContext,
 };
 
@@ -18,7 +18,8 @@ use crate::{
     },
     wire::{
         control::{
-            Behavior, Control, Heartbeat, Hint, InstanceEntry, Request, Response, SpawnFailure, SpawnOrder,
+            Behavior, Control, Heartbeat, Hint, Holder, InstanceEntry, Request, Response, SpawnFailure,
+            SpawnOrder,
         },
         frame::{self, Head},
         trace,
@@ -96,6 +97,11 @@ fn controls() -> Vec<Vec<u8>> {
         Control::Response { id: 1, body: Response::Instances(vec![entry]) },
         Control::Response { id: 1, body: Response::Spawned(Err(SpawnFailure::TooMany)) },
         Control::Response { id: 1, body: Response::Alive(true) },
+        Control::Request { id: 1, body: Request::WhereIs { name: "named".to_owned() } },
+        Control::Response {
+            id: 1,
+            body: Response::Holder(Some(Holder { number: 1, behavior: "fuzz".to_owned() })),
+        },
         Control::Response { id: 1, body: Response::Spawned(Ok(1)) },
         Control::Confirm { id: 1 },
         Control::Ask { known: vec![1; 16] },
@@ -209,6 +215,12 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let (behavior, target) = (BehaviorId::Number(2), 300);
     frames.push(framed(Head::Call { id: 1, behavior, target, budget_ms: 5000, traced: true }, &traced));
     frames.push(framed(Head::Cast { behavior, target, traced: true }, &traced));
+    // To a name, as long as it says, and longer than there is.
+    let target = BY_NAME | 300;
+    for body in [&b"\x05namedbody"[..], b"\x7fnamed", b"\x05"] {
+        frames.push(framed(Head::Call { id: 1, behavior, target, budget_ms: 5000, traced: false }, body));
+        frames.push(framed(Head::Cast { behavior, target, traced: false }, body));
+    }
     let cancel = Head::Cancel { id: 1, target: 300 };
     frames.extend([framed(cancel, b""), framed(cancel, b"more")]);
     let (target, position) = (300, 8 << 20);

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use actix_rt::{System, SystemRunner};
 use noex_actors::{
-    __private::encode_into, Caller, ExitReason, FencingToken, Generation, Incarnation, Info, MailboxPolicy,
-    Node, NodeId, Pid, Ref, Registration, SpawnOptions, behavior, behavior_number, route::BehaviorId,
+    __private::encode_into,
+    Caller, ExitReason, FencingToken, Generation, Incarnation, Info, MailboxPolicy, Node, NodeId, Pid, Ref,
+    Registration, SpawnOptions, behavior, behavior_number,
+    route::{BY_NAME, BehaviorId},
     trace::TraceContext,
 };
 use tokio::net::tcp::OwnedWriteHalf;
@@ -29,13 +31,15 @@ use crate::{
         control::{Behavior, Control, Heartbeat, Hint, Request, Response, SpawnOrder},
         frame::{self, Head},
         limits::CHUNK,
-        trace,
+        to_name, trace,
     },
 };
 
 /// What waits to be sent to the peer at most: four times the outbox, and one more message.
 const MAX_QUEUED: usize = 5 * OUTBOX;
 const OUTBOX: usize = 64 << 10;
+/// The name that the first of the targets has.
+const NAME: &str = "named";
 /// Chunks that one input may make.
 const MAX_FRAMES: usize = 200;
 
@@ -138,6 +142,7 @@ impl Session {
             };
             let witness = net.node.spawn::<Subject>(false).await.expect("the node runs");
             let targets = [spawn(false).await.expect("it runs"), spawn(true).await.expect("it runs")];
+            net.node.register(NAME, &targets[0]).expect("nobody has it");
             let link = Link::new(ConnId(runs), &established, socket, None, Arc::clone(&net));
             net.peer(&link.peer).connected(&link, false);
             net.names.session_up(&link, runs % 3);
@@ -223,6 +228,10 @@ fn talk(link: &Arc<Link>, targets: &[Ref<Subject>; 2], bytes: &[u8]) {
                     let context = TraceContext::new(u128::from(id) + 1, target + 1, kind).expect("a context");
                     trace::put(&context, &mut frames);
                 }
+                // A name that somebody has, or what the input says.
+                if target & BY_NAME != 0 && id % 4 != 0 {
+                    to_name::put(NAME, &mut frames);
+                }
                 frames.extend_from_slice(input.bytes());
                 frames.truncate(at + frame::HEADER + CHUNK);
                 frame::finish(&mut frames, at);
@@ -268,7 +277,8 @@ fn number(targets: &[Ref<Subject>; 2], input: &mut Input<'_>) -> u64 {
     match input.byte() {
         0..0x70 => targets[0].pid().number(),
         0x70..0xE0 => targets[1].pid().number(),
-        byte => u64::from(byte),
+        byte @ 0xE0..0xF0 => u64::from(byte),
+        byte => BY_NAME | u64::from(byte),
     }
 }
 
@@ -350,6 +360,8 @@ fn message(link: &Link, targets: &[Ref<Subject>; 2], input: &mut Input<'_>) -> C
         22 => Control::Request { id, body: Request::IsAlive { number: near } },
         23 => Control::Response { id, body: Response::Alive(true) },
         24 => Control::Confirm { id },
+        25 if id > 200 => Control::Request { id, body: Request::WhereIs { name: NAME.to_owned() } },
+        25 if id > 127 => Control::Request { id, body: Request::WhereIs { name: text(input) } },
         26 => Control::Groups((0..id % 8).map(|number| membership(number, input)).collect()),
         27 => Control::Broadcast {
             group: text(input),

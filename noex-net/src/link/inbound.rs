@@ -6,6 +6,7 @@
 //! SECURITY: everything is bounded and checked; what breaks the protocol ends the session, what asks for something
 //! that is not there gets an error.
 
+mod by_name;
 mod messages;
 mod registries;
 
@@ -25,7 +26,7 @@ use noex_actors::{
     route::ReplyBytes,
 };
 
-use self::messages::Intakes;
+use self::{by_name::ByName, messages::Intakes};
 use super::{
     Broken, Link, PROBE, broken::room_for_signals, credits::Accounts, load, streams::Streams, waking::Home,
 };
@@ -65,6 +66,7 @@ pub(crate) struct Inbound {
     streams: Streams,
     pub(super) intakes: Intakes,
     pub(super) accounts: Accounts,
+    by_name: ByName,
     /// The peer sent more than it has credit for.
     pub(super) overdrawn: bool,
     up: bool,
@@ -93,6 +95,7 @@ impl Inbound {
             streams,
             intakes: Intakes::default(),
             accounts: Accounts::default(),
+            by_name: ByName::default(),
             overdrawn: false,
             up: false,
             received: None,
@@ -219,7 +222,7 @@ impl Inbound {
             Frame::Credit { target, position } => self.credit(Mark { target, position })?,
             Frame::Cancel { id, target } => {
                 self.deliver();
-                let process = self.link.net.node.process_by_number(target);
+                let process = self.called(id, target);
                 self.link.cancelled_by_peer(id, process.as_deref());
             }
         }
@@ -380,6 +383,7 @@ impl Inbound {
             }
             Request::Instances { supervisor } => remote::serve_instances(&link, id, &supervisor),
             Request::IsAlive { number } => remote::serve_is_alive(&link, id, number),
+            Request::WhereIs { name } => remote::serve_where_is(&link, id, &name),
         }
     }
 }

@@ -165,6 +165,8 @@ pub(crate) enum Request {
     Instances { supervisor: String },
     /// Does this process live?
     IsAlive { number: u64 },
+    /// Who has this name on the node itself?
+    WhereIs { name: String },
 }
 
 /// A process to be started.
@@ -196,6 +198,8 @@ pub(crate) enum Response {
     Instances(#[serde(deserialize_with = "list::<_, _, MAX_INSTANCES>")] Vec<InstanceEntry>),
     /// Whether it lives.
     Alive(bool),
+    /// Who has the name.
+    Holder(Option<Holder>),
 }
 
 /// A supervised instance.
@@ -203,6 +207,13 @@ pub(crate) enum Response {
 pub(crate) struct InstanceEntry {
     pub(crate) child: String,
     pub(crate) generation: u64,
+    pub(crate) number: u64,
+    pub(crate) behavior: String,
+}
+
+/// A process that has a name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Holder {
     pub(crate) number: u64,
     pub(crate) behavior: String,
 }

@@ -15,7 +15,8 @@
 //! | 10 credit | target, position | – |
 //!
 //! Fields are varints. A behavior is the number under which the receiver announced it; 0 is followed by the hash of its name
-//! instead (u32 LE). With [`TRACED`] in its kind, a call or a cast has the trace that it belongs to before its body.
+//! instead (u32 LE). A target with the bit [`BY_NAME`](noex_actors::route::BY_NAME) is whoever has the name with which the body of the
+//! call or cast then begins: its length, and its bytes. With [`TRACED`] in its kind, a call or a cast has the trace that it belongs to before its body.
 
 use noex_actors::{route::BehaviorId, trace::TraceContext};
 

@@ -9,7 +9,7 @@ use noex_actors::{
     __private::{CallFailure, decode, encode_into},
     Delivery, ExitReason, FencingToken, Generation, Incarnation, MailboxPolicy, NodeId, Overload, Pid,
     Registration,
-    route::BehaviorId,
+    route::{BY_NAME, BehaviorId},
     schema::Shape,
     trace::TraceContext,
 };
@@ -17,13 +17,14 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     control::{
-        Behavior, Control, Heartbeat, Hint, InstanceEntry, Request, Response, SpawnFailure, SpawnOrder,
+        Behavior, Control, Heartbeat, Hint, Holder, InstanceEntry, Request, Response, SpawnFailure,
+        SpawnOrder,
     },
     frame::{self, Frame, Head},
     handshake::{Challenge, Hello, Life, MAGIC, Message, Nonce, Proof, ProofBytes, Refused, VERSION, Word},
     limits::{LEN, TAG},
     tag::{TagAlgorithm, Tagger},
-    trace,
+    to_name, trace,
 };
 use crate::machine::{
     groups::Membership,
@@ -206,6 +207,7 @@ fn controls(table: &mut Table) {
         order(Registration::None, MailboxPolicy::DropOldest),
         Request::Instances { supervisor: "s".to_owned() },
         Request::IsAlive { number: 300 },
+        Request::WhereIs { name: "n".to_owned() },
     ];
     table.every("request", encoded, &requests);
     let child =
@@ -215,6 +217,8 @@ fn controls(table: &mut Table) {
         Response::Spawned(Err(SpawnFailure::TooMany)),
         Response::Instances(vec![child]),
         Response::Alive(false),
+        Response::Holder(None),
+        Response::Holder(Some(Holder { number: 300, behavior: "box".to_owned() })),
     ];
     table.every("response", encoded, &responses);
     let taken = SpawnFailure::NameTaken {
@@ -286,6 +290,15 @@ fn frames(table: &mut Table) {
         bytes.extend_from_slice(body);
         bytes
     };
+    let target = BY_NAME | 300;
+    let call_by_name = Head::Call { id: 300, behavior: number, target, budget_ms: 5000, traced: false };
+    let cast_by_name = Head::Cast { behavior: number, target, traced: false };
+    let named = |body: &[u8]| {
+        let mut bytes = Vec::new();
+        to_name::put("name", &mut bytes);
+        bytes.extend_from_slice(body);
+        bytes
+    };
     let traced_call = Head::Call { id: 300, behavior: number, target: 300, budget_ms: 5000, traced: true };
     let traced_cast = Head::Cast { behavior: number, target: 300, traced: true };
     let mut all = vec![
@@ -294,6 +307,8 @@ fn frames(table: &mut Table) {
         ("call by hash", framed(call(hash, 1), b"body")),
         ("cast", framed(cast(number), b"body")),
         ("cast by hash", framed(cast(hash), b"body")),
+        ("call by name", framed(call_by_name, &named(b"body"))),
+        ("cast by name", framed(cast_by_name, &named(b"body"))),
         ("traced call", framed(traced_call, &traced(b"body"))),
         ("traced cast", framed(traced_cast, &traced(b"body"))),
         ("reply", framed(Head::Reply { id: 300 }, b"body")),

@@ -15,5 +15,6 @@ pub(crate) mod handshake;
 pub(crate) mod limits;
 pub(crate) mod order;
 pub(crate) mod tag;
+pub(crate) mod to_name;
 pub(crate) mod trace;
 mod varint;

@@ -41,7 +41,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use noex_actors::{EncodeError, Overload};
+use noex_actors::{EncodeError, Overload, route::BY_NAME};
 use parking_lot::Mutex;
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
@@ -211,7 +211,9 @@ impl Outbox {
         laned: &mut dyn FnMut(),
     ) -> Result<(), Refusal> {
         self.has_room(self.limit)?;
-        self.put(head, Frame { place: None, encode, laned }, Some(target), 1)
+        // Whom a message reaches that goes to a name, only the other end knows: no credit is counted.
+        let target = (target & BY_NAME == 0).then_some(target);
+        self.put(head, Frame { place: None, encode, laned }, target, 1)
     }
 
     /// Appends a user's message for more than one process, within the limits.

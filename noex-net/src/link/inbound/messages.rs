@@ -108,6 +108,13 @@ impl Inbound {
         Some(&mut *known.intake)
     }
 
+    /// The same for what its sender does not count against credits: an account of it would never be settled.
+    pub(super) fn uncounted_intake(&mut self, number: u64) -> Option<&mut dyn Intake> {
+        let known = self.known(number)?;
+        known.waits = true;
+        Some(&mut *known.intake)
+    }
+
     #[cold]
     fn meet(&mut self, number: u64) -> Option<()> {
         let process = self.link.net.node.process_by_number(number)?;
@@ -132,13 +139,23 @@ impl Inbound {
         self.calling = Some(id);
         match self.intake(number, body.len()) {
             Some(intake) => intake.call(id, behavior, deadline, body),
-            None => self.link.fail(id, CallFailure::NoProc),
+            None => self.call_by_name(id, behavior, number, deadline, body),
         }
         self.calling = None;
     }
 
     pub(super) fn cast(&mut self, behavior: BehaviorId, number: u64, body: &[u8]) {
-        let Some(intake) = self.intake(number, body.len()) else { return };
+        let Some(intake) = self.intake(number, body.len()) else {
+            return self.cast_by_name(behavior, number, body);
+        };
+        if let Err(failure) = intake.cast(behavior, body) {
+            self.refused(number, 1, &failure);
+        }
+    }
+
+    /// The same of one that its sender does not count against credits.
+    pub(super) fn uncounted_cast(&mut self, behavior: BehaviorId, number: u64, body: &[u8]) {
+        let Some(intake) = self.uncounted_intake(number) else { return };
         if let Err(failure) = intake.cast(behavior, body) {
             self.refused(number, 1, &failure);
         }
@@ -148,8 +165,9 @@ impl Inbound {
     #[cold]
     pub(super) fn traced(&mut self, context: Box<TraceContext>, message: &Frame<'_>) {
         let (Frame::Call { target, .. } | Frame::Cast { target, .. }) = message else { return };
-        if let Some(known) = self.known(*target) {
-            known.intake.trace(context);
+        match self.known(*target) {
+            Some(known) => known.intake.trace(context),
+            None => self.traced_by_name(context),
         }
     }
 

@@ -37,7 +37,9 @@ impl Inbound {
             }
             Control::Broadcast { group, behavior, body } => {
                 let members = link.net.groups.local_targets(&group);
-                members.iter().for_each(|number| self.cast(BehaviorId::Hash(behavior), *number, &body));
+                members
+                    .iter()
+                    .for_each(|number| self.uncounted_cast(BehaviorId::Hash(behavior), *number, &body));
                 members.len()
             }
             _ => 0,
