@@ -172,7 +172,10 @@ pub enum NodeDownReason {
     HeartbeatTimeout,
     /// Its connection ended.
     ConnectionClosed,
-    /// It could not be connected.
+    /// It could not be connected. noex-net never says so: a node-down only follows a node-up, so a node that was never connected
+    /// does not go down, and one that was has gone down (`ConnectionClosed`, `HeartbeatTimeout`) before it is dialled again. A dial that
+    /// fails is an event of its own, `DialFailed`, with `connection_refused` among its reasons. The word stays: it is one of
+    /// those that programs and metrics know, and their `match` names all of them.
     ConnectionRefused,
     /// It said goodbye.
     GracefulShutdown,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use noex_actors::{Incarnation, NodeDownReason, NodeId};
-use noex_net::{Cluster, ClusterConfig, ClusterEvent, ClusterStatus, NodeStatus, RefusedReason};
+use noex_net::{Cluster, ClusterConfig, ClusterEvent, ClusterStatus, DialError, NodeStatus, RefusedReason};
 use support::{
     Res, builder, config, id, node, pair, plain,
     raw::{self, RawPeer},
@@ -361,4 +361,36 @@ async fn a_port_in_use_and_a_bad_name_are_errors_that_say_so() -> Res {
 
 fn taken_port(cluster: &Cluster) -> u16 {
     cluster.local_node_id().port()
+}
+
+/// A node-down only follows a node-up: whoever refuses a connection is told of by another event.
+#[actix_rt::test]
+async fn a_refused_dial_is_an_event_of_its_own_and_no_node_down() -> Res {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    drop(listener);
+    let a = start(config("a").seed(format!("b@127.0.0.1:{port}"))).await?;
+    let mut events = a.events();
+    let refused = async |events: &mut noex_actors::Events<ClusterEvent>| {
+        let mut downs = 0;
+        loop {
+            match events.recv().await {
+                Some(ClusterEvent::NodeDown { .. }) => downs += 1,
+                Some(ClusterEvent::DialFailed { reason: DialError::ConnectionRefused, .. }) => return downs,
+                Some(_) => {}
+                None => panic!("the events end"),
+            }
+        }
+    };
+    // It never was there: dialled, refused, and not down.
+    assert_eq!(within(10, "a dial is refused", refused(&mut events)).await, 0);
+    let b = start(config("b").port(port)).await?;
+    until(10, "it is connected", || a.connected_node_count() == 1).await;
+    b.stop().await;
+    until(10, "it is down", || a.connected_node_count() == 0).await;
+    within(10, "and refuses again", async { while refused(&mut events).await == 0 {} }).await;
+    assert_eq!(a.stats().node_down_total.get(&NodeDownReason::ConnectionRefused).copied().unwrap_or(0), 0);
+    assert_eq!(a.stats().node_down_total.values().sum::<u64>(), 1);
+    a.stop().await;
+    Ok(())
 }
