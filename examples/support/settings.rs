@@ -6,8 +6,8 @@ use std::{
 };
 
 use noex::{
-    ClusterConfig, InvalidClusterConfig, NodeSelector, PartitionPolicy, RestartIntensity, Strategy, env,
-    logging::LogFormat,
+    ClusterConfig, InvalidClusterConfig, NodeSelector, PartitionDecision, PartitionPolicy, RestartIntensity,
+    Strategy, env, logging::LogFormat,
 };
 
 /// The most children of one supervisor here.
@@ -72,7 +72,17 @@ fn millis(duration: Duration) -> u64 {
 
 fn partition_policy() -> Result<PartitionPolicy, InvalidClusterConfig> {
     let Some(text) = env::text("PARTITION_POLICY")? else { return Ok(PartitionPolicy::default()) };
-    text.parse().map_err(|_word| env::invalid("PARTITION_POLICY", &text, "must be one of failover, majority"))
+    match text.as_str() {
+        "wait" => Ok(PartitionPolicy::custom(|_view| PartitionDecision::Wait)),
+        // Who has no more in reach than it lost, stops.
+        "stop_smaller" => Ok(PartitionPolicy::custom(|view| match view.reachable.len() > view.lost.len() {
+            true => PartitionDecision::Failover,
+            false => PartitionDecision::StopChildren,
+        })),
+        word => word.parse().map_err(|_word| {
+            env::invalid("PARTITION_POLICY", &text, "must be one of failover, majority, wait, stop_smaller")
+        }),
+    }
 }
 
 /// Of children that have names of their own.

@@ -68,6 +68,26 @@ impl<'a> Parts<'a> {
         self.lab.partition(&[a, b], &[c, d, e]);
     }
 
+    /// Waits until so many run on each side, and looks at something else all the while.
+    #[track_caller]
+    fn becomes(&self, wanted: (usize, usize), look: impl Fn()) {
+        wait::until(SETTLED, "each side has what it is to have", || {
+            look();
+            let sides = self.on_each_side();
+            if sides == wanted { Ok(()) } else { Err(format!("{sides:?}")) }
+        });
+    }
+
+    /// These very instances live, and no others, all the time.
+    #[track_caller]
+    fn stays(&self, time: Duration, alive: &Alive, look: impl Fn()) {
+        wait::throughout(time, "these run, and nobody else", || {
+            look();
+            let now = self.alive();
+            if now == *alive { Ok(()) } else { Err(format!("{now:?}, and not {alive:?}")) }
+        });
+    }
+
     /// Which of these instances live still.
     fn kept(&self, before: &Alive) -> usize {
         let now = self.alive();
@@ -83,49 +103,95 @@ fn hosts(lab: &Lab) -> [Host; 5] {
 /// By when each side has what it is to have: found out, waited for those that stop, and started.
 const SETTLED: Duration = Duration::from_secs(15);
 
-#[test]
-fn under_failover_each_side_runs_all_and_one_of_each_remains() {
+/// How long it lasts where that is itself the matter.
+const LONG: Duration = Duration::from_secs(30);
+
+/// Cut for that long once each side has what it is to have; then healed.
+fn failover(cut: Duration) {
     let Some(lab) = Lab::new() else { return };
     let hosts = hosts(&lab);
     let parts = Parts::start(&lab, &hosts, "failover");
     let before = parts.alive();
     parts.part();
-    wait::until(SETTLED, "each side has all", || match parts.on_each_side() {
-        (CHILDREN, CHILDREN) => Ok(()),
-        sides => Err(format!("{sides:?}")),
-    });
+    parts.becomes((CHILDREN, CHILDREN), || {});
     assert_eq!(parts.kept(&before), CHILDREN, "what was alive and in reach of someone was not restarted");
+    let during = parts.alive();
+    parts.stays(cut, &during, || {});
     parts.lab.heal();
     parts.once_each("one of each after it");
+    assert_eq!(parts.kept(&during), CHILDREN, "nobody was started for that");
+    all_agree(&parts.nodes.iter().collect::<Vec<_>>());
+}
+
+/// The same of policies under which only the larger side runs anything. `at_most_one`: at no time do two live.
+fn larger_side_only(policy: &str, cut: Duration, at_most_one: bool) {
+    let Some(lab) = Lab::new() else { return };
+    let hosts = hosts(&lab);
+    let parts = Parts::start(&lab, &hosts, policy);
+    let before = parts.alive();
+    let (_, there) = parts.on_each_side();
+    parts.part();
+    let never_two = || {
+        let two = parts.alive().into_iter().find(|(_, all)| at_most_one && all.len() > 1);
+        assert_eq!(two, None);
+    };
+    parts.becomes((0, CHILDREN), never_two);
+    assert_eq!(parts.kept(&before), there, "what lived on the larger side was not restarted");
+    let during = parts.alive();
+    parts.stays(cut, &during, never_two);
+    parts.lab.heal();
+    all_agree(&parts.nodes.iter().collect::<Vec<_>>());
+    parts.stays(DETECTION, &during, never_two);
+}
+
+/// Nothing is started and nothing stopped: who was there is, all the time.
+fn waiting(cut: Duration) {
+    let Some(lab) = Lab::new() else { return };
+    let hosts = hosts(&lab);
+    let parts = Parts::start(&lab, &hosts, "wait");
+    let before = parts.alive();
+    parts.part();
+    parts.stays(DETECTION + cut, &before, || {});
+    parts.lab.heal();
+    all_agree(&parts.nodes.iter().collect::<Vec<_>>());
+    parts.stays(DETECTION, &before, || {});
+}
+
+#[test]
+fn under_failover_each_side_runs_all_and_one_of_each_remains() {
+    failover(INTERVAL);
 }
 
 #[test]
 fn under_majority_the_smaller_side_runs_nothing_and_the_larger_one_all() {
-    let Some(lab) = Lab::new() else { return };
-    let hosts = hosts(&lab);
-    let parts = Parts::start(&lab, &hosts, "majority");
-    let before = parts.alive();
-    let (_, there) = parts.on_each_side();
-    parts.part();
-    // At no time do two live.
-    let never_two = || match parts.alive().into_iter().find(|(_, all)| all.len() > 1) {
-        Some(two) => panic!("{two:?}"),
-        None => parts.on_each_side(),
-    };
-    wait::until(SETTLED, "the larger side has all", || match never_two() {
-        (0, CHILDREN) => Ok(()),
-        sides => Err(format!("{sides:?}")),
-    });
-    assert_eq!(parts.kept(&before), there, "what lived on the larger side was not restarted");
-    let during = parts.alive();
-    wait::throughout(INTERVAL * THRESHOLD, "it stays so", || match never_two() {
-        (0, CHILDREN) => Ok(()),
-        sides => Err(format!("{sides:?}")),
-    });
-    parts.lab.heal();
-    all_agree(&parts.nodes.iter().collect::<Vec<_>>());
-    wait::throughout(DETECTION, "one of each, and nobody moves", || {
-        never_two();
-        if parts.alive() == during { Ok(()) } else { Err("something was restarted".to_owned()) }
-    });
+    larger_side_only("majority", INTERVAL * THRESHOLD, true);
+}
+
+#[test]
+fn a_function_that_stops_the_smaller_side_leaves_all_to_the_larger_one() {
+    larger_side_only("stop_smaller", INTERVAL * THRESHOLD, false);
+}
+
+#[test]
+fn a_function_that_waits_leaves_everybody_where_he_is() {
+    waiting(INTERVAL * THRESHOLD);
+}
+
+#[test]
+#[ignore = "soak: cargo test --features web --test netns -- --ignored soak_of_parts --test-threads=1"]
+fn soak_of_parts_under_failover_for_thirty_seconds() {
+    failover(LONG);
+}
+
+#[test]
+#[ignore = "soak: cargo test --features web --test netns -- --ignored soak_of_parts --test-threads=1"]
+fn soak_of_parts_under_majority_for_thirty_seconds() {
+    larger_side_only("majority", LONG, true);
+}
+
+#[test]
+#[ignore = "soak: cargo test --features web --test netns -- --ignored soak_of_parts --test-threads=1"]
+fn soak_of_parts_under_functions_for_thirty_seconds() {
+    larger_side_only("stop_smaller", LONG, false);
+    waiting(LONG);
 }
