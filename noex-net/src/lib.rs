@@ -57,7 +57,9 @@ pub use config::{
     PeerMemory, Seed,
 };
 pub use event::{ClusterEvent, DialError};
-pub use global::{GlobalEvent, GlobalRegistry, GlobalRegistryStats, OnConflict};
+pub use global::{
+    ConflictHandler, GlobalEvent, GlobalRegistry, GlobalRegistryStats, NameConflict, OnConflict,
+};
 pub use groups::{Broadcast, GroupEvent, ProcessGroups, ProcessGroupsStats};
 pub use machine::{handshake::RefusedReason, keys::SecretError, membership::NodeStatus};
 pub use node_info::{ClusterStatus, NodeInfo};

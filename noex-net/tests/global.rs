@@ -14,7 +14,7 @@ use std::{
 
 use cable::Cable;
 use noex_actors::{CallError, Delivery, ExitReason, Info, NameError, Pid, Ref, behavior};
-use noex_net::{Cluster, ClusterConfigBuilder, GlobalEvent, OnConflict};
+use noex_net::{Cluster, ClusterConfigBuilder, GlobalEvent, NameConflict, OnConflict};
 use support::{Res, config, connected, id, seeded, stop_all, until, within};
 
 /// Has names, and remembers which it lost.
@@ -29,6 +29,10 @@ impl Holder {
     #[call]
     fn lost(&self) -> Vec<(String, Pid)> {
         self.0.clone()
+    }
+    #[cast]
+    fn take_over(&mut self, name: String, from: Pid) {
+        self.0.push((name, from));
     }
     #[info]
     fn info(&mut self, info: Info<()>) {
@@ -103,6 +107,58 @@ async fn when_two_nodes_meet_each_name_has_one_holder_and_each_loser_is_told_onc
     b.global().register("last", &alone)?;
     until(10, "a heard what was said after it", || a.global().is_registered("last")).await;
     assert_eq!(a.global().pid("notify").as_ref(), Some(winner.pid()));
+    stop_all(&[&a, &b]).await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn what_becomes_of_a_loser_is_up_to_a_function_of_the_program() -> Res {
+    let a = start(config("a")).await?;
+    let cable = Cable::to(a.local_node_id().port()).await?;
+    cable.silence();
+    let b = start(config("b").seed(format!("127.0.0.1:{}", cable.port))).await?;
+    let winner = a.spawn::<Holder>(()).await?;
+    let [merged, unlucky, changed, kept] = [
+        b.spawn::<Holder>(()).await?,
+        b.spawn::<Holder>(()).await?,
+        b.spawn::<Holder>(()).await?,
+        b.spawn::<Holder>(()).await?,
+    ];
+    for name in ["merge", "panic", "changed", "z"] {
+        a.global().register(name, &winner)?;
+    }
+    // What the loser has goes to the winner, and the loser ends.
+    let hand_over = OnConflict::custom(|conflict: NameConflict| {
+        let winner = conflict.winner.typed::<Holder>().unwrap();
+        winner.take_over(conflict.name, conflict.loser.pid().clone()).unwrap();
+        drop(conflict.loser.stop(ExitReason::error("merged")));
+    });
+    let end = merged.monitor();
+    b.global().register_with("merge", &merged, hand_over.clone())?;
+    b.global().register_with("panic", &unlucky, OnConflict::custom(|_| panic!("a function of a test")))?;
+    // What is said last counts, and for that name alone.
+    b.global().register_with("changed", &changed, hand_over.clone())?;
+    b.global().register_with("changed", &changed, OnConflict::NotifyLoser)?;
+    b.global().register_with("other", &kept, hand_over)?;
+    b.global().register("z", &kept)?;
+
+    cable.speak_slowly(Duration::ZERO);
+    connected(&[&a, &b]).await;
+    let reason = within(10, "the end of the loser", end).await.reason;
+    assert_eq!(reason, ExitReason::error("merged"));
+    until(10, "all conflicts are decided", || b.global().stats().conflicts_resolved == 4).await;
+    for (name, loser) in [("panic", &unlucky), ("changed", &changed), ("z", &kept)] {
+        assert_eq!(loser.lost().await?, [(name.to_owned(), winner.pid().clone())], "it goes on");
+    }
+    let told = [("merge".to_owned(), merged.pid().clone())];
+    within(10, "the winner has what the loser had", async {
+        while winner.lost().await.unwrap() != told {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(b.global().pid("merge").as_ref(), Some(winner.pid()));
+    assert_eq!(b.global().pid("other").as_ref(), Some(kept.pid()));
     stop_all(&[&a, &b]).await;
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! The machine stands behind a lock, as reads are immediate and `register` answers at once. What it wants done is
 //! done under that lock, so that peers hear of changes in the order in which they happened.
 
+mod conflict;
 mod names;
 mod sync;
 
@@ -13,19 +14,9 @@ use noex_actors::{
     WrongBehavior,
 };
 
+pub use self::conflict::{ConflictHandler, NameConflict, OnConflict};
 pub(crate) use self::names::Names;
 use crate::{machine, net::Net};
-
-/// What becomes of a process that loses a name to another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnConflict {
-    /// It hears of it: `Info::NameLost`.
-    #[default]
-    NotifyLoser,
-    /// It hears of it, and is stopped with reason `Shutdown`.
-    StopLoser,
-}
 
 /// Something happened to a global name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::{
 
 use noex_actors::{
     __private::{Hub, check_process_name},
-    AnyRef, Events, ExitReason, Monotonic, NameError, Node, NodeId, Pid,
+    AnyRef, Events, Monotonic, NameError, Node, NodeId, Pid,
     route::Watcher,
 };
 use parking_lot::Mutex;
@@ -50,11 +50,12 @@ impl Table {
         policy.unwrap_or_default()
     }
 
-    fn set_policy(&mut self, process: u64, name: &str, policy: OnConflict) {
-        if policy != OnConflict::default() {
-            self.policies.entry(process).or_default().insert(name.to_owned(), policy);
-        } else if let Some(names) = self.policies.get_mut(&process) {
-            names.remove(name);
+    /// Returns the former one: it may be of a user, and is not dropped under the lock.
+    fn set_policy(&mut self, process: u64, name: &str, policy: OnConflict) -> Option<OnConflict> {
+        if matches!(policy, OnConflict::NotifyLoser) {
+            self.policies.get_mut(&process)?.remove(name)
+        } else {
+            self.policies.entry(process).or_default().insert(name.to_owned(), policy)
         }
     }
 }
@@ -117,13 +118,14 @@ impl Names {
         let local = self.node.process(&pid).ok_or_else(no_process)?;
         let held = Held { pid: pid.clone(), token: local.supervised };
         let first;
+        let mut replaced = None;
         {
             let mut table = self.table.lock();
             let mut out = VecDeque::new();
             let registered = table.machine.register(name, held, self.node.now(), &mut out);
             first = registered.is_ok() && table.monitored.insert(pid.number());
             if registered.is_ok() {
-                table.set_policy(pid.number(), name, on_conflict);
+                replaced = table.set_policy(pid.number(), name, on_conflict);
             }
             self.finish(net, &mut table, 1, out);
             registered.map_err(|error| match error {
@@ -135,6 +137,7 @@ impl Names {
                 RegisterError::TooMany => NameError::TooMany { max: MAX_ENTRIES },
             })?;
         }
+        drop(replaced);
         if !first {
             return Ok(());
         }
@@ -275,23 +278,15 @@ impl Names {
                     link.control(&Control::Unregister { name, number: pid.number() });
                 }
             }
-            Output::Lost { name, winner, loser } => self.lost(table, &name, &winner, &loser),
+            Output::Lost { name, winner, loser } => {
+                table.policy_of(loser.number(), &name).apply(&self.node, &name, &winner, &loser);
+            }
             Output::Changed { name, before, now } => self.changed(table, &name, before, now),
             Output::ConflictResolved { name, winner, loser } => {
                 table.conflicts += 1;
                 tracing::warn!(%name, %winner, %loser, "two processes had one global name");
                 let name = name.to_string();
                 self.events.emit_with(|| GlobalEvent::ConflictResolved { name, winner, loser });
-            }
-        }
-    }
-
-    fn lost(&self, table: &mut Table, name: &str, winner: &Pid, loser: &Pid) {
-        let policy = table.policy_of(loser.number(), name);
-        if let Some(process) = self.node.process_by_number(loser.number()) {
-            process.name_lost(name, winner);
-            if policy == OnConflict::StopLoser {
-                process.stop(ExitReason::Shutdown);
             }
         }
     }
