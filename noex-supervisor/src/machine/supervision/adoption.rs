@@ -98,13 +98,16 @@ impl Supervision {
                 // The connection was lost, and the watch with it.
                 out.push_back(Output::Watch { child: found.child, generation: current, pid });
             }
+            // It was told to stop, and may not have heard of it. Whoever came later may have taken it over meanwhile: it is told of
+            // again.
+            State::Stopping { pid: Some(pid), .. } if found.pid == pid && self.superseded && open => {}
             State::Stopping { pid: Some(pid), how, then, .. } if found.pid == pid => {
                 if std::mem::replace(&mut child.confirmed, true) {
                     return;
                 }
                 let id = found.child;
                 out.push_back(Output::Watch { child: id.clone(), generation: current, pid: pid.clone() });
-                let cause = self.cause_of(&then);
+                let cause = if then == Then::Restart { Cause::Reached } else { self.cause_of(&then) };
                 out.push_back(Output::Stop { child: id, generation: current, pid, how, cause });
             }
             // Its success is on the way.

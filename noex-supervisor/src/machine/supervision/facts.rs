@@ -91,6 +91,8 @@ pub(crate) enum Cause {
     NoChild,
     /// Its start was given up meanwhile.
     Late,
+    /// It was told to before it was out of reach. Another supervisor that has taken it over since has nothing to count.
+    Reached,
 }
 
 impl Cause {
@@ -106,13 +108,14 @@ impl Cause {
             Self::Duplicate => "duplicate",
             Self::NoChild => "no child",
             Self::Late => "late start",
+            Self::Reached => "in reach again",
         }
     }
 
     /// What the instance is asked to stop with.
     pub(crate) fn reason(self) -> ExitReason {
         match self {
-            Self::Duplicate | Self::NoChild | Self::Late => superseded(),
+            Self::Duplicate | Self::NoChild | Self::Late | Self::Reached => superseded(),
             Self::Terminated | Self::Restarted | Self::Sibling | Self::Moves | Self::End | Self::Overdue => {
                 ExitReason::Shutdown
             }

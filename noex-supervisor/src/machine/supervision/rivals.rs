@@ -8,7 +8,7 @@ use super::{
     bench::{Bench, crash, node, pid, rule, settings},
     *,
 };
-use crate::options::{AutoShutdown, Restart, Strategy};
+use crate::options::{AutoShutdown, PartitionDecision, PartitionView, Restart, Strategy};
 
 fn found(child: &str, generation: Generation, number: u64) -> Found {
     Found { child: child.into(), generation, pid: pid("b", number) }
@@ -188,4 +188,42 @@ fn what_was_told_to_go_is_never_taken_over() {
     assert_eq!(bench.machine.counted(), 2, "its end is no cause");
     bench.fact(Input::NodeAvailable);
     assert_eq!(bench.start_next("a").unwrap().0, "x");
+}
+
+#[test]
+fn what_it_stopped_before_it_was_out_of_reach_it_stops_again_only_once_it_is_sure_and_nobody_counts_that() {
+    let mut bench = Bench::running(Scope::Cluster, vec![rule("x"), rule("y")]);
+    let both: Vec<Found> = bench
+        .machine
+        .children()
+        .map(|child| Found {
+            child: child.rule.id.clone(),
+            generation: child.generation,
+            pid: child.pid().cloned().unwrap(),
+        })
+        .collect();
+    let view =
+        PartitionView { reachable: vec![both[0].pid.node_id().clone()], lost: vec![node("c")], largest: 3 };
+    bench.fact(Input::Standing { decision: PartitionDecision::StopChildren, view });
+    let stops = [("y".to_owned(), Stop::Ask), ("x".to_owned(), Stop::Ask)];
+    assert_eq!(bench.stops(), stops);
+    // In truth that node was out of reach, too: another supervisor took over what it never stopped.
+    let on = both[0].pid.node_id().clone();
+    bench.fact(Input::NodeSuspected { node: on.clone() });
+    let told = |more: &[Found]| Input::InstancesTold {
+        node: on.clone(),
+        purpose: Purpose::Readopt,
+        found: [&both[..], more].concat(),
+    };
+    bench.fact(told(&[found("y", later(1), 50)]));
+    assert!(bench.has(&Output::DoubtName));
+    assert_eq!(bench.stops(), [], "they may be another's by now");
+    bench.fact(Input::Begun { found: both.clone() });
+    let is_stopped = |output: &Output| match output {
+        Output::Stop { child, cause, .. } => Some((child.clone(), cause.reason())),
+        _ => None,
+    };
+    let mut stopped: Vec<_> = bench.out.iter().filter_map(is_stopped).collect();
+    stopped.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(stopped, ["x", "y"].map(|child| (child.to_owned(), policy::superseded())));
 }
