@@ -24,6 +24,12 @@ use crate::{
 /// A bit of the number in a target: the messages go to whoever has a name there. No process has such a number.
 pub const BY_NAME: u64 = 1 << 63;
 
+/// The number of such a target: messages to several names are told apart by it on their way.
+#[must_use]
+pub fn number_of_name(name: &str) -> u64 {
+    BY_NAME | u64::from(behavior_number(name))
+}
+
 /// Writes a message into an outbox. May be called once.
 pub type Encode<'a> = &'a mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>;
 
@@ -42,7 +48,7 @@ pub enum BehaviorId {
 pub struct Target {
     /// The life of the node in which it runs; of a name, which outlives those, 0.
     pub incarnation: Incarnation,
-    /// Its number there; of a name [`BY_NAME`], and bits by which messages to several names are told apart on their way.
+    /// Its number there; of a name [`number_of_name`].
     pub number: u64,
     /// The name there.
     pub process_name: Option<Box<str>>,
@@ -63,12 +69,9 @@ impl Target {
         Self { incarnation, number, process_name: None, name, hash, schema, announced, methods }
     }
 
-    /// Whoever has this name.
-    pub(crate) fn by_name(process: &str, name: &'static str, hash: u32, schema: SchemaOf) -> Self {
-        let (announced, methods) = (AtomicU32::new(0), OnceLock::new());
-        let number = BY_NAME | u64::from(behavior_number(process));
-        let process_name = Some(process.into());
-        Self { incarnation: Incarnation(0), number, process_name, name, hash, schema, announced, methods }
+    /// The same of whoever has this name.
+    pub(crate) fn by_name(self, name: &str) -> Self {
+        Self { number: number_of_name(name), process_name: Some(name.into()), ..self }
     }
 
     /// The behavior that the sender expects. `announced` is asked for the number of a name until it knows one: a life of a

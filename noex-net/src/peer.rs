@@ -13,13 +13,13 @@ use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
 use noex_actors::{
     __private::check_process_name,
-    CallError, CastError, Delivery, EncodeError, ExitReason, Node, NodeId, Pid,
+    CallError, CastError, EncodeError, ExitReason, Node, NodeId, Pid,
     route::{Encode, Pending, Route, Target, Watcher},
 };
 
 use crate::{
     io::outbox::Refusal,
-    link::{CallHead, Link, RequestError},
+    link::{CallHead, Link},
     net::Net,
     wire::{
         control::{Control, Request, Response},
@@ -272,7 +272,7 @@ impl Route for Peer {
             match link.request(Request::IsAlive { number: pid.number() }, ASK_TIMEOUT).await {
                 Ok((_, Response::Alive(alive))) => Ok(alive),
                 Ok(_) => Err(unexpected()),
-                Err(error) => Err(unanswered(error, id, pid)),
+                Err(error) => Err(error.into_call_error(id, pid, ASK_TIMEOUT)),
             }
         })
     }
@@ -291,7 +291,7 @@ impl Route for Peer {
                     Ok(holder.map(|holder| (process(holder.number), holder.behavior)))
                 }
                 Ok(_) => Err(unexpected()),
-                Err(error) => Err(unanswered(error, id.clone(), process(0))),
+                Err(error) => Err(error.into_call_error(id.clone(), process(0), ASK_TIMEOUT)),
             }
         })
     }
@@ -299,15 +299,6 @@ impl Route for Peer {
 
 fn unexpected() -> CallError {
     CallError::Other { code: 0, text: "an unexpected response".to_owned() }
-}
-
-/// Why a question to a node has no answer.
-fn unanswered(error: RequestError, node: NodeId, pid: Pid) -> CallError {
-    match error {
-        RequestError::NotSent => CallError::NoConnection(node),
-        RequestError::ConnectionLost => CallError::ConnectionLost(node),
-        RequestError::Timeout => CallError::Timeout { pid, after: ASK_TIMEOUT, delivery: Delivery::Unknown },
-    }
 }
 
 /// Writes the name before the message.

@@ -16,8 +16,8 @@ use std::{
 
 use noex_actors::{
     __private::{NotAdmitted, check_process_name},
-    AnyRef, CallError, Delivery, Generation, NameError, NodeId, Overload, Pid, Registration, SpawnError,
-    SpawnOptions, StartError,
+    AnyRef, CallError, Generation, NameError, NodeId, Overload, Pid, Registration, SpawnError, SpawnOptions,
+    StartError,
     route::{SpawnRequest, Watcher},
 };
 
@@ -290,12 +290,10 @@ pub(crate) async fn instances(
             };
             Ok(entries.into_iter().map(instance).collect())
         }
-        Ok(_) | Err(RequestError::ConnectionLost) => Err(CallError::ConnectionLost(id.clone())),
-        Err(RequestError::NotSent) => Err(CallError::NoConnection(id.clone())),
-        Err(RequestError::Timeout) => Err(CallError::Timeout {
-            pid: Pid::new(id.clone(), link.incarnation, 0),
-            after: timeout,
-            delivery: Delivery::Unknown,
-        }),
+        Ok(_) => Err(CallError::ConnectionLost(id.clone())),
+        Err(error) => {
+            let nobody = Pid::new(id.clone(), link.incarnation, 0);
+            Err(error.into_call_error(id.clone(), nobody, timeout))
+        }
     }
 }

@@ -177,6 +177,18 @@ mod here {
     }
 }
 
+#[track_caller]
+fn failed<T, E>(outcome: Result<T, E>, expected: &str) -> E {
+    outcome.err().unwrap_or_else(|| panic!("{expected}: it succeeded"))
+}
+
+/// Casts until one is refused.
+fn until_refused(cast: impl Fn() -> Result<(), CastError>) -> Result<(), CastError> {
+    loop {
+        cast()?;
+    }
+}
+
 /// What was seen: operation, error, delivery.
 #[derive(Default)]
 struct Seen(BTreeSet<(String, String, String)>);
@@ -196,13 +208,13 @@ impl Seen {
 
     #[track_caller]
     fn call<T>(&mut self, outcome: Result<T, CallError>, expected: &str) {
-        let error = outcome.err().unwrap_or_else(|| panic!("{expected}: it succeeded"));
+        let error = failed(outcome, expected);
         self.note("call", &error, error.delivery(), expected);
     }
 
     #[track_caller]
     fn cast(&mut self, outcome: Result<(), CastError>, expected: &str) {
-        let error = outcome.err().unwrap_or_else(|| panic!("{expected}: it succeeded"));
+        let error = failed(outcome, expected);
         self.note("cast", &error, error.delivery(), expected);
         // As a call it says the same.
         assert_eq!(CallError::from(error.clone()).delivery(), error.delivery());
@@ -210,13 +222,13 @@ impl Seen {
 
     #[track_caller]
     fn spawn<T>(&mut self, outcome: Result<T, SpawnError>, expected: &str) {
-        let error = outcome.err().unwrap_or_else(|| panic!("{expected}: it succeeded"));
+        let error = failed(outcome, expected);
         self.note("spawn", &error, error.delivery(), expected);
     }
 
     #[track_caller]
     fn ask<T>(&mut self, outcome: Result<T, CallError>, expected: &str) {
-        let error = outcome.err().unwrap_or_else(|| panic!("{expected}: it succeeded"));
+        let error = failed(outcome, expected);
         self.note("stop", &error, error.delivery(), expected);
     }
 }
@@ -334,13 +346,7 @@ async fn overload(seen: &mut Seen, a: &Cluster, b: &Cluster) -> Res {
     let busy = far::<Odd>(a, b, 0).await?;
     let (_, ()) = join!(busy.nap(60_000), async {
         taken(b, busy.pid(), 1).await;
-        let refused = loop {
-            match busy.forget() {
-                Ok(()) => {}
-                refused => break refused,
-            }
-        };
-        seen.cast(refused, "Overloaded(Credits) never");
+        seen.cast(until_refused(|| busy.forget()), "Overloaded(Credits) never");
         seen.call(busy.nap(0).await, "Overloaded(Credits) never");
         busy.kill();
     });
@@ -369,13 +375,7 @@ async fn near(seen: &mut Seen, b: &Cluster) -> Res {
     let odd = b.spawn::<Odd>(0).options(SpawnOptions::new().mailbox(MailboxPolicy::Reject, 1)).await?;
     let (_, ()) = join!(odd.nap(60_000), async {
         taken(b, odd.pid(), 1).await;
-        let refused = loop {
-            match odd.forget() {
-                Ok(()) => {}
-                refused => break refused,
-            }
-        };
-        seen.cast(refused, "Overloaded(Mailbox) never");
+        seen.cast(until_refused(|| odd.forget()), "Overloaded(Mailbox) never");
         odd.kill();
     });
     seen.cast(b.global().via::<Odd>("nobody").forget(), "NoName never");

@@ -60,7 +60,7 @@ impl Node {
         let nobody = Pid::new(peer.clone(), Incarnation(0), 0);
         if peer != self.id() {
             return match self.router() {
-                Some(router) => Via::there(peer, name, router.route(self, peer)),
+                Some(router) => Via::there(nobody, name, router.route(self, peer)),
                 None => Via::broken(nobody, Fault::NotRunning),
             };
         }

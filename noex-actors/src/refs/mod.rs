@@ -18,13 +18,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 pub(crate) use self::raw::{Broken, Fault, Named, Remote, Way};
 pub use self::{any::AnyRef, raw::RawRef};
 use crate::{
-    Behavior, Call, CallError, CastError, Client, ExitReason, Incarnation, LinkRef, Monitor, Node, NodeId,
-    Pid, RemoteBehavior, Stop, TimerRef, Unsent,
-    behaviors::RemoteCodec,
-    decoding,
-    mailbox::Mailbox,
-    route::{Route, Target},
-    schema,
+    Behavior, Call, CallError, CastError, Client, ExitReason, LinkRef, Monitor, Node, Pid, RemoteBehavior,
+    Stop, TimerRef, Unsent, behaviors::RemoteCodec, decoding, mailbox::Mailbox, route::Route, schema,
 };
 
 /// A typed handle of one process, on this node or another: the same type, the same calls, the same errors.
@@ -263,15 +258,14 @@ impl<B: Behavior> Via<B> {
         Self { client: B::Client::new(RawRef(Way::Named(Arc::new(named)))) }
     }
 
-    /// Of a name on another node: that node decides for each message who has it.
-    pub(crate) fn there(peer: &NodeId, name: &str, route: Arc<dyn Route>) -> Self
+    /// Of a name on another node, as whose process `nobody` stands: that node decides for each message who has it.
+    pub(crate) fn there(nobody: Pid, name: &str, route: Arc<dyn Route>) -> Self
     where
         B: RemoteBehavior,
     {
-        let codec = RemoteCodec::new();
-        let target = Target::by_name(name, codec.name, codec.hash, codec.schema);
-        let pid = Pid::new(peer.clone(), Incarnation(0), 0);
-        Self { client: B::Client::new(RawRef(Way::Remote(Arc::new(Remote { pid, target, route, codec })))) }
+        let mut remote = Remote::new(nobody, route, RemoteCodec::new());
+        remote.target = remote.target.by_name(name);
+        Self { client: B::Client::new(RawRef(Way::Remote(Arc::new(remote)))) }
     }
 
     pub(crate) fn broken(pid: Pid, why: Fault) -> Self {

@@ -206,7 +206,7 @@ impl Names {
     /// How many names a node holds.
     #[cfg(feature = "__fuzz")]
     pub(crate) fn count_of(&self, id: &NodeId) -> usize {
-        self.read(|machine| machine.entries().filter(|(_, pid)| pid.node_id() == id).count())
+        self.read(|machine| machine.entries_of(id).len())
     }
 
     pub(super) fn read<T>(&self, f: impl FnOnce(&names::Names) -> T) -> T {

@@ -27,7 +27,7 @@ impl Names {
     /// A peer says what changed of its names.
     pub(crate) fn told(&self, link: &Link, told: Told) -> Result<(), Broken> {
         let count = told.updates.len();
-        let _ = self.updates_received.add_and_note(count);
+        self.updates_received.add(u64::try_from(count).unwrap_or(u64::MAX));
         let mut table = self.table.lock();
         let mut out = VecDeque::new();
         let taken = table.machine.told(&link.peer, link.incarnation, told, self.node.now(), &mut out);

@@ -46,7 +46,7 @@ pub(crate) use self::{
     broken::Broken,
     calls::{Calls, Totals},
     inbound::{Inbound, Step},
-    requests::Requests,
+    requests::{RequestError, Requests},
     ties::Ties,
     vitals::{PROBE, Vitals, load},
     watches::Watches,
@@ -329,14 +329,6 @@ pub(crate) struct CallHead {
     pub(crate) number: u64,
     pub(crate) behavior: BehaviorId,
     pub(crate) budget: Duration,
-}
-
-/// Why a request has no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequestError {
-    NotSent,
-    ConnectionLost,
-    Timeout,
 }
 
 struct GiveUp<'a> {

@@ -1,9 +1,9 @@
 //! Requests of this node that wait for their response on one connection, and processes of this node that wait to be
 //! confirmed by the peer that asked for them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use noex_actors::{AnyRef, Monotonic};
+use noex_actors::{AnyRef, CallError, Delivery, Monotonic, NodeId, Pid};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -11,6 +11,25 @@ use crate::wire::control::Response;
 
 /// Most processes of one peer that wait to be confirmed.
 const MAX_UNCONFIRMED: usize = 10_000;
+
+/// Why a request has no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestError {
+    NotSent,
+    ConnectionLost,
+    Timeout,
+}
+
+impl RequestError {
+    /// Of a question to a node about a process, which was waited for `after`.
+    pub(crate) fn into_call_error(self, node: NodeId, pid: Pid, after: Duration) -> CallError {
+        match self {
+            Self::NotSent => CallError::NoConnection(node),
+            Self::ConnectionLost => CallError::ConnectionLost(node),
+            Self::Timeout => CallError::Timeout { pid, after, delivery: Delivery::Unknown },
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Requests(Mutex<Table>);

@@ -1,16 +1,11 @@
 //! Among which messages a frame keeps its place, where long ones are cut and others pass them.
 
-use noex_actors::{behavior_number, route::BY_NAME};
+use noex_actors::route::number_of_name;
 
 use super::{
     control::{Control, Request},
     frame::Head,
 };
-
-/// The number to which messages go that are for whoever has this name.
-fn by_name(name: &str) -> u64 {
-    BY_NAME | u64::from(behavior_number(name))
-}
 
 /// The place of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +49,7 @@ impl Control {
             Self::Link { to, .. } | Self::Unlink { to, .. } | Self::Exit { to, .. } => Place::Target(*to),
             Self::Request { body: Request::IsAlive { number }, .. } => Place::Target(*number),
             // Among what is sent to whoever has it.
-            Self::Request { body: Request::WhereIs { name }, .. } => Place::Target(by_name(name)),
+            Self::Request { body: Request::WhereIs { name }, .. } => Place::Target(number_of_name(name)),
             Self::Behaviors(_) | Self::Names { .. } | Self::Unregister { .. } | Self::Groups(_) => {
                 Place::Registries
             }

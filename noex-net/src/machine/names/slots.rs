@@ -23,6 +23,10 @@ struct Slot {
 }
 
 impl Slot {
+    fn holder(&self) -> Option<Pid> {
+        self.best.as_ref().map(|entry| entry.held.pid.clone())
+    }
+
     fn all(&self) -> impl Iterator<Item = &Entry> {
         self.best.iter().chain(&self.others)
     }
@@ -104,7 +108,7 @@ impl Slots {
         out: &mut VecDeque<Output>,
     ) -> bool {
         let slot = self.slots.entry(Arc::clone(name)).or_default();
-        let (version, before) = (entry.version, slot.best.as_ref().map(|entry| entry.held.pid.clone()));
+        let (version, before) = (entry.version, slot.holder());
         let known = slot.all().any(|known| known.held.pid == entry.held.pid);
         slot.put(entry);
         self.touched(name, version, before, now, out);
@@ -120,7 +124,7 @@ impl Slots {
         out: &mut VecDeque<Output>,
     ) -> Option<Entry> {
         let slot = self.slots.get_mut(name)?;
-        let before = slot.best.as_ref().map(|entry| entry.held.pid.clone());
+        let before = slot.holder();
         let entry = slot.remove(node)?;
         self.touched(name, entry.version, before, now, out);
         Some(entry)
@@ -129,7 +133,7 @@ impl Slots {
     /// A version was seen.
     pub(super) fn saw(&mut self, name: &Name, version: u64, now: Monotonic, out: &mut VecDeque<Output>) {
         let slot = self.slots.entry(Arc::clone(name)).or_default();
-        let before = slot.best.as_ref().map(|entry| entry.held.pid.clone());
+        let before = slot.holder();
         self.touched(name, version, before, now, out);
     }
 
@@ -143,7 +147,7 @@ impl Slots {
     ) {
         let Some(slot) = self.slots.get_mut(name) else { return };
         slot.version = slot.version.max(version);
-        let after = slot.best.as_ref().map(|entry| entry.held.pid.clone());
+        let after = slot.holder();
         let until = if after.is_some() { None } else { Some(now.plus(TOMBSTONE)) };
         if let Some(old) = std::mem::replace(&mut slot.until, until) {
             self.expiries.remove(&(old, Arc::clone(name)));

@@ -202,13 +202,12 @@ fn what_it_stopped_before_it_was_out_of_reach_it_stops_again_only_once_it_is_sur
             pid: child.pid().cloned().unwrap(),
         })
         .collect();
-    let view =
-        PartitionView { reachable: vec![both[0].pid.node_id().clone()], lost: vec![node("c")], largest: 3 };
+    let on = both[0].pid.node_id().clone();
+    let view = PartitionView { reachable: vec![on.clone()], lost: vec![node("c")], largest: 3 };
     bench.fact(Input::Standing { decision: PartitionDecision::StopChildren, view });
     let stops = [("y".to_owned(), Stop::Ask), ("x".to_owned(), Stop::Ask)];
     assert_eq!(bench.stops(), stops);
     // In truth that node was out of reach, too: another supervisor took over what it never stopped.
-    let on = both[0].pid.node_id().clone();
     bench.fact(Input::NodeSuspected { node: on.clone() });
     let told = |more: &[Found]| Input::InstancesTold {
         node: on.clone(),
