@@ -81,12 +81,13 @@ fn random_kills(strategy: &str, time: Duration, pause: Duration) {
     let mut setups: Vec<Setup> = ["a", "b", "c", "d", "e"].map(|name| lab.node(name)).into();
     let seeds = setups.iter().map(Setup::id).collect::<Vec<_>>().join(",");
     for setup in &mut setups {
-        // A node that supervises before it is connected to whoever does already is a side of its own for a moment: it waits for all.
         let worker = setup.clone().seed(&seeds).var("WORKERS", N).var("STRATEGY", strategy);
         *setup = worker.var("MIN_NODES", 5).var("MAX_RESTARTS", 1_000_000).var("WITHIN_MS", 1000);
     }
     let mut nodes: Vec<Node> = setups.iter().map(Setup::start).collect();
     lab.each_once(SOON, N, &nodes.iter().collect::<Vec<_>>());
+    // Whoever comes back begins as soon as it has met anybody, who knows more than it does itself.
+    setups = setups.into_iter().map(|setup| setup.var("MIN_NODES", 2)).collect();
     let (began, mut kills, mut slowest) = (Instant::now(), 0, Duration::ZERO);
     while began.elapsed() < time {
         let at = dice.draw(nodes.len());

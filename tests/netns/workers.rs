@@ -88,6 +88,17 @@ impl<'a> Parts<'a> {
         });
     }
 
+    /// Some of these instances may end, and no others live.
+    #[track_caller]
+    fn nobody_starts(&self, time: Duration, alive: &Alive) {
+        wait::throughout(time, "nobody is started", || {
+            let now = self.alive();
+            let of = |child: &String| alive.get(child).map(Vec::as_slice).unwrap_or_default();
+            let fresh = now.iter().find(|(child, all)| !all.iter().all(|one| of(child).contains(one)));
+            fresh.map_or(Ok(()), |fresh| Err(format!("{fresh:?}, and not one of {alive:?}")))
+        });
+    }
+
     /// Which of these instances live still.
     fn kept(&self, before: &Alive) -> usize {
         let now = self.alive();
@@ -118,6 +129,29 @@ fn failover(cut: Duration) {
     let during = parts.alive();
     parts.stays(cut, &during, || {});
     parts.lab.heal();
+    parts.once_each("one of each after it");
+    assert_eq!(parts.kept(&during), CHILDREN, "nobody was started for that");
+    all_agree(&parts.nodes.iter().collect::<Vec<_>>());
+}
+
+/// The supervisor beside the second host gives way to that of the other side, which the second host does not reach yet.
+#[test]
+fn where_it_ends_link_by_link_no_third_supervisor_starts() {
+    let Some(lab) = Lab::new() else { return };
+    let hosts = hosts(&lab);
+    let parts = Parts::start(&lab, &hosts, "failover");
+    parts.part();
+    parts.becomes((CHILDREN, CHILDREN), || {});
+    let during = parts.alive();
+    let [_, b, c, d, e] = &hosts;
+    lab.heal_but(&[b], &[c, d, e]);
+    wait::until(SOON, "the first one is connected to all", || {
+        let seen = parts.nodes[0].connected();
+        if seen.len() == 4 { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
+    // Longer than a claim waits.
+    parts.nobody_starts(2 * DETECTION, &during);
+    lab.heal();
     parts.once_each("one of each after it");
     assert_eq!(parts.kept(&during), CHILDREN, "nobody was started for that");
     all_agree(&parts.nodes.iter().collect::<Vec<_>>());

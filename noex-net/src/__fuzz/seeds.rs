@@ -46,6 +46,7 @@ const SCHEMA: &[u8] = b"\x94\xa4Unit\xa4Unit\xa4Unit\xa4Unit";
 fn controls() -> Vec<Vec<u8>> {
     let peer = NodeId::parse("peer@127.0.0.1:2").expect("a valid id");
     let pid = Pid::new(peer.clone(), Incarnation(5), 1);
+    let owner = pid.clone();
     let token = noex_actors::FencingToken::new("s", "c", Generation(1));
     let update = Update { name: "n".to_owned(), version: 1, held: Some(Held { pid, token: Some(token) }) };
     let entry =
@@ -102,6 +103,8 @@ fn controls() -> Vec<Vec<u8>> {
             id: 1,
             body: Response::Holder(Some(Holder { number: 1, behavior: "fuzz".to_owned() })),
         },
+        Control::Request { id: 1, body: Request::OwnerOf { name: "n".to_owned() } },
+        Control::Response { id: 1, body: Response::Owner(Some(owner)) },
         Control::Response { id: 1, body: Response::Spawned(Ok(1)) },
         Control::Confirm { id: 1 },
         Control::Ask { known: vec![1; 16] },

@@ -362,6 +362,7 @@ fn message(link: &Link, targets: &[Ref<Subject>; 2], input: &mut Input<'_>) -> C
         24 => Control::Confirm { id },
         25 if id > 200 => Control::Request { id, body: Request::WhereIs { name: NAME.to_owned() } },
         25 if id > 127 => Control::Request { id, body: Request::WhereIs { name: text(input) } },
+        25 => Control::Request { id, body: Request::OwnerOf { name: text(input) } },
         26 => Control::Groups((0..id % 8).map(|number| membership(number, input)).collect()),
         27 => Control::Broadcast {
             group: text(input),

@@ -3,6 +3,7 @@
 //! The machine stands behind a lock, as reads are immediate and `register` answers at once. What it wants done is
 //! done under that lock, so that peers hear of changes in the order in which they happened.
 
+mod claim;
 mod conflict;
 mod names;
 mod sync;
@@ -122,6 +123,31 @@ impl GlobalRegistry {
     ) -> Result<(), NameError> {
         let process = self.net.node.resolve_any(process.as_ref(), None);
         self.net.names.register(&self.net, name, &process, on_conflict)
+    }
+
+    /// Registers a process of this node under a name that only one process of the cluster is to have. Every connected
+    /// node is asked before and after: one of them may be connected to a holder that this node does not know of yet, as on a
+    /// node that was just started, or at the end of a partition. While there is one this waits, for the time in which a silent
+    /// node is found dead ([`ClusterConfig::detection_time`](crate::ClusterConfig::detection_time)) at most. In a quiet
+    /// cluster it takes two round trips.
+    ///
+    /// It says nothing of nodes that are out of reach of all that were asked: there somebody may have the name, and one of the two
+    /// loses it when they meet.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register); [`NameError::Taken`] may name a holder that this node is not connected to. The name is
+    /// not the process's then.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, the process may have the name.
+    pub async fn claim(
+        &self,
+        name: &str,
+        process: &impl AsRef<Pid>,
+        on_conflict: OnConflict,
+    ) -> Result<(), NameError> {
+        let process = self.net.node.resolve_any(process.as_ref(), None);
+        claim::claim(&self.net, name, &process, on_conflict).await
     }
 
     /// Frees a name, whoever has it; its owner tells everybody. False if nobody has it.

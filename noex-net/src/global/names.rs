@@ -243,7 +243,7 @@ impl Names {
         events
     }
 
-    fn change<T>(
+    pub(super) fn change<T>(
         &self,
         net: &Arc<Net>,
         f: impl FnOnce(&mut names::Names, Monotonic, &mut VecDeque<Output>) -> T,

@@ -384,6 +384,7 @@ impl Inbound {
             Request::Instances { supervisor } => remote::serve_instances(&link, id, &supervisor),
             Request::IsAlive { number } => remote::serve_is_alive(&link, id, number),
             Request::WhereIs { name } => remote::serve_where_is(&link, id, &name),
+            Request::OwnerOf { name } => link.net.names.serve_owner_of(&link, id, &name),
         }
     }
 }

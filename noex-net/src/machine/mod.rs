@@ -13,12 +13,14 @@
 //! | [`credits`] | how much may be sent to a process of a peer that has not handled what was sent before |
 //! | [`detector`] | when a silent connection is dead |
 //! | [`names`] | who holds a global name |
+//! | [`claim`] | whether a name may be registered that only one process is to have |
 //! | [`groups`] | which processes are members of a group |
 //! | [`quorum`] | whether this side of a cluster is the one that goes on |
 
 pub(crate) mod admission;
 pub(crate) mod arrivals;
 pub(crate) mod backoff;
+pub(crate) mod claim;
 pub(crate) mod credits;
 pub(crate) mod detector;
 pub(crate) mod dialer;

@@ -4,7 +4,7 @@
 //! session, so a new one is sent only to peers whose capabilities name it; a new field goes to the end, with a default.
 
 use noex_actors::{
-    __private::LeaseTerms, ExitReason, FencingToken, Incarnation, MailboxPolicy, NodeId, Registration,
+    __private::LeaseTerms, ExitReason, FencingToken, Incarnation, MailboxPolicy, NodeId, Pid, Registration,
 };
 use serde::{Deserialize, Serialize};
 
@@ -167,6 +167,8 @@ pub(crate) enum Request {
     IsAlive { number: u64 },
     /// Who has this name on the node itself?
     WhereIs { name: String },
+    /// Who has this global name, in the view of the node, beside processes of the one that asks?
+    OwnerOf { name: String },
 }
 
 /// A process to be started.
@@ -200,6 +202,8 @@ pub(crate) enum Response {
     Alive(bool),
     /// Who has the name.
     Holder(Option<Holder>),
+    /// Who has the global name.
+    Owner(Option<Pid>),
 }
 
 /// A supervised instance.

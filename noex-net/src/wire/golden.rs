@@ -208,6 +208,7 @@ fn controls(table: &mut Table) {
         Request::Instances { supervisor: "s".to_owned() },
         Request::IsAlive { number: 300 },
         Request::WhereIs { name: "n".to_owned() },
+        Request::OwnerOf { name: "n".to_owned() },
     ];
     table.every("request", encoded, &requests);
     let child =
@@ -219,6 +220,8 @@ fn controls(table: &mut Table) {
         Response::Alive(false),
         Response::Holder(None),
         Response::Holder(Some(Holder { number: 300, behavior: "box".to_owned() })),
+        Response::Owner(None),
+        Response::Owner(Some(Pid::new(node(), Incarnation(5), 300))),
     ];
     table.every("response", encoded, &responses);
     let taken = SpawnFailure::NameTaken {

@@ -50,9 +50,12 @@ impl Control {
             Self::Request { body: Request::IsAlive { number }, .. } => Place::Target(*number),
             // Among what is sent to whoever has it.
             Self::Request { body: Request::WhereIs { name }, .. } => Place::Target(number_of_name(name)),
-            Self::Behaviors(_) | Self::Names { .. } | Self::Unregister { .. } | Self::Groups(_) => {
-                Place::Registries
-            }
+            Self::Behaviors(_)
+            | Self::Names { .. }
+            | Self::Unregister { .. }
+            | Self::Groups(_)
+            // Behind what the asker registered before.
+            | Self::Request { body: Request::OwnerOf { .. }, .. } => Place::Registries,
             Self::Down { .. } | Self::Broken { .. } | Self::Goodbye => Place::Last,
             Self::Broadcast { .. } => Place::Barrier,
             Self::Welcome

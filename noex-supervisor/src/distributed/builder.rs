@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
-use noex_actors::{__private::Hub, Clock, NameError, NodeId, StartError};
+use noex_actors::{__private::Hub, Clock, NameError, NodeId, SpawnOptions, StartError};
 use noex_net::{Cluster, ClusterStatus};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -172,7 +172,8 @@ impl DistributedSupervisorBuilder {
     }
 
     /// Starts the supervisor on this node and its children, in order; returns when all were started, adopted or wait for
-    /// their node. Nodes that are not connected by then get children later, through failover only.
+    /// their node. Before it, every connected node is asked who has its name: where one of them names a supervisor that this node does
+    /// not know of yet, that one is waited for, at most for the time in which a silent node is found dead. Nodes that are not connected by then get children later, through failover only.
     ///
     /// # Errors
     /// [`StartSupervisorError`]; what had started is stopped again. [`StartSupervisorError::AlreadyRunning`] carries
@@ -195,7 +196,8 @@ impl DistributedSupervisorBuilder {
         let desk = Desk::of(cluster);
         let (tell, mut ready) = oneshot::channel();
         let ticket = desk.deposit(self.args(id.clone(), cluster, tell));
-        let spawned = cluster.spawn::<DistributedProcess>(ticket).await;
+        let options = SpawnOptions::new().init_timeout(longest_claim(cluster));
+        let spawned = cluster.spawn::<DistributedProcess>(ticket).options(options).await;
         let handle = |process| DistributedSupervisor::new(process, &id, cluster);
         match spawned {
             Ok(process) => match ready.await {
@@ -235,8 +237,7 @@ impl DistributedSupervisorBuilder {
             scope: Scope::Cluster,
             unix_seconds: Clock::unix_seconds(),
         };
-        let config = cluster.config();
-        let detection = config.heartbeat_interval().saturating_mul(config.heartbeat_miss_threshold().max(1));
+        let detection = cluster.config().detection_time();
         let partitions = Partitions { policy: self.partition_policy, voters: self.voters, detection };
         let identity = Identity {
             id,
@@ -250,6 +251,11 @@ impl DistributedSupervisorBuilder {
         let (children, template) = (self.children, self.template);
         Args { identity, children, template, listeners: Listeners(self.listeners), ready }
     }
+}
+
+/// Longer than it can take to find out who has a name.
+fn longest_claim(cluster: &Cluster) -> Duration {
+    cluster.config().detection_time().saturating_mul(5).saturating_add(Duration::from_secs(5))
 }
 
 impl fmt::Debug for DistributedSupervisorBuilder {

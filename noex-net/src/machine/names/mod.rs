@@ -92,6 +92,11 @@ impl Names {
         self.slots.best(name, |pid| self.is_present(pid))
     }
 
+    /// The holder of a name, whatever processes of one node have.
+    pub(crate) fn holder_beside(&self, node: &NodeId, name: &str) -> Option<&Pid> {
+        self.slots.best(name, |pid| pid.node_id() != node && self.is_present(pid))
+    }
+
     /// The holder of a name that those who watch it know of.
     pub(crate) fn last_told(&self, name: &str) -> Option<&Pid> {
         self.slots.holder(name).map(|entry| &entry.held.pid)

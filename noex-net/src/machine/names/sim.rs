@@ -6,6 +6,8 @@
 //! and a process has what it registered until it gives it up, ends, or hears that it lost it. At the end, when all is connected
 //! and told: all nodes have one view, and each name one holder.
 
+mod claims;
+
 use noex_actors::Generation;
 
 use super::*;
@@ -23,6 +25,9 @@ enum Message {
     Hello(u64),
     Told(Told),
     Unregister(String, Pid),
+    /// Who has it beside the sender? Of a round of a claim of the sender.
+    Ask(u64, Name),
+    Answer(u64, Option<Pid>),
     /// The connection broke.
     End,
 }
@@ -59,6 +64,7 @@ struct Figures {
 }
 
 struct World {
+    claims: claims::Claims,
     dice: Entropy,
     now: u64,
     processes: u64,
@@ -84,7 +90,8 @@ impl World {
     fn new(seed: u64) -> Self {
         let nodes = (0..NODES).map(|n| node(n, 1)).collect();
         let ways = BTreeMap::new();
-        Self { dice: Entropy::new(seed), now: 0, processes: 0, nodes, ways, figures: Figures::default() }
+        let (claims, figures) = (claims::Claims::default(), Figures::default());
+        Self { claims, dice: Entropy::new(seed), now: 0, processes: 0, nodes, ways, figures }
     }
 
     fn roll(&mut self, below: usize) -> usize {
@@ -204,6 +211,7 @@ impl World {
     /// A node is gone, and hears of nothing.
     fn crash(&mut self, n: usize) {
         self.nodes[n].runs = false;
+        self.claims.forget(n);
         for other in 0..NODES {
             self.cut(n, other);
             self.ways.remove(&(other, n));
@@ -264,8 +272,14 @@ impl World {
                 }
                 self.step(to, |names, now, out| names.unregister_requested(&name, &pid, now, out));
             }
+            Message::Ask(round, name) => {
+                let owner = self.nodes[to].machine.holder_beside(&id(from), &name).cloned();
+                self.send(to, from, Message::Answer(round, owner));
+            }
+            Message::Answer(round, owner) => self.answered(to, round, from, Some(owner)),
             Message::End => {
                 self.ways.remove(&(from, to));
+                self.session_over(to, from);
                 self.step(to, |names, _, _| names.node_down(&id(from)));
             }
         }

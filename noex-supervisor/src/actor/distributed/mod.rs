@@ -185,7 +185,8 @@ impl Behavior for DistributedProcess {
         let Args { identity, children, template, listeners, ready } =
             args.ok_or_else(|| ExitReason::error("a supervisor is started with its builder"))?;
         let registered = format!("{PREFIX}{}", identity.id);
-        if let Err(error) = cluster.global().register_with(&registered, cx.pid(), OnConflict::NotifyLoser) {
+        // Nothing is started before it is known that no other one of the name runs somewhere.
+        if let Err(error) = cluster.global().claim(&registered, cx.pid(), OnConflict::NotifyLoser).await {
             let text = ExitReason::error(&error);
             let _ = ready.send(Err(StartSupervisorError::Name(error)));
             return Err(text);
