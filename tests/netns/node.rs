@@ -137,6 +137,25 @@ impl Node<'_> {
         self.get("/noex/api/cluster").unwrap().json()
     }
 
+    /// What its supervisor told of so far, of this kind.
+    pub(crate) fn events(&self, kind: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let told = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let of_kind = told.filter(|line| line["message"] == kind);
+        of_kind.filter_map(|line| serde_json::from_str(line["event"].as_str()?).ok()).collect()
+    }
+
+    /// On which node a counter lives, as this node sees it.
+    pub(crate) fn finds(&self, counter: &str) -> Result<String, String> {
+        let path = format!("/noex/api/call/{counter}/get");
+        let answer = self.get(&path).map_err(|error| error.to_string())?;
+        if answer.status == 200 {
+            Ok(answer.json()["node"].as_str().unwrap().to_owned())
+        } else {
+            Err(format!("{}: {}", answer.status, answer.body))
+        }
+    }
+
     /// Of the operating system.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

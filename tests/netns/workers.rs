@@ -1,6 +1,6 @@
 //! Supervised children while two parts of the cluster do not reach each other, counted by their locked files.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use crate::{
     lab::{Host, Lab},
@@ -61,6 +61,35 @@ impl<'a> Parts<'a> {
     fn once_each(&self, what: &str) {
         let all = self.pids(0..5);
         wait::until(SOON, what, || witness::exactly_once(&self.alive(), CHILDREN, &all));
+    }
+
+    /// Every node finds every child at the same place, and the same supervisor.
+    #[track_caller]
+    fn one_view(&self) {
+        wait::until(SOON, "one view on every node", || {
+            let view = |node: &Node<'_>| -> Result<(String, Vec<String>), String> {
+                let supervisors = node.view()["supervisors"].take();
+                let owner = supervisors[0]["owner"].as_str().filter(|_| supervisors[0]["stale"].is_null());
+                let places = (1..=CHILDREN).map(|n| node.finds(&format!("counter-{n}")));
+                Ok((owner.ok_or("no supervisor")?.to_owned(), places.collect::<Result<_, _>>()?))
+            };
+            let views = self.nodes.iter().map(view).collect::<Result<Vec<_>, _>>()?;
+            if views.iter().all(|view| *view == views[0]) { Ok(()) } else { Err(format!("{views:?}")) }
+        });
+    }
+
+    /// Each of these instances was stopped as the lower of two, and told of once.
+    #[track_caller]
+    fn told_of_each(&self, stopped: &BTreeSet<(String, u64)>) {
+        wait::until(SOON, "an event for each duplicate", || {
+            let events = self.nodes.iter().flat_map(|node| node.events("child_duplicate_stopped"));
+            let told = events.map(|event| {
+                (event["childId"].as_str().unwrap().to_owned(), event["generation"].as_u64().unwrap())
+            });
+            let mut told: Vec<_> = told.collect();
+            told.sort();
+            if told.iter().eq(stopped) { Ok(()) } else { Err(format!("{told:?}, and not {stopped:?}")) }
+        });
     }
 
     fn part(&self) {
@@ -132,6 +161,19 @@ fn failover(cut: Duration) {
     parts.once_each("one of each after it");
     assert_eq!(parts.kept(&during), CHILDREN, "nobody was started for that");
     all_agree(&parts.nodes.iter().collect::<Vec<_>>());
+    parts.one_view();
+    parts.told_of_each(&ended(&during, &parts.alive()));
+}
+
+/// Of these instances, those that live no more.
+fn ended(before: &Alive, now: &Alive) -> BTreeSet<(String, u64)> {
+    let each = |alive: &Alive| -> BTreeSet<(String, u64)> {
+        let of = |(child, all): (&String, &Vec<witness::Instance>)| {
+            all.iter().map(|one| (child.clone(), one.generation)).collect::<Vec<_>>()
+        };
+        alive.iter().flat_map(of).collect()
+    };
+    &each(before) - &each(now)
 }
 
 /// The supervisor beside the second host gives way to that of the other side, which the second host does not reach yet.
@@ -155,6 +197,7 @@ fn where_it_ends_link_by_link_no_third_supervisor_starts() {
     parts.once_each("one of each after it");
     assert_eq!(parts.kept(&during), CHILDREN, "nobody was started for that");
     all_agree(&parts.nodes.iter().collect::<Vec<_>>());
+    parts.one_view();
 }
 
 /// The same of policies under which only the larger side runs anything. `at_most_one`: at no time do two live.
@@ -175,6 +218,7 @@ fn larger_side_only(policy: &str, cut: Duration, at_most_one: bool) {
     parts.stays(cut, &during, never_two);
     parts.lab.heal();
     all_agree(&parts.nodes.iter().collect::<Vec<_>>());
+    parts.one_view();
     parts.stays(DETECTION, &during, never_two);
 }
 
@@ -188,6 +232,7 @@ fn waiting(cut: Duration) {
     parts.stays(DETECTION + cut, &before, || {});
     parts.lab.heal();
     all_agree(&parts.nodes.iter().collect::<Vec<_>>());
+    parts.one_view();
     parts.stays(DETECTION, &before, || {});
 }
 
