@@ -290,6 +290,7 @@ impl Net {
             incarnation: member.incarnation,
             mailbox_len: usize::try_from(member.load.mailbox_len).unwrap_or(usize::MAX),
             cpu: member.load.cpu,
+            load_received: Some(member.load.received),
         }
     }
 
@@ -307,6 +308,7 @@ impl Net {
             incarnation: self.node.incarnation(),
             mailbox_len: stats.mailbox_len,
             cpu: 0.0,
+            load_received: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use noex_actors::{Incarnation, NodeId};
+use noex_actors::{Incarnation, Monotonic, NodeId};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::NodeStatus;
@@ -31,6 +31,9 @@ pub struct NodeInfo {
     pub mailbox_len: usize,
     /// Processors in use there, as a share of all: 0 to 1.
     pub cpu: f32,
+    /// When this node received what it says of processes; none if that is of this moment, as this node knows it of itself.
+    #[doc(hidden)]
+    pub load_received: Option<Monotonic>,
 }
 
 impl Serialize for NodeInfo {

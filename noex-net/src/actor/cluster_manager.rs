@@ -111,7 +111,7 @@ impl ClusterManager {
                 let Some(found) = self.conns.get_mut(&conn) else { return };
                 let link = Arc::clone(&found.link);
                 let (first, up) = (found.heartbeat.take().unwrap_or_default(), found.up.take());
-                let (load, view) = (load(&first), first.view);
+                let (load, view) = (load(&first, Monotonic::ZERO), first.view);
                 link.announced.set(first.behaviors.unwrap_or_default());
                 self.net.peer(&peer).connected(&link, first.draining);
                 self.net.names.session_up(&link, first.names);

@@ -370,8 +370,8 @@ impl Inbound {
         if heartbeat.draining {
             self.link.net.draining(&self.link.peer);
         }
-        self.link.heartbeat_received();
-        let (peer, load) = (self.link.peer.clone(), load(&heartbeat));
+        let received = self.link.heartbeat_received();
+        let (peer, load) = (self.link.peer.clone(), load(&heartbeat, received));
         self.tell(Fact::Heartbeat { peer, load, view: heartbeat.view }, 1)
     }
 

@@ -86,9 +86,10 @@ impl Link {
     }
 
     /// A heartbeat was in the batch that came last.
-    pub(super) fn heartbeat_received(&self) {
+    pub(super) fn heartbeat_received(&self) -> Monotonic {
         let at = self.vitals.last_received.load(Ordering::Relaxed);
         self.vitals.last_heartbeat.store(at, Ordering::Relaxed);
+        Monotonic::from_nanos(at)
     }
 
     /// Notes when the arbiter of the reader has its next turn.
@@ -178,9 +179,9 @@ impl Link {
 }
 
 /// The load that a heartbeat tells of. A share that is none counts as 0.
-pub(crate) fn load(heartbeat: &Heartbeat) -> Load {
+pub(crate) fn load(heartbeat: &Heartbeat, received: Monotonic) -> Load {
     let cpu = if heartbeat.cpu.is_nan() { 0.0 } else { heartbeat.cpu.clamp(0.0, 1.0) };
-    Load { process_count: heartbeat.processes, mailbox_len: heartbeat.mailbox_len, cpu }
+    Load { process_count: heartbeat.processes, mailbox_len: heartbeat.mailbox_len, cpu, received }
 }
 
 #[cfg(test)]
@@ -191,7 +192,7 @@ mod tests {
     fn the_share_of_processors_is_one_whatever_a_peer_says() {
         let shares = [(0.5, 0.5), (-1.0, 0.0), (7.0, 1.0), (f32::INFINITY, 1.0), (f32::NAN, 0.0)];
         for (cpu, expected) in shares {
-            let found = load(&Heartbeat { cpu, ..Heartbeat::default() }).cpu;
+            let found = load(&Heartbeat { cpu, ..Heartbeat::default() }, Monotonic::ZERO).cpu;
             assert!((found - expected).abs() < f32::EPSILON, "{cpu}: {found}");
         }
     }

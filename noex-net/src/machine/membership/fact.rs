@@ -33,6 +33,8 @@ pub(crate) struct Load {
     pub(crate) mailbox_len: u64,
     /// Use of its processors, 0 to 1.
     pub(crate) cpu: f32,
+    /// When it was received; the beginning of time for that of the first heartbeat.
+    pub(crate) received: Monotonic,
 }
 
 /// A node that is known.

@@ -300,7 +300,7 @@ fn what_is_known_of_one_life_is_not_said_of_the_next() {
     let mut bench = Bench::new();
     bench.up(1);
     bench.up(2);
-    let load = Load { process_count: 3, mailbox_len: 4, cpu: 0.5 };
+    let load = Load { process_count: 3, mailbox_len: 4, cpu: 0.5, received: Monotonic::from_millis(7) };
     bench.give(Input::HeartbeatReceived { peer: id(1), load, view: view(1, [0, 2]) });
     bench.down(1, NodeDownReason::GracefulShutdown);
     assert_eq!(bench.membership.members()[&id(1)].load, load);
@@ -363,7 +363,7 @@ fn a_hinted_node_that_never_answers_is_forgotten() {
 #[test]
 fn load_comes_with_heartbeats_of_connected_nodes() {
     let mut bench = Bench::new();
-    let load = Load { process_count: 3, mailbox_len: 4, cpu: 0.5 };
+    let load = Load { process_count: 3, mailbox_len: 4, cpu: 0.5, received: Monotonic::from_millis(7) };
     bench.give(Input::HeartbeatReceived { peer: id(1), load, view: view(1, [0]) });
     assert_eq!(bench.status(1), None);
     bench.up(1);

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use noex_actors::{
-    __private::LeaseTerms, AnyRef, Context, FencingToken, Generation, NameError, NodeId, Pid, Registration,
-    SpawnError, StartError,
+    __private::LeaseTerms, AnyRef, Context, Down, FencingToken, Generation, NameError, NodeId, Pid,
+    Registration, SpawnError, StartError,
 };
 use noex_net::{Instance, NodeInfo};
 
@@ -14,7 +14,7 @@ use crate::{
     distributed::DistributedChildSpec,
     machine::{
         Found, failover,
-        placement::Candidate,
+        placement::{Candidate, Order},
         supervision::{Failure, Input, Output, Report},
     },
 };
@@ -88,7 +88,8 @@ impl DistributedProcess {
         let nodes = self.candidates(&spec.behavior, cx);
         let selector = spec.selector.as_ref().unwrap_or(&self.identity.selector).resolve(&nodes, &child);
         let candidates: Vec<_> = nodes.iter().map(candidate).collect();
-        let Some(node) = self.placement.choose(&selector, &candidates, excluded, target, entropy()) else {
+        let order = Order { generation, excluded, target };
+        let Some(node) = self.placement.choose(&selector, &candidates, order, entropy()) else {
             return inlet.send(Fact::NoNode { child, generation });
         };
         let token = FencingToken::new(&self.identity.id, &child, generation);
@@ -112,6 +113,7 @@ impl DistributedProcess {
         outcome: Result<AnyRef, SpawnError>,
         cx: &mut Context<Self>,
     ) {
+        self.note_answer(&node, generation, outcome.is_ok(), cx);
         match outcome {
             Ok(any) => {
                 let pid = any.pid().clone();
@@ -135,6 +137,29 @@ impl DistributedProcess {
                 }
             }
         }
+    }
+
+    /// For the placement: what became of a start.
+    fn note_answer(&mut self, node: &NodeId, generation: Generation, runs: bool, cx: &Context<Self>) {
+        let now = cx.node().now();
+        match self.known(node) {
+            Some(on) if runs => self.placement.started(&on, generation, now),
+            Some(on) => self.placement.failed(&on, generation, now),
+            None => self.placement.forget(node),
+        }
+    }
+
+    /// For the placement: an instance runs no more.
+    pub(super) fn note_end(&mut self, child: &str, down: &Down, cx: &Context<Self>) {
+        if let Some(on) = self.known(down.pid.node_id()) {
+            self.placement.ended(&on, child, cx.node().now());
+        }
+    }
+
+    /// The node as placement sees it, candidate or not.
+    pub(super) fn known(&self, node: &NodeId) -> Option<Candidate> {
+        let own = (node == self.cluster.local_node_id()).then(|| self.cluster.local_node_info());
+        own.or_else(|| self.cluster.node(node)).as_ref().map(candidate)
     }
 
     pub(super) fn ask(&mut self, node: NodeId, query: u64, timeout: Duration, cx: &mut Context<Self>) {
@@ -187,7 +212,7 @@ impl DistributedProcess {
 
 /// A node as placement sees it.
 pub(super) fn candidate(node: &NodeInfo) -> Candidate {
-    Candidate { id: node.id.clone(), processes: node.process_count }
+    Candidate { id: node.id.clone(), processes: node.process_count, told: node.load_received }
 }
 
 /// Starts the instance on the node, under its global name.

@@ -345,7 +345,7 @@ impl DistributedProcess {
         // Out of reach is not gone: the handle is kept until the failover has decided.
         let child = match down.reason {
             ExitReason::NoConnection => self.instances.out_of_reach(down),
-            _ => self.instances.down(down),
+            _ => self.instances.down(down).inspect(|child| self.note_end(child, down, cx)),
         };
         if let Some(child) = child {
             // The announcement of a leaving node comes before the ends of its processes, but by a longer way.

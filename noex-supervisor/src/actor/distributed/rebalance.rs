@@ -43,9 +43,8 @@ impl DistributedProcess {
         let mut planned = self.even(Share::Children, &[], cx);
         planned.extend(self.even(Share::Processes, &planned, cx));
         for step in &planned {
-            let own = (step.from == *self.cluster.local_node_id()).then(|| self.cluster.local_node_info());
-            if let Some(node) = own.or_else(|| self.cluster.node(&step.from)) {
-                self.placement.take_away(&candidate(&node));
+            if let Some(from) = self.known(&step.from) {
+                self.placement.take_away(&from, &step.child);
             }
         }
         let count = planned.len();
@@ -55,7 +54,7 @@ impl DistributedProcess {
     }
 
     /// The moves that give every node the same share, after those that are planned already.
-    fn even(&self, share: Share, planned: &[Move], cx: &Context<Self>) -> Vec<Move> {
+    fn even(&mut self, share: Share, planned: &[Move], cx: &Context<Self>) -> Vec<Move> {
         let mut candidates: BTreeMap<&str, Vec<NodeInfo>> = BTreeMap::new();
         let (mut load, mut movable) = (BTreeMap::new(), Vec::new());
         for child in self.machine.supervision().children() {

@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     machine::{
         Found,
-        placement::{Candidate, Placement, Selector},
+        placement::{Candidate, Order, Placement, Selector},
         plan::concerned,
         policy::{Stop, is_cleared_away},
         rebalance::{Movable, moves},
@@ -378,11 +378,12 @@ impl World {
                     .nodes
                     .iter()
                     .filter(|(id, n)| n.connected && self.machine.is_up(id))
-                    .map(|(id, n)| Candidate { id: id.clone(), processes: n.processes.len() })
+                    .map(|(id, n)| Candidate { id: id.clone(), processes: n.processes.len(), told: None })
                     .collect();
                 let selector = if child == "c0" { Selector::Node(node(1)) } else { Selector::RoundRobin };
                 let entropy = self.dice.roll(1000);
-                match self.placement.choose(&selector, &candidates, &excluded, target.as_ref(), entropy) {
+                let order = Order { generation, excluded: &excluded, target: target.as_ref() };
+                match self.placement.choose(&selector, &candidates, order, entropy) {
                     Some(target) => {
                         let session = self.nodes[&target].session;
                         let era = self.era;
