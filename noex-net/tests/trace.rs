@@ -7,7 +7,7 @@ mod support;
 use std::{collections::BTreeMap, time::Duration};
 
 use noex_actors::{
-    ExitReason, Incarnation, Pid, Ref, behavior,
+    CallError, ExitReason, Incarnation, Pid, Ref, Via, behavior,
     trace::{self, TraceContext},
 };
 use noex_net::{Cluster, ClusterConfigBuilder, ProtocolError};
@@ -102,6 +102,35 @@ async fn calls_and_casts_belong_to_the_trace_in_which_they_are_sent_on_all_nodes
     // Behind the casts of `tell`, which went the same way.
     assert_eq!(far_from_a.through(near.clone()).await?, None);
     assert_eq!(near.noted().await?, [None, text(), None]);
+    stop_all(&[a, b]).await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn what_goes_to_whoever_has_a_name_belongs_to_its_trace_too() -> Res {
+    let a = node(config("a")).await?;
+    let b = node(config("b").seed(a.local_node_id())).await?;
+    connected(&[&a, &b]).await;
+    let far = b.spawn::<Relay>(()).name("relay").await?;
+    let near = a.spawn::<Relay>(()).await?;
+    let by_name: Via<Relay> = a.via(b.local_node_id(), "relay");
+    let nobody: Via<Relay> = a.via(b.local_node_id(), "nobody");
+    assert_eq!(by_name.here().await?, None, "no trace");
+    let traced = async {
+        assert_eq!(by_name.here().await?, text());
+        assert_eq!(by_name.through(near.clone()).await?, text(), "and back again");
+        by_name.note()?;
+        nobody.note()?;
+        assert!(matches!(nobody.here().await, Err(CallError::NoProc(_) | CallError::NoName(_))));
+        Res::Ok(by_name.noted().await?)
+    };
+    assert_eq!(context().scope(traced).await?, [None, text()], "casts as well");
+    // The trace of what found nobody is not that of the next.
+    let _ = context().in_scope(|| nobody.note());
+    by_name.note()?;
+    assert_eq!(by_name.here().await?, None, "what comes after it does not");
+    assert_eq!(by_name.noted().await?, [None, text(), None]);
+    assert_eq!(far.noted().await?.len(), 3);
     stop_all(&[a, b]).await;
     Ok(())
 }
