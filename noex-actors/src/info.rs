@@ -128,7 +128,8 @@ pub enum Registration {
     /// In the names of its node, if it has a name.
     #[default]
     Local,
-    /// In the global registry, by its node.
+    /// In the global registry, by its node, once its `init` has come to its end. If the node knows that somebody has the name,
+    /// `init` does not run.
     Global,
     /// Nowhere; the name is only for people.
     None,

@@ -157,6 +157,8 @@ pub trait Router: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// As `GlobalRegistry::register`.
     fn register_global(&self, name: &str, process: &AnyRef) -> Result<(), crate::NameError>;
+    /// Who has a name of the whole cluster, as far as this node knows, and would keep it from a process with that token.
+    fn global_holder(&self, name: &str, token: Option<&crate::FencingToken>) -> Option<Pid>;
 }
 
 /// What a process of another node is started with.

@@ -12,7 +12,7 @@ use actix::Addr;
 use futures_util::future::BoxFuture;
 use noex_actors::{
     __private::Hub,
-    AnyRef, Monotonic, NameError, Node, NodeId, Pid, SpawnError,
+    AnyRef, FencingToken, Monotonic, NameError, Node, NodeId, Pid, SpawnError,
     route::{Route, Router, SpawnRequest},
 };
 use parking_lot::{Mutex, RwLock};
@@ -348,6 +348,11 @@ impl Router for NetRouter {
             Some(net) => net.names.register(&net, name, process, crate::OnConflict::NotifyLoser),
             None => Err(NameError::NoProc(process.pid().clone())),
         }
+    }
+
+    fn global_holder(&self, name: &str, token: Option<&FencingToken>) -> Option<Pid> {
+        let net = self.net.upgrade()?;
+        net.names.read(|machine| machine.holder_against(name, token).cloned())
     }
 }
 

@@ -4,12 +4,22 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use noex_actors::{
-    AnyRef, CallError, CastError, Delivery, ExitReason, Payload, Ref, Registration, SpawnError, StartError,
+    AnyRef, CallError, CastError, Context, Delivery, ExitReason, NameError, Payload, Ref, Registration,
+    SpawnError, StartError, behavior,
 };
-use support::{Box_, Box_Cast, Res, config, id, pair, pair_of, patient_pair, until, within};
+use noex_net::Cluster;
+use support::{
+    Box_, Box_Cast, Res, builder, config, connected, id, pair, pair_of, patient_pair, stop_all, until, within,
+};
 
 #[actix_rt::test]
 async fn calls_and_casts_of_one_sender_keep_their_order_across_nodes() -> Res {
@@ -168,6 +178,56 @@ async fn spawning_over_there_fails_with_the_reason() -> Res {
     assert!(matches!(nowhere, Err(SpawnError::NoConnection(_))));
     b.stop().await;
     a.stop().await;
+    Ok(())
+}
+
+/// Counts how often it was begun.
+struct Begun;
+
+#[behavior(name = "begun")]
+impl Begun {
+    #[init]
+    async fn new(fails: bool, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+        let begun = cx.node().data::<AtomicUsize>().ok_or_else(|| ExitReason::error("no count"))?;
+        begun.fetch_add(1, Ordering::Relaxed);
+        if fails { Err(ExitReason::error("on purpose")) } else { Ok(Begun) }
+    }
+}
+
+#[actix_rt::test]
+async fn a_name_that_is_taken_ends_a_spawn_before_it_begins_and_a_failed_one_takes_none() -> Res {
+    let knowing = |config| Res::Ok(builder(config)?.behavior::<Begun>());
+    let a = knowing(config("a"))?.data(AtomicUsize::new(0)).start().await?;
+    let b = knowing(config("b").seed(a.local_node_id()))?.data(AtomicUsize::new(0)).start().await?;
+    connected(&[&a, &b]).await;
+    let inits = |node: &Cluster| node.data::<AtomicUsize>().map_or(0, |count| count.load(Ordering::Relaxed));
+    for registration in [Registration::Local, Registration::Global] {
+        let name = registration.to_string();
+        let spawn = |on: &Cluster, fails| {
+            a.spawn_on::<Begun>(&id(on), fails).name(name.clone()).register(registration)
+        };
+        let before = inits(&b);
+        let failed = spawn(&b, true).await;
+        assert!(matches!(failed, Err(SpawnError::Start(StartError::Init(_)))), "{failed:?}");
+        let holder = spawn(&b, false).await?;
+        assert_eq!(inits(&b) - before, 2, "what failed did not keep the name");
+        let taken = spawn(&b, false).await;
+        match taken {
+            Err(SpawnError::Start(StartError::Name(NameError::Taken { name: found, holder: by }))) => {
+                assert_eq!((found, &by), (name.clone(), holder.pid()));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!((inits(&b) - before, b.process_count()), (2, 1), "nothing began");
+        if registration == Registration::Global {
+            until(5, "the name is known here", || a.global().is_registered(&name)).await;
+            assert!(matches!(spawn(&a, false).await, Err(SpawnError::Start(StartError::Name(_)))));
+            assert_eq!(inits(&a), 0, "held on another node");
+        }
+        holder.stop(ExitReason::Normal).await?;
+        until(5, "its end", || b.process_count() == 0).await;
+    }
+    stop_all(&[a, b]).await;
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use crate::{
     deadlines::Deadlines,
     lease::Lease,
     mailbox::Mailbox,
+    names::check_process_name,
     pool::Pool,
     process::{Process, ProcessCore},
     route::{Router, Watcher},
@@ -205,6 +206,14 @@ impl Node {
                 None
             }
         };
+        // OTP: a name is had before `init` runs. Here it is looked at, and had once `init` has come to its end: whoever asks the
+        // registry finds nobody who might not be.
+        if let (Some(name), Some(router)) = (&global, self.router()) {
+            check_process_name(name).map_err(StartError::Name)?;
+            if let Some(holder) = router.global_holder(name, options.get_fencing_token()) {
+                return Err(StartError::Name(NameError::Taken { name: name.clone(), holder }).into());
+            }
+        }
         let process = self.spawn_any(behavior, args, options).await?;
         if let (Some(name), Some(router)) = (global, self.router())
             && let Err(error) = router.register_global(&name, &process)

@@ -209,7 +209,7 @@ impl Names {
         self.read(|machine| machine.entries_of(id).len())
     }
 
-    pub(super) fn read<T>(&self, f: impl FnOnce(&names::Names) -> T) -> T {
+    pub(crate) fn read<T>(&self, f: impl FnOnce(&names::Names) -> T) -> T {
         f(&self.table.lock().machine)
     }
 

@@ -92,6 +92,12 @@ impl Names {
         self.slots.best(name, |pid| self.is_present(pid))
     }
 
+    /// Who would keep a name from a process with that token: the holder, unless that is an earlier instance of the same child.
+    pub(crate) fn holder_against(&self, name: &str, token: Option<&FencingToken>) -> Option<&Pid> {
+        let holder = self.slots.holder(name).filter(|holder| self.is_present(&holder.held.pid))?;
+        (!holder.superseded_by(token)).then_some(&holder.held.pid)
+    }
+
     /// The holder of a name, whatever processes of one node have.
     pub(crate) fn holder_beside(&self, node: &NodeId, name: &str) -> Option<&Pid> {
         self.slots.best(name, |pid| pid.node_id() != node && self.is_present(pid))
