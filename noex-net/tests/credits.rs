@@ -4,6 +4,9 @@
 
 mod support;
 
+#[path = "support/cable.rs"]
+mod cable;
+
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -13,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use cable::Cable;
 use noex_actors::{CallError, CastError, Context, ExitReason, Incarnation, Overload, Pid, Ref, behavior};
 use noex_net::{Cluster, ClusterConfigBuilder, PeerStats, ProtocolError};
 use support::{
@@ -188,19 +192,29 @@ async fn a_process_that_ends_gives_back_what_it_did_not_handle() -> Res {
 
 #[actix_rt::test]
 async fn the_end_of_the_session_ends_the_waiting_and_the_next_one_begins_with_all_credit() -> Res {
-    let (a, b, there, gate) = slow_pair().await?;
+    let (a, _) = start(config("a")).await?;
+    let cable = Cable::to(id(&a).port()).await?;
+    // The cable is the only way between them.
+    let behind = config("b").advertise_host("127.0.0.9").seed(format!("127.0.0.1:{}", cable.port));
+    let (b, gate) = start(behind).await?;
+    until(5, "b is up", || a.is_node_connected(&id(&b))).await;
+    let there = a.spawn_on::<Slow>(&id(&b), ()).await?;
     let next = fill(&there, 0);
     let mut waiting = pin!(there.cast_wait(SlowCast::Work { n: next }));
     assert!(is_pending(waiting.as_mut()));
-    b.stop().await;
+    // Not by a stop: that waits for what the process is doing.
+    cable.cut();
+    drop(cable);
     let error = within(5, "it ends", waiting).await.unwrap_err();
     assert!(matches!(error, CastError::NoConnection(_)), "{error}");
     gate.open();
-    let (c, _) = start(config("c").seed(id(&a))).await?;
+    let (c, gate) = start(config("c").seed(id(&a))).await?;
     until(5, "c is up", || a.is_node_connected(&id(&c))).await;
     let there = a.spawn_on::<Slow>(&id(&c), ()).await?;
     assert_eq!(fill(&there, 0), 129);
-    stop_all(&[a, c]).await;
+    // A node that stops lets its processes end what they do.
+    gate.open();
+    stop_all(&[a, b, c]).await;
     Ok(())
 }
 
@@ -273,7 +287,7 @@ async fn who_sends_beyond_its_credit_is_cut_off() -> Res {
 
 #[actix_rt::test]
 async fn who_sends_beyond_its_credit_by_turns_is_cut_off_as_well() -> Res {
-    let (a, here, _gate, mut peer) = beside_a_raw_peer().await?;
+    let (a, here, gate, mut peer) = beside_a_raw_peer().await?;
     let mut others = Vec::new();
     for _ in 0..40 {
         others.push(a.spawn::<Box_>(0).await?);
@@ -287,6 +301,7 @@ async fn who_sends_beyond_its_credit_by_turns_is_cut_off_as_well() -> Res {
     let flood = (0..400).map(|n| [work(number, n), (0..40).flat_map(see).collect()].concat());
     peer.flood(flood).await;
     cut_off(&mut peer, &a).await;
+    gate.open();
     a.stop().await;
     Ok(())
 }
