@@ -135,7 +135,7 @@ pub use child_spec::{ChildSpec, ChildTemplate};
 pub use distributed::{
     DistributedChildSpec, DistributedChildTemplate, DistributedSupervisor, DistributedSupervisorBuilder,
     DistributedSupervisorEvent, DistributedSupervisorStats, JudgePartition, NodeSelector, OrphanPolicy,
-    PartitionPolicy, SelectNode, SupervisorTotals, SupervisorView,
+    PartitionPolicy, SelectNode, Standby, StandbyState, SupervisorTotals, SupervisorView,
 };
 pub use error::{ChildError, SpecError, StartSupervisorError};
 pub use event::SupervisorEvent;

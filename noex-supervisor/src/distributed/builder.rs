@@ -13,6 +13,7 @@ use super::{
     handle::DistributedSupervisor,
     partition::{PartitionPolicy, Partitions},
     spec::{DistributedChildSpec, NodeSelector},
+    standby::Standby,
     template::DistributedChildTemplate,
 };
 use crate::{
@@ -220,6 +221,24 @@ impl DistributedSupervisorBuilder {
                 Err(StartSupervisorError::NotRunning)
             }
         }
+    }
+
+    /// Starts the supervisor on this node as soon as no other node of the cluster runs it, with the children that the last one left:
+    /// called on several nodes, with the same name and children, one of them owns the supervisor and the others wait for its end.
+    /// Which node that is says the [`Standby`]. A start that fails is tried again, later each time. Where a supervisor ended
+    /// because its children ended too often, this node gives up and another one tries.
+    ///
+    /// # Errors
+    /// [`SpecError`]; without a name as well, since nobody could wait for it.
+    pub fn standby(self, cluster: &Cluster) -> Result<Standby, SpecError> {
+        self.check()?;
+        if self.name.is_none() {
+            return Err(SpecError::InvalidId {
+                id: String::new(),
+                reason: "what is waited for needs a name",
+            });
+        }
+        Ok(Standby::begin(self, cluster))
     }
 
     fn args(

@@ -6,6 +6,7 @@ mod event;
 mod handle;
 pub(crate) mod partition;
 mod spec;
+mod standby;
 mod stats;
 mod template;
 mod value;
@@ -18,6 +19,7 @@ pub use self::{
     handle::DistributedSupervisor,
     partition::{JudgePartition, OrphanPolicy, PartitionPolicy},
     spec::{DistributedChildSpec, NodeSelector, SelectNode},
+    standby::{Standby, StandbyState},
     stats::DistributedSupervisorStats,
     template::DistributedChildTemplate,
     views::SupervisorView,

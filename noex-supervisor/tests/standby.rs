@@ -1,0 +1,100 @@
+//! Nodes that wait to be the owner of a supervisor.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+#[path = "cluster/mod.rs"]
+mod cluster;
+
+use std::collections::BTreeMap;
+
+use cluster::{Worker, each_once, nodes, stop_all, within, worker};
+use noex_actors::ExitReason;
+use noex_net::Cluster;
+use noex_supervisor::{
+    DistributedSupervisor, DistributedSupervisorBuilder, NodeSelector, SpecError, Standby, StandbyState,
+    SupervisorExit,
+};
+
+const CHILDREN: usize = 6;
+
+fn builder() -> DistributedSupervisorBuilder {
+    let children = (0..CHILDREN).map(|n| worker(&format!("w{n}")));
+    DistributedSupervisor::builder().name("s").node_selector(NodeSelector::RoundRobin).children(children)
+}
+
+/// Waits until it knows that the supervisor runs on that node.
+async fn waits_for(standby: &mut Standby, owner: &Cluster) {
+    let wait = async {
+        loop {
+            let state = standby.state();
+            if matches!(&state, StandbyState::Waiting(node) if node == owner.local_node_id()) {
+                return;
+            }
+            assert!(!matches!(state, StandbyState::Ended(_)));
+            standby.changed().await;
+        }
+    };
+    within("it waits", wait).await;
+}
+
+/// The instances, by child.
+fn instances(nodes: &[&Cluster]) -> BTreeMap<String, String> {
+    let all = nodes.iter().flat_map(|node| node.supervised());
+    all.map(|process| (process.token.child.clone(), process.any.pid().to_string())).collect()
+}
+
+#[actix_rt::test]
+async fn of_three_that_wait_one_owns_and_another_takes_over_without_a_restart() {
+    let ([a, b, c], _) = nodes(["a", "b", "c"]).await;
+    let on_a = builder().standby(&a).unwrap();
+    let first = within("a owns", on_a.owned()).await.unwrap();
+    assert_eq!(first.pid().node_id(), a.local_node_id());
+    let (mut on_b, mut on_c) = (builder().standby(&b).unwrap(), builder().standby(&c).unwrap());
+    waits_for(&mut on_b, &a).await;
+    waits_for(&mut on_c, &a).await;
+    each_once(&[&a, &b, &c], "s", CHILDREN);
+    let before = instances(&[&a, &b, &c]);
+    // Whoever is dropped waits no longer, and leaves what runs.
+    drop(on_a);
+    first.erase().kill();
+    let (second, was_b) = within("another owns", async {
+        tokio::select! {
+            second = on_b.owned() => (second.unwrap(), true),
+            second = on_c.owned() => (second.unwrap(), false),
+        }
+    })
+    .await;
+    assert_eq!(instances(&[&a, &b, &c]), before, "nothing was restarted");
+    let (owner, mut waiting, node) = if was_b { (on_b, on_c, &b) } else { (on_c, on_b, &c) };
+    waits_for(&mut waiting, node).await;
+    assert!(second.child::<Worker>("w0").await.unwrap().arg().await.is_ok());
+    assert_eq!(within("the other waits no more", waiting.stop()).await, None);
+    let exit = within("the owner stops", owner.stop()).await;
+    assert_eq!(exit, Some(SupervisorExit::Stopped(ExitReason::Shutdown)));
+    assert_eq!(instances(&[&a, &b, &c]).len(), 0);
+    assert!(owner.owned().await.is_none());
+    stop_all(&[&c, &b, &a]).await;
+}
+
+#[actix_rt::test]
+async fn the_owner_s_node_leaves_and_the_next_one_takes_over() {
+    let ([a, b, c], _) = nodes(["a", "b", "c"]).await;
+    let on_a = builder().standby(&a).unwrap();
+    within("a owns", on_a.owned()).await.unwrap();
+    let on_b = builder().standby(&b).unwrap();
+    within("a leaves", a.stop()).await;
+    let second = within("b owns", on_b.owned()).await.unwrap();
+    assert_eq!(second.pid().node_id(), b.local_node_id());
+    each_once(&[&b, &c], "s", CHILDREN);
+    within("it is over on a", on_a.wait()).await;
+    within("stop", on_b.stop()).await;
+    stop_all(&[&c, &b]).await;
+}
+
+#[actix_rt::test]
+async fn nobody_waits_for_what_has_no_name() {
+    let ([a], _) = nodes(["a"]).await;
+    let nameless = DistributedSupervisor::builder().standby(&a);
+    assert!(matches!(nameless, Err(SpecError::InvalidId { .. })), "{nameless:?}");
+    stop_all(&[&a]).await;
+}
