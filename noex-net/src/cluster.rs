@@ -156,7 +156,7 @@ impl Cluster {
                     actix_rt::time::sleep(Duration::from_millis(1)).await;
                 }
                 link.outbox.end();
-                let _ = socket2::SockRef::from(link.socket()).shutdown(std::net::Shutdown::Write);
+                link.socket().shut_down(std::net::Shutdown::Write);
             }
             while !links().is_empty() {
                 actix_rt::time::sleep(Duration::from_millis(1)).await;

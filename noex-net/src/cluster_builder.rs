@@ -4,7 +4,6 @@ use std::{
     fmt,
     future::Future,
     io,
-    net::TcpListener,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -17,7 +16,7 @@ use noex_actors::{
 };
 
 use crate::{
-    Cluster, ClusterStatus, NodeInfo,
+    Cluster, ClusterStatus, MemoryNetwork, NodeInfo,
     actor::{
         cluster_manager::ClusterManager,
         global_registry::GlobalRegistryActor,
@@ -26,8 +25,8 @@ use crate::{
         messages::Fact,
         warden::Warden,
     },
-    advertise,
     config::{ClusterConfig, InvalidClusterConfig, Seed},
+    io::socket::{Bound, Transport},
     machine::keys::Keys,
     net::{Net, NetRouter},
     secret_ring::warn_of_weak_secrets,
@@ -78,6 +77,7 @@ pub struct ClusterBuilder {
     provider: Option<Provider>,
     subscribe: Vec<Subscribe>,
     incarnation: Option<Incarnation>,
+    transport: Transport,
 }
 
 impl ClusterBuilder {
@@ -90,6 +90,7 @@ impl ClusterBuilder {
             provider: None,
             subscribe: Vec::new(),
             incarnation: None,
+            transport: Transport::Tcp,
         }
     }
 
@@ -137,6 +138,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// Puts the node on a network in memory instead of TCP: it reaches the nodes of that network and no others.
+    pub fn network(mut self, network: &MemoryNetwork) -> Self {
+        self.transport = Transport::Memory(network.clone());
+        self
+    }
+
     /// Seeds from elsewhere: asked at the start, and again and again, for ever. What it names is added to the
     /// configured seeds; what is no seed is logged and skipped.
     pub fn seed_provider<F, Fut>(mut self, provider: F) -> Self
@@ -180,11 +187,13 @@ impl ClusterBuilder {
         let this = self.with_tls()?;
         #[cfg(not(feature = "tls"))]
         let this = self;
-        let Self { config, node, provider, subscribe, incarnation, .. } = this;
-        let socket = bind(&config).await?;
-        let port = socket.local_addr().map_err(|source| bind_error(&config, source))?.port();
+        let Self { config, node, provider, subscribe, incarnation, transport, .. } = this;
+        let addr = || format!("{}:{}", transport.bind_host(&config), config.port());
+        let bind_error = |source| ClusterStartError::Bind { addr: addr(), source };
+        let socket = transport.bind(&config).await.map_err(bind_error)?;
+        let port = socket.port().map_err(bind_error)?;
         let advertise = || ClusterStartError::Advertise { host: config.host().to_owned() };
-        let host = advertise::host(&config).ok_or_else(advertise)?;
+        let host = transport.host(&config).ok_or_else(advertise)?;
         let id = NodeId::new(config.node_name(), &host, port).map_err(|_why| advertise())?;
         let incarnation = incarnation.unwrap_or_else(Incarnation::fresh);
         let node = node.identity(id.clone(), incarnation).start().await.map_err(|error| match error {
@@ -192,7 +201,7 @@ impl ClusterBuilder {
             NodeStartError::Thread(error) => ClusterStartError::Thread(error),
             _ => ClusterStartError::Thread(io::Error::other(error.to_string())),
         })?;
-        let net = Net::new(node, config);
+        let net = Net::new(node, config, transport);
         let cluster = Cluster::new(Arc::clone(&net));
         subscribe.into_iter().for_each(|subscribe| subscribe(&cluster));
         net.set_status(ClusterStatus::Starting);
@@ -226,24 +235,6 @@ impl fmt::Debug for ClusterBuilder {
     }
 }
 
-fn bind_error(config: &ClusterConfig, source: io::Error) -> ClusterStartError {
-    ClusterStartError::Bind { addr: format!("{}:{}", config.host(), config.port()), source }
-}
-
-async fn bind(config: &ClusterConfig) -> Result<TcpListener, ClusterStartError> {
-    let listen = async {
-        let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address");
-        for address in tokio::net::lookup_host((config.host(), config.port())).await? {
-            match tokio::net::TcpListener::bind(address).await {
-                Ok(listener) => return listener.into_std(),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    };
-    listen.await.map_err(|source| bind_error(config, source))
-}
-
 /// Makes the node reach others, and leave the cluster when it stops.
 fn connect_node(net: &Arc<Net>) {
     net.node.set_router(Arc::new(NetRouter::new(net)));
@@ -260,7 +251,7 @@ fn connect_node(net: &Arc<Net>) {
 }
 
 /// Starts the actors of the control arbiter, there.
-async fn start_actors(net: &Arc<Net>, socket: TcpListener) -> Result<(), ClusterStartError> {
+async fn start_actors(net: &Arc<Net>, socket: Bound) -> Result<(), ClusterStartError> {
     let (started, ready) = tokio::sync::oneshot::channel();
     let shared = Arc::clone(net);
     let entropy = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));

@@ -6,11 +6,12 @@
 //! | [`Cluster`], [`ClusterBuilder`] | the handle: start, stop, who is connected, events, figures |
 //! | [`SecretRing`] | the secrets of a running node, and how they are changed |
 //! | `TlsConfig`, `TlsCertificates` | feature `tls`: certificates, and how they are changed |
+//! | [`MemoryNetwork`] | nodes of one process connected in memory instead of TCP, with faults on demand |
 //! | [`GlobalRegistry`] | names of the whole cluster |
 //! | [`ProcessGroups`] | groups of processes: members on every node, broadcasts |
 //! | `machine/` | decisions: handshake, sessions, membership, failure detection, names, groups |
 //! | `wire/` | bytes: batches, frames, tags, control messages |
-//! | `io/` | moves bytes: outbox, reader |
+//! | `io/` | moves bytes: outbox, reader, what both run over |
 //! | `link/` | what waits on one connection: calls, watches, requests |
 //! | `actor/` | thin actix actors around the machines |
 //!
@@ -32,6 +33,7 @@ mod groups;
 mod io;
 mod link;
 mod machine;
+mod memory;
 mod net;
 mod node_info;
 mod peer;
@@ -62,6 +64,7 @@ pub use global::{
 };
 pub use groups::{Broadcast, GroupEvent, ProcessGroups, ProcessGroupsStats};
 pub use machine::{handshake::RefusedReason, keys::SecretError, membership::NodeStatus};
+pub use memory::{MemoryNetwork, MemoryStream};
 pub use node_info::{ClusterStatus, NodeInfo};
 pub use protocol_error::ProtocolError;
 pub use remote::Instance;

@@ -23,6 +23,7 @@ use crate::{
     event::ClusterEvent,
     global::Names,
     groups::Groups,
+    io::socket::Transport,
     link::Link,
     machine::{
         keys::Keys,
@@ -46,6 +47,7 @@ const MANY_PEERS: usize = 10_000;
 pub(crate) struct Net {
     pub(crate) node: Node,
     pub(crate) config: ClusterConfig,
+    pub(crate) transport: Transport,
     pub(crate) counters: Counters,
     pub(crate) events: Hub<ClusterEvent>,
     pub(crate) names: Names,
@@ -79,7 +81,7 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    pub(crate) fn new(node: Node, config: ClusterConfig) -> Arc<Self> {
+    pub(crate) fn new(node: Node, config: ClusterConfig, transport: Transport) -> Arc<Self> {
         let net = Arc::new_cyclic(|me| Self {
             behaviors_changed: AtomicBool::new(false),
             counters: Counters::default(),
@@ -103,6 +105,7 @@ impl Net {
             me: Weak::clone(me),
             node,
             config,
+            transport,
         });
         let me = Weak::clone(&net.me);
         net.node.behaviors().on_change(move || {
@@ -366,7 +369,7 @@ mod tests {
     async fn peers_in_use_are_not_looked_through_at_every_new_one() {
         let id = |n: usize| NodeId::parse(&format!("n{n}@h:1")).unwrap();
         let node = Node::builder().arbiters(1).identity(id(0), Incarnation(1)).start().await.unwrap();
-        let net = Net::new(node, ClusterConfig::builder("n0").build().unwrap());
+        let net = Net::new(node, ClusterConfig::builder("n0").build().unwrap(), Transport::Tcp);
         let in_use: Vec<_> = (0..MANY_PEERS + 50).map(|n| net.peer(&id(n))).collect();
         assert_eq!(net.peers.read().len(), in_use.len());
         // Once, at the ten thousandth: then not until there are twice as many.

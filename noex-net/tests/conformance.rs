@@ -1,5 +1,5 @@
-//! What every way of connecting two nodes must do, over each of them: without a secret, with each kind of tag, over TLS. And
-//! what two nodes agree upon in the handshake: how batches are tagged.
+//! What every way of connecting two nodes must do, over each of them: TCP, memory, and TLS over both, without a secret and with
+//! each kind of tag. And what two nodes agree upon in the handshake: how batches are tagged.
 
 #![allow(clippy::panic, clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
@@ -8,6 +8,7 @@ mod support;
 use std::{
     future::{Future, IntoFuture},
     pin::pin,
+    sync::OnceLock,
     task::{Context as TaskContext, Waker},
     time::Duration,
 };
@@ -15,10 +16,10 @@ use std::{
 use noex_actors::{
     CallError, Caller, Context, Delivery, ExitReason, Incarnation, Info, NodeDownReason, Pid, Ref, behavior,
 };
-use noex_net::{Cluster, ClusterConfigBuilder, RefusedReason, TagAlgorithm};
+use noex_net::{Cluster, ClusterConfigBuilder, MemoryNetwork, RefusedReason, TagAlgorithm};
 use support::{Res, config, id, plain, start, stop_all, until, within};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -124,17 +125,48 @@ impl Probe {
     }
 }
 
-/// Makes the configuration of a node of that name.
-type Way = fn(&str) -> ClusterConfigBuilder;
+/// What connects two nodes.
+#[derive(Clone, Copy)]
+enum Over {
+    Tcp,
+    Memory,
+}
 
-async fn node(config: ClusterConfigBuilder) -> Res<Cluster> {
-    Ok(support::builder(config)?.behavior::<Probe>().start().await?)
+/// How two nodes are connected: over what, and how a node of that name is configured.
+type Way = (Over, fn(&str) -> ClusterConfigBuilder);
+
+/// The network of all nodes in memory, as the loopback is that of all others.
+fn network() -> &'static MemoryNetwork {
+    static NETWORK: OnceLock<MemoryNetwork> = OnceLock::new();
+    NETWORK.get_or_init(MemoryNetwork::new)
+}
+
+async fn node(
+    (over, config): Way,
+    more: impl FnOnce(ClusterConfigBuilder) -> ClusterConfigBuilder,
+    name: &str,
+) -> Res<Cluster> {
+    let builder = support::builder(more(config(name)))?.behavior::<Probe>();
+    Ok(match over {
+        Over::Tcp => builder.start().await?,
+        Over::Memory => builder.network(network()).start().await?,
+    })
+}
+
+/// Says that to a node which did not say who it is, and reads until it closes.
+async fn say(mut socket: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) {
+    // It may be closed before all of it left.
+    let _ = socket.write_all(bytes).await;
+    let _ = socket.shutdown().await;
+    let mut answer = Vec::new();
+    let _ = within(10, "it is closed", socket.take(4096).read_to_end(&mut answer)).await;
 }
 
 /// Two connected nodes.
 async fn meet(way: Way) -> Res<(Cluster, Cluster)> {
-    let a = node(way("a").heartbeat_miss_threshold(100)).await?;
-    let b = node(way("b").heartbeat_miss_threshold(100).seed(a.local_node_id())).await?;
+    let patient = |config: ClusterConfigBuilder| config.heartbeat_miss_threshold(100);
+    let a = node(way, patient, "a").await?;
+    let b = node(way, |config| patient(config).seed(a.local_node_id()), "b").await?;
     support::connected(&[&a, &b]).await;
     Ok((a, b))
 }
@@ -316,8 +348,9 @@ mod scenario {
     }
 
     pub async fn another_secret_is_refused(way: Way) -> Res {
-        let a = node(way("a")).await?;
-        let b = node(way("b").secret("quite another secret").seed(a.local_node_id())).await?;
+        let a = node(way, |config| config, "a").await?;
+        let other = |config: ClusterConfigBuilder| config.secret("quite another secret");
+        let b = node(way, |config| other(config).seed(a.local_node_id()), "b").await?;
         let refused = |node: &Cluster| node.stats().refused_total.values().sum::<u64>();
         until(10, "both count it", || refused(&a) > 0 && refused(&b) > 0).await;
         assert_eq!((a.connected_node_count(), b.connected_node_count()), (0, 0));
@@ -330,12 +363,14 @@ mod scenario {
         let attempts =
             [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xFF; 4096], &[0; 64], &[4, 0, 0, 0, 0xC1, 0xC1, 0xC1, 0xC1]];
         for bytes in attempts {
-            let mut socket = TcpStream::connect(("127.0.0.1", a.local_node_id().port())).await?;
-            // It may be closed before all of it left.
-            let _ = socket.write_all(bytes).await;
-            let _ = socket.shutdown().await;
-            let mut answer = Vec::new();
-            let _ = within(10, "it is closed", socket.take(4096).read_to_end(&mut answer)).await;
+            match way.0 {
+                Over::Tcp => {
+                    say(TcpStream::connect(("127.0.0.1", a.local_node_id().port())).await?, bytes).await;
+                }
+                Over::Memory => {
+                    say(network().connect(a.local_node_id()).await?, bytes).await;
+                }
+            }
         }
         until(10, "all are counted", || a.stats().refused_total.values().sum::<u64>() >= 4).await;
         assert_eq!(there.noted("still".to_owned()).await?, 1);
@@ -379,14 +414,19 @@ macro_rules! scenarios {
 }
 
 over! {
-    tcp_without_a_secret: |name| plain(name).secret(None::<String>),
-    tcp_with_hmac: |name| plain(name).tags([TagAlgorithm::HmacSha256]),
-    tcp_with_blake3: |name| plain(name).tags([TagAlgorithm::Blake3]),
-    tcp_with_aes: |name| plain(name).tags([TagAlgorithm::Aes256Gcm]),
+    tcp_without_a_secret: (Over::Tcp, |name| plain(name).secret(None::<String>)),
+    tcp_with_hmac: (Over::Tcp, |name| plain(name).tags([TagAlgorithm::HmacSha256])),
+    tcp_with_blake3: (Over::Tcp, |name| plain(name).tags([TagAlgorithm::Blake3])),
+    tcp_with_aes: (Over::Tcp, |name| plain(name).tags([TagAlgorithm::Aes256Gcm])),
+    memory_without_a_secret: (Over::Memory, |name| plain(name).secret(None::<String>)),
+    memory_with_hmac: (Over::Memory, |name| plain(name).tags([TagAlgorithm::HmacSha256])),
+    memory_with_blake3: (Over::Memory, |name| plain(name).tags([TagAlgorithm::Blake3])),
+    memory_with_aes: (Over::Memory, |name| plain(name).tags([TagAlgorithm::Aes256Gcm])),
 }
 
 #[cfg(feature = "tls")]
 over! {
-    tls_with_a_secret: |name| plain(name).tls(support::ca().tls(name)),
-    tls_without_a_secret: |name| plain(name).secret(None::<String>).tls(support::ca().tls(name)),
+    tls_with_a_secret: (Over::Tcp, |name| plain(name).tls(support::ca().tls(name))),
+    tls_without_a_secret: (Over::Tcp, |name| plain(name).secret(None::<String>).tls(support::ca().tls(name))),
+    memory_with_tls: (Over::Memory, |name| plain(name).tls(support::ca().tls(name))),
 }

@@ -13,12 +13,12 @@ use noex_actors::{
     route::{BY_NAME, BehaviorId},
     trace::TraceContext,
 };
-use tokio::net::tcp::OwnedWriteHalf;
 
 use super::input::Input;
 use crate::{
     ClusterConfig,
     groups::Groups,
+    io::socket::{Socket, Transport, WriteHalf},
     link::{Inbound, Link, Step},
     machine::{
         groups::Membership,
@@ -77,7 +77,7 @@ impl Subject {
 pub struct Session {
     runner: SystemRunner,
     net: Arc<Net>,
-    socket: Arc<OwnedWriteHalf>,
+    socket: Arc<WriteHalf>,
     peer: NodeId,
     runs: u64,
 }
@@ -108,12 +108,12 @@ impl Session {
             let config = config.build().expect("valid settings");
             let id = NodeId::parse("near@127.0.0.1:1").expect("a valid id");
             let node = Node::builder().arbiters(1).behavior::<Subject>().identity(id, Incarnation(1));
-            let net = Net::new(node.start().await.expect("a thread"), config);
+            let net = Net::new(node.start().await.expect("a thread"), config, Transport::Tcp);
             net.node.set_router(Arc::new(NetRouter::new(&net)));
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
             let address = listener.local_addr().expect("it is bound");
             let near = tokio::net::TcpStream::connect(address).await.expect("it listens");
-            (net, Arc::new(near.into_split().1))
+            (net, Arc::new(Socket::from(near).into_split().1))
         });
         let peer = NodeId::parse("peer@127.0.0.1:2").expect("a valid id");
         Self { runner, net, socket, peer, runs: 0 }

@@ -11,13 +11,13 @@ use std::{
 };
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
-use tokio::net::{TcpListener, TcpStream};
 
 use super::{
     messages::{Admitted, Evict, StopListening},
     peer_connection::{self, Origin, PeerConnection},
 };
 use crate::{
+    io::socket::{Bound, Listening, Socket},
     machine::{admission::Admission, sessions::ConnId},
     net::Net,
 };
@@ -39,18 +39,18 @@ impl ConnIds {
 pub(crate) struct Listener {
     net: Arc<Net>,
     ids: ConnIds,
-    socket: Option<std::net::TcpListener>,
+    socket: Option<Bound>,
     admission: Admission,
     waiting: BTreeMap<ConnId, Addr<PeerConnection>>,
 }
 
 impl Listener {
-    pub(crate) fn new(net: Arc<Net>, ids: ConnIds, socket: std::net::TcpListener) -> Self {
+    pub(crate) fn new(net: Arc<Net>, ids: ConnIds, socket: Bound) -> Self {
         let admission = Admission::new(net.config.max_unauthenticated());
         Self { net, ids, socket: Some(socket), admission, waiting: BTreeMap::new() }
     }
 
-    fn accept(&mut self, socket: TcpStream, remote: SocketAddr, ctx: &mut Context<Self>) {
+    fn accept(&mut self, socket: Socket, remote: SocketAddr, ctx: &mut Context<Self>) {
         let conn = self.ids.next();
         if let Some(evicted) = self.admission.admit(conn, remote.ip())
             && let Some(connection) = self.waiting.remove(&evicted)
@@ -74,7 +74,7 @@ impl Actor for Listener {
         // Connections end one by one while new ones come: a small mailbox must not lose that.
         ctx.set_mailbox_capacity(4096);
         let Some(socket) = self.socket.take() else { return };
-        match TcpListener::from_std(socket) {
+        match socket.settle() {
             Ok(socket) => {
                 ctx.spawn(accept_next(socket).into_actor(self).map(accepted));
             }
@@ -86,9 +86,9 @@ impl Actor for Listener {
     }
 }
 
-type Accepted = (TcpListener, std::io::Result<(TcpStream, SocketAddr)>);
+type Accepted = (Listening, std::io::Result<(Socket, SocketAddr)>);
 
-async fn accept_next(listener: TcpListener) -> Accepted {
+async fn accept_next(mut listener: Listening) -> Accepted {
     let accepted = listener.accept().await;
     if let Err(error) = &accepted {
         tracing::warn!(%error, "accept failed");

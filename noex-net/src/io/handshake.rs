@@ -3,11 +3,9 @@
 
 use std::{io, time::Duration};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::socket::Socket;
 use crate::{
     machine::handshake::{RefusedReason, TlsFacts},
     tls::{Secured, TlsConfig},
@@ -44,13 +42,13 @@ impl From<io::Error> for Refusal {
 /// A connection before it is a session.
 #[derive(Debug)]
 pub(crate) struct Channel {
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Socket,
     pub(crate) secured: Option<Secured>,
 }
 
 impl Channel {
-    pub(crate) fn new(socket: TcpStream) -> Self {
-        Self { socket, secured: None }
+    pub(crate) fn new(socket: impl Into<Socket>) -> Self {
+        Self { socket: socket.into(), secured: None }
     }
 
     /// The handshake of TLS at the end that dialled, if there is to be TLS. Gives what TLS knows of the connection.

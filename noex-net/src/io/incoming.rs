@@ -2,21 +2,21 @@
 
 use std::{io, sync::Arc};
 
-use tokio::{io::AsyncReadExt, net::tcp::OwnedReadHalf};
+use tokio::io::AsyncReadExt;
 
-use super::outbox::Outbox;
+use super::{outbox::Outbox, socket::ReadHalf};
 use crate::tls::Secured;
 
 /// Where a session reads.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    socket: OwnedReadHalf,
+    socket: ReadHalf,
     secured: Option<(Secured, Arc<Outbox>)>,
 }
 
 impl Incoming {
     /// With TLS, `outbox` writes what the reading makes TLS say.
-    pub(crate) fn new(socket: OwnedReadHalf, secured: Option<Secured>, outbox: &Arc<Outbox>) -> Self {
+    pub(crate) fn new(socket: ReadHalf, secured: Option<Secured>, outbox: &Arc<Outbox>) -> Self {
         Self { socket, secured: secured.map(|secured| (secured, Arc::clone(outbox))) }
     }
 

@@ -35,10 +35,7 @@ use noex_actors::{
     route::{BehaviorId, Encode, ReplyBytes, Session},
 };
 use parking_lot::Mutex;
-use tokio::{
-    net::{TcpStream, tcp::OwnedWriteHalf},
-    sync::Notify,
-};
+use tokio::sync::Notify;
 
 use self::call_id::CallId;
 pub(crate) use self::{
@@ -52,7 +49,10 @@ pub(crate) use self::{
     watches::Watches,
 };
 use crate::{
-    io::outbox::{Outbox, Refusal},
+    io::{
+        outbox::{Outbox, Refusal},
+        socket::WriteHalf,
+    },
     machine::{
         handshake::{Established, TagKey},
         keys::KeyMark,
@@ -94,7 +94,7 @@ pub(crate) struct Link {
     pub(crate) requests: Requests,
     /// Calls of the peer whose callers gave up.
     given_up: Mutex<flow::Recent>,
-    socket: Arc<OwnedWriteHalf>,
+    socket: Arc<WriteHalf>,
     pub(crate) vitals: Vitals,
     /// The arbiter of the reader.
     home: ArbiterHandle,
@@ -109,7 +109,7 @@ impl Link {
     pub(crate) fn new(
         conn: ConnId,
         established: &Established,
-        socket: Arc<OwnedWriteHalf>,
+        socket: Arc<WriteHalf>,
         cipher: Option<Arc<Cipher>>,
         net: Arc<Net>,
     ) -> Arc<Self> {
@@ -234,13 +234,13 @@ impl Link {
     }
 
     /// The socket; reading is the reader's.
-    pub(crate) fn socket(&self) -> &TcpStream {
-        (*self.socket).as_ref()
+    pub(crate) fn socket(&self) -> &WriteHalf {
+        &self.socket
     }
 
     /// Ends both directions of the socket: the reader finds the end.
     pub(crate) fn shut_down(&self) {
-        let _ = socket2::SockRef::from(self.socket()).shutdown(std::net::Shutdown::Both);
+        self.socket.shut_down(std::net::Shutdown::Both);
     }
 
     /// The peer broke the protocol: ends the connection. Counted once for each connection.

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use tokio::{io::AsyncRead, net::TcpStream};
+use tokio::io::AsyncRead;
 
-use crate::{config::InvalidClusterConfig, machine::handshake::TlsFacts};
+use crate::{config::InvalidClusterConfig, io::socket::Socket, machine::handshake::TlsFacts};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TlsConfig {}
@@ -35,11 +35,11 @@ impl TlsConfig {
         match *self {}
     }
 
-    pub(crate) async fn dial(&self, _socket: &mut TcpStream) -> io::Result<Secured> {
+    pub(crate) async fn dial(&self, _socket: &mut Socket) -> io::Result<Secured> {
         match *self {}
     }
 
-    pub(crate) async fn accept(&self, _socket: &mut TcpStream) -> io::Result<Secured> {
+    pub(crate) async fn accept(&self, _socket: &mut Socket) -> io::Result<Secured> {
         match *self {}
     }
 }
@@ -77,7 +77,7 @@ impl Secured {
         match *self {}
     }
 
-    pub(crate) async fn write_all(&mut self, _socket: &mut TcpStream, _bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write_all(&mut self, _socket: &mut Socket, _bytes: &[u8]) -> io::Result<()> {
         match *self {}
     }
 

@@ -14,17 +14,14 @@ use std::{
 
 use parking_lot::Mutex;
 use rustls::{ClientConnection, Connection, ServerConnection, pki_types::ServerName};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use super::{
     TlsConfig,
     config::{ALPN, broken},
     verify::dns_names,
 };
-use crate::{machine::handshake::TlsFacts, wire::limits::READ_BUFFER};
+use crate::{io::socket::Socket, machine::handshake::TlsFacts, wire::limits::READ_BUFFER};
 
 /// Most plaintext that is encrypted and not with the kernel.
 const AHEAD: usize = 64 * 1024;
@@ -101,7 +98,7 @@ pub(crate) struct Secured {
 
 impl TlsConfig {
     /// The handshake of TLS at the end that dialled.
-    pub(crate) async fn dial(&self, socket: &mut TcpStream) -> io::Result<Secured> {
+    pub(crate) async fn dial(&self, socket: &mut Socket) -> io::Result<Secured> {
         // The name is compared later, by the handshake inside.
         let name = ServerName::IpAddress(socket.peer_addr()?.ip().into());
         let connection = ClientConnection::new(self.client(), name).map_err(broken)?;
@@ -109,7 +106,7 @@ impl TlsConfig {
     }
 
     /// The handshake of TLS at the end that was dialled. `Unsupported`: the other end speaks `noex/1` without TLS.
-    pub(crate) async fn accept(&self, socket: &mut TcpStream) -> io::Result<Secured> {
+    pub(crate) async fn accept(&self, socket: &mut Socket) -> io::Result<Secured> {
         let connection = ServerConnection::new(self.server()).map_err(broken)?;
         let mut secured = Secured::new(connection.into());
         while secured.end < 4 {
@@ -171,7 +168,7 @@ impl Secured {
         Ok(())
     }
 
-    async fn shake(mut self, socket: &mut TcpStream) -> io::Result<Self> {
+    async fn shake(mut self, socket: &mut Socket) -> io::Result<Self> {
         loop {
             let done = self.step();
             // Also when it failed: the alert says why.
@@ -235,7 +232,7 @@ impl Secured {
     }
 
     /// Writes all of it, as long as the handshake goes on.
-    pub(crate) async fn write_all(&mut self, socket: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write_all(&mut self, socket: &mut Socket, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let taken = self.cipher.encrypt(&[IoSlice::new(bytes)])?;
             bytes = &bytes[taken..];

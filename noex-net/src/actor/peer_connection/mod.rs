@@ -16,7 +16,6 @@ use std::{
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use actix_rt::task::JoinHandle;
-use tokio::net::TcpStream;
 
 use self::{
     loops::{flush, keep_deadlines, read},
@@ -28,7 +27,12 @@ use super::{
 };
 use crate::{
     event::DialError,
-    io::{handshake::Channel, incoming::Incoming, outbox::turn},
+    io::{
+        handshake::Channel,
+        incoming::Incoming,
+        outbox::turn,
+        socket::{self, Socket},
+    },
     link::Link,
     machine::{
         handshake::{RefusedReason, TagKey},
@@ -48,7 +52,7 @@ pub(crate) enum Origin {
     /// This end dials.
     Dialled(Target),
     /// The other end dialled.
-    Accepted { socket: Box<TcpStream>, remote: SocketAddr, listener: Addr<Listener> },
+    Accepted { socket: Box<Socket>, remote: SocketAddr, listener: Addr<Listener> },
 }
 
 /// The actor of one connection.
@@ -70,7 +74,7 @@ pub(crate) fn start(net: &Arc<Net>, conn: ConnId, origin: Origin) -> Option<Addr
     // The socket belongs to the reactor of the thread that uses it.
     let origin = match origin {
         Origin::Accepted { socket, remote, listener } => {
-            let socket = socket.into_std().ok()?;
+            let socket = socket.into_portable().ok()?;
             Portable::Accepted { socket, remote, listener }
         }
         Origin::Dialled(target) => Portable::Dialled(target),
@@ -82,7 +86,8 @@ pub(crate) fn start(net: &Arc<Net>, conn: ConnId, origin: Origin) -> Option<Addr
     Some(PeerConnection::start_in_arbiter(&arbiter, move |_| {
         let origin = match origin {
             Portable::Dialled(target) => Some(Origin::Dialled(target)),
-            Portable::Accepted { socket, remote, listener } => TcpStream::from_std(socket)
+            Portable::Accepted { socket, remote, listener } => socket
+                .settle()
                 .ok()
                 .map(|socket| Origin::Accepted { socket: Box::new(socket), remote, listener }),
         };
@@ -92,7 +97,7 @@ pub(crate) fn start(net: &Arc<Net>, conn: ConnId, origin: Origin) -> Option<Addr
 
 enum Portable {
     Dialled(Target),
-    Accepted { socket: std::net::TcpStream, remote: SocketAddr, listener: Addr<Listener> },
+    Accepted { socket: socket::Portable, remote: SocketAddr, listener: Addr<Listener> },
 }
 
 impl Actor for PeerConnection {

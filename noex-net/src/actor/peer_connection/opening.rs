@@ -2,12 +2,13 @@
 
 use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc};
 
-use tokio::net::TcpStream;
-
 use crate::{
     config::InsecurePeers,
     event::DialError,
-    io::handshake::{Channel, Refusal},
+    io::{
+        handshake::{Channel, Refusal},
+        socket::Socket,
+    },
     machine::{
         handshake::{self, Acceptor, Established, Expected, Initiator, Local, RefusedReason, TlsFacts},
         keys::Keys,
@@ -18,9 +19,6 @@ use crate::{
     wire::trace,
 };
 
-/// Most bytes that the kernel takes ahead of what it can send.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const MAX_UNSENT: u32 = 128 * 1024;
 /// Addresses of one name that are tried in one dial: each may take all of its timeouts.
 const MAX_ADDRESSES: usize = 16;
 
@@ -86,14 +84,16 @@ async fn dial_one_of(
 }
 
 async fn look_up(net: &Net, address: (&str, u16)) -> Result<Vec<SocketAddr>, DialError> {
-    let found = actix_rt::time::timeout(net.config.connect_timeout(), tokio::net::lookup_host(address)).await;
-    let found = found.map_err(|_elapsed| DialError::Timeout)?;
-    Ok(found.map_err(|error| DialError::Dns(error.to_string()))?.take(MAX_ADDRESSES).collect())
+    let found = actix_rt::time::timeout(net.config.connect_timeout(), net.transport.look_up(address)).await;
+    let mut found =
+        found.map_err(|_elapsed| DialError::Timeout)?.map_err(|error| DialError::Dns(error.to_string()))?;
+    found.truncate(MAX_ADDRESSES);
+    Ok(found)
 }
 
 async fn dial_address(net: &Net, address: SocketAddr, expected: Expected) -> Result<Ready, Failed> {
     let socket = connect(net, address).await.map_err(Failed::Dial)?;
-    tune(&socket);
+    socket.tune();
     let mut channel = Channel::new(socket);
     let nonce = nonce()?;
     let handshake = initiate(net, &mut channel, expected, nonce);
@@ -117,16 +117,9 @@ async fn finish(channel: Channel, done: Result<Box<Established>, Failed>) -> Res
     }
 }
 
-/// What is written goes out at once, and what cannot go out yet waits here and not in the kernel, where a sign of life
-/// could not pass it any more.
-fn tune(socket: &TcpStream) {
-    let _ = socket.set_nodelay(true);
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(MAX_UNSENT);
-}
-
-async fn connect(net: &Net, address: SocketAddr) -> Result<TcpStream, DialError> {
-    match actix_rt::time::timeout(net.config.connect_timeout(), TcpStream::connect(address)).await {
+async fn connect(net: &Net, address: SocketAddr) -> Result<Socket, DialError> {
+    let connect = net.transport.connect(net.node.id(), address);
+    match actix_rt::time::timeout(net.config.connect_timeout(), connect).await {
         Ok(Ok(socket)) => Ok(socket),
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
             Err(DialError::ConnectionRefused)
@@ -157,8 +150,8 @@ async fn initiate(
     }
 }
 
-pub(super) async fn accept(net: Arc<Net>, socket: TcpStream) -> Result<Ready, Failed> {
-    tune(&socket);
+pub(super) async fn accept(net: Arc<Net>, socket: Socket) -> Result<Ready, Failed> {
+    socket.tune();
     let mut channel = Channel::new(socket);
     let nonce = nonce()?;
     let handshake = async {
@@ -183,15 +176,12 @@ pub(super) async fn accept(net: Arc<Net>, socket: TcpStream) -> Result<Ready, Fa
 }
 
 /// Without a secret and without TLS, only peers of this machine are let in, unless the configuration allows others.
-fn check_insecure(net: &Net, keys: &Keys, tls: Option<&TlsConfig>, socket: &TcpStream) -> Result<(), Failed> {
-    if !keys.is_empty() || tls.is_some() || net.config.insecure_peers() == InsecurePeers::Any {
-        return Ok(());
-    }
-    let same_machine = match (socket.peer_addr(), socket.local_addr()) {
-        (Ok(peer), Ok(local)) => peer.ip().to_canonical().is_loopback() || peer.ip() == local.ip(),
-        _ => false,
-    };
-    if same_machine {
+fn check_insecure(net: &Net, keys: &Keys, tls: Option<&TlsConfig>, socket: &Socket) -> Result<(), Failed> {
+    if !keys.is_empty()
+        || tls.is_some()
+        || net.config.insecure_peers() == InsecurePeers::Any
+        || socket.is_of_this_machine()
+    {
         return Ok(());
     }
     Err(Failed::Refused(

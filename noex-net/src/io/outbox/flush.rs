@@ -5,38 +5,23 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use tokio::net::tcp::OwnedWriteHalf;
-
 use super::{
     Flushed, Outbox,
     seal::{MAX_SLICES, Writer},
     turn,
 };
-use crate::tls::Cipher;
+use crate::{io::socket::WriteHalf, tls::Cipher};
 
 /// The kernel's side of the socket, from any thread.
-struct Kernel<'a>(&'a OwnedWriteHalf);
-
-impl Kernel<'_> {
-    /// tokio remembers that the socket was full until the connection's own arbiter hears otherwise. That one may be blocked
-    /// by user code: ask the kernel.
-    fn or_ask(&self, written: io::Result<usize>, first: &[u8]) -> io::Result<usize> {
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                socket2::SockRef::from(self.0.as_ref()).send(first)
-            }
-            written => written,
-        }
-    }
-}
+struct Kernel<'a>(&'a WriteHalf);
 
 impl Write for Kernel<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.or_ask(self.0.try_write(bytes), bytes)
+        self.0.try_write(bytes)
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.or_ask(self.0.try_write_vectored(slices), slices.first().map_or(&[], |first| first))
+        self.0.try_write_vectored(slices)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -43,7 +43,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use noex_actors::{EncodeError, Overload, route::BY_NAME};
 use parking_lot::Mutex;
-use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
+use tokio::sync::Notify;
 
 pub(crate) use self::turn::turn;
 use self::{
@@ -52,6 +52,7 @@ use self::{
     seal::Writer,
 };
 use crate::{
+    io::socket::WriteHalf,
     tls::Cipher,
     wire::{
         compression::Compression,
@@ -74,7 +75,7 @@ pub(crate) enum Refusal {
 /// What is to be sent on one connection.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    socket: Arc<OwnedWriteHalf>,
+    socket: Arc<WriteHalf>,
     open: Mutex<Open>,
     urgent: Mutex<Vec<u8>>,
     writer: Mutex<Writer>,
@@ -126,7 +127,7 @@ pub(crate) enum Flushed {
 impl Outbox {
     /// The outbox of a socket; made on the arbiter where its flusher will run.
     pub(crate) fn new(
-        socket: Arc<OwnedWriteHalf>,
+        socket: Arc<WriteHalf>,
         tagger: Option<Tagger>,
         cipher: Option<Arc<Cipher>>,
         compression: Compression,

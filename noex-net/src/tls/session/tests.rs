@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use noex_actors::EncodeError;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::{
