@@ -303,9 +303,19 @@ pub struct Monitor {
 
 impl Monitor {
     pub(crate) fn start(pid: &Pid, watch: impl FnOnce(Watcher) -> Option<(u64, Watched)>) -> Self {
-        let (tell, down) = oneshot::channel();
-        let watcher = Watcher::Callback(Box::new(move |down| drop(tell.send(down))));
+        let (watcher, down) = Self::news();
         Self { pid: pid.clone(), watched: watch(watcher), down }
+    }
+
+    /// Who hears, and where it arrives.
+    pub(crate) fn news() -> (Watcher, oneshot::Receiver<Down>) {
+        let (tell, down) = oneshot::channel();
+        (Watcher::Callback(Box::new(move |down| drop(tell.send(down)))), down)
+    }
+
+    /// Of a watch that has begun.
+    pub(crate) fn of(process: &crate::AnyRef, id: u64, down: oneshot::Receiver<Down>) -> Self {
+        Self { pid: process.pid().clone(), watched: process.watched(id), down }
     }
 }
 

@@ -117,6 +117,18 @@ impl<B: Behavior> Context<B> {
         MonitorRef { id, pid }
     }
 
+    /// A watch that was asked for with its process.
+    pub(crate) fn watches(&mut self, id: u64, pid: &Pid) -> MonitorRef {
+        self.rest.get_or_insert_with(Rest::new).monitors.insert(id, pid.clone());
+        MonitorRef { id, pid: pid.clone() }
+    }
+
+    /// Who hears of a watch of this process.
+    pub(crate) fn watcher(&self) -> Watcher {
+        let me: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&self.mailbox);
+        Watcher::Process(Arc::downgrade(&me))
+    }
+
     /// Ends a watch; true if it had not fired. No `Down` of it arrives after this. OTP: `demonitor` with `flush`.
     pub fn demonitor(&mut self, monitor: &MonitorRef) -> bool {
         let removed = self.rest.as_mut().and_then(|rest| rest.monitors.remove(&monitor.id));

@@ -136,7 +136,7 @@ pub use registry::{DuplicateRegistry, RegistryEntry, UniqueRegistry};
 pub use schema::BehaviorIncompatible;
 pub use shared_bytes::Bytes;
 pub use signal::{Signal, shutdown_signal};
-pub use spawn::{Placement, Spawn, SpawnAny, SpawnOn, SpawnOptions, Starting};
+pub use spawn::{Placement, Spawn, SpawnAny, SpawnMonitorOn, SpawnOn, SpawnOptions, Starting};
 pub use supervision::{FencingToken, Generation};
 pub use time::Monotonic;
 pub use timer::TimerRef;

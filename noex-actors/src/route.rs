@@ -177,6 +177,18 @@ pub struct SpawnRequest {
     pub registration: Registration,
     /// How long to wait for the answer.
     pub timeout: Duration,
+    /// What is tied to the process as soon as it is known: [`Node::tie`](crate::Node::tie).
+    pub ties: Vec<Tie>,
+}
+
+/// What is asked for together with a process: it is there from the start of that on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Tie {
+    /// A watch under this number.
+    Watch(u64, Watcher),
+    /// A link to this process.
+    Link(Pid),
 }
 
 impl SpawnRequest {
@@ -187,7 +199,7 @@ impl SpawnRequest {
         registration: Registration,
         timeout: Duration,
     ) -> Self {
-        Self { behavior, args, schema, options, registration, timeout }
+        Self { behavior, args, schema, options, registration, timeout, ties: Vec::new() }
     }
 }
 

@@ -6,7 +6,8 @@
 //!    | <---- Spawned     |
 //!    | Confirm    ---->  |  it stays
 //! ```
-//! A process that is not confirmed within 10 s, or by the end of the session, is killed: a spawn whose requester gave
+//! Watches and links that were asked for with the process go before `Confirm`: until then its node remembers how it ended, and
+//! tells that. A process that is not confirmed within 10 s, or by the end of the session, is killed: a spawn whose requester gave
 //! up leaves no orphan.
 
 use std::{
@@ -62,7 +63,7 @@ pub(crate) async fn spawn(net: &Arc<Net>, id: &NodeId, request: SpawnRequest) ->
 }
 
 async fn try_spawn(net: &Arc<Net>, id: &NodeId, request: SpawnRequest) -> Result<Pid, SpawnError> {
-    let SpawnRequest { behavior, args, schema, options, registration, timeout, .. } = request;
+    let SpawnRequest { behavior, args, schema, options, registration, timeout, ties, .. } = request;
     // The rule is the same there.
     if let Some(name) = options.get_name().filter(|_| registration != Registration::None) {
         check_process_name(name).map_err(StartError::Name)?;
@@ -85,8 +86,11 @@ async fn try_spawn(net: &Arc<Net>, id: &NodeId, request: SpawnRequest) -> Result
     };
     match link.request(Request::Spawn(Box::new(order)), timeout).await {
         Ok((request, Response::Spawned(Ok(number)))) => {
+            let pid = Pid::new(id.clone(), link.incarnation, number);
+            // Before it is confirmed: until then the other node remembers how it ended, if it has.
+            ties.into_iter().for_each(|tie| net.node.tie(&pid, tie));
             link.control(&Control::Confirm { id: request });
-            Ok(Pid::new(id.clone(), link.incarnation, number))
+            Ok(pid)
         }
         Ok((_, Response::Spawned(Err(failure)))) => Err(spawn_error(failure, behavior, id)),
         Ok(_) => Err(SpawnError::ConnectionLost(id.clone())),

@@ -116,7 +116,7 @@ impl Node {
         id
     }
 
-    fn watch_as(&self, id: u64, pid: &Pid, watcher: Watcher) {
+    pub(crate) fn watch_as(&self, id: u64, pid: &Pid, watcher: Watcher) {
         if self.is_own(pid) {
             match self.process_of(pid) {
                 Some(process) => process.core().watch(id, watcher),

@@ -9,7 +9,7 @@ use crate::{
         signals::{Effect, Signal, decide},
     },
     process::Process,
-    route::Route,
+    route::{Route, Tie},
 };
 
 impl Node {
@@ -85,6 +85,27 @@ impl Node {
         if !near.core().is_alive() {
             let reason = near.core().ending().unwrap_or(ExitReason::NoProc);
             self.break_link(other, one, &reason);
+        }
+    }
+
+    /// Ties something to a process that has started, wherever it is. For transports.
+    #[doc(hidden)]
+    pub fn tie(&self, pid: &Pid, tie: Tie) {
+        match tie {
+            Tie::Watch(id, watcher) => self.watch_as(id, pid, watcher),
+            Tie::Link(to) => self.make_link(&to, pid),
+        }
+    }
+
+    /// The same of a process of this node, which is told of as it ended, should it have.
+    pub(crate) fn tie_here(&self, process: &Arc<dyn Process>, tie: Tie) {
+        let core = process.core();
+        match tie {
+            Tie::Watch(id, watcher) => core.watch_from_start(id, watcher),
+            Tie::Link(to) => match (core.over(), self.process_of(&to)) {
+                (Some(reason), Some(end)) => self.signal(&end, Signal::Link, &core.pid, &reason),
+                _ => self.make_link(&to, &core.pid),
+            },
         }
     }
 

@@ -264,6 +264,20 @@ impl ProcessCore {
         }
     }
 
+    /// The same, of whoever has waited for the process since it began: should it have ended, it is told by what.
+    pub fn watch_from_start(&self, id: u64, watcher: Watcher) {
+        match self.over() {
+            Some(reason) => watcher.tell_of(id, self.pid.clone(), reason),
+            None => self.watch(id, watcher),
+        }
+    }
+
+    /// By what it has ended, if it has.
+    pub fn over(&self) -> Option<ExitReason> {
+        let mut fate = self.fate.lock();
+        fate.ended.then(|| fate.ties().ending.clone().unwrap_or(ExitReason::Killed))
+    }
+
     /// Ends a watch; true if it had not fired.
     pub fn unwatch(&self, id: u64) -> bool {
         let watcher = self.fate.lock().ties.as_mut().and_then(|ties| ties.watchers.remove(&id));

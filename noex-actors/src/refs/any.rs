@@ -6,10 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Decoded, Ref, Way};
 use crate::{
-    Behavior, CallError, ExitReason, FencingToken, Monitor, Node, Pid, Stop, WrongBehavior, decoding,
+    Behavior, CallError, ExitReason, FencingToken, Monitor, Node, Pid, Stop, WrongBehavior,
+    call::Watched,
+    decoding,
     mailbox::{Mailbox, short_name},
     process::Process,
-    route::Route,
+    route::{Route, Tie},
     schema,
 };
 
@@ -141,18 +143,44 @@ impl AnyRef {
             AnyWay::Local(process) => {
                 let id = process.core().node.fresh_monitor();
                 process.core().watch(id, watcher);
-                Some((id, crate::call::Watched::Local(Arc::downgrade(process))))
+                self.watched(id)
             }
             AnyWay::Remote { route, .. } => {
                 let id = route.node().fresh_monitor();
                 route.monitor(id, &self.pid, watcher);
-                Some((id, crate::call::Watched::Remote(Arc::clone(route))))
+                self.watched(id)
             }
             AnyWay::Gone => {
                 watcher.tell_of(0, self.pid.clone(), ExitReason::NoProc);
                 None
             }
         })
+    }
+
+    /// Ties something to the process, which has just started. That of another node is tied to by who asked it for the process.
+    pub(crate) fn tie_here(&self, tie: Tie) {
+        if let AnyWay::Local(process) = &self.way {
+            process.core().node.tie_here(process, tie);
+        }
+    }
+
+    /// How the watch of this number ends before its time.
+    pub(crate) fn watched(&self, id: u64) -> Option<(u64, Watched)> {
+        match &self.way {
+            AnyWay::Local(process) => Some((id, Watched::Local(Arc::downgrade(process)))),
+            AnyWay::Remote { route, .. } => Some((id, Watched::Remote(Arc::clone(route)))),
+            AnyWay::Gone => None,
+        }
+    }
+
+    /// The process, if it is on this node. For transports.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn process(&self) -> Option<&Arc<dyn Process>> {
+        match &self.way {
+            AnyWay::Local(process) => Some(process),
+            AnyWay::Remote { .. } | AnyWay::Gone => None,
+        }
     }
 
     /// Whether the process lives. Asks its node if that is another.

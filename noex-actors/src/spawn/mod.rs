@@ -2,6 +2,7 @@
 
 mod options;
 mod remote;
+mod tied;
 
 use std::{
     fmt,
@@ -14,6 +15,7 @@ use std::{
 pub use self::{
     options::SpawnOptions,
     remote::{SpawnAny, SpawnOn},
+    tied::SpawnMonitorOn,
 };
 use crate::{
     Behavior, Node, Pid, Ref, StartError,

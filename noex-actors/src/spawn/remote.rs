@@ -5,9 +5,9 @@ use std::{future::IntoFuture, marker::PhantomData, time::Duration};
 use futures_util::future::BoxFuture;
 
 use crate::{
-    AnyRef, Node, NodeId, Payload, Ref, Registration, RemoteBehavior, SpawnError, SpawnOptions,
+    AnyRef, Monitor, Node, NodeId, Payload, Ref, Registration, RemoteBehavior, SpawnError, SpawnOptions,
     payload::encode_into,
-    route::SpawnRequest,
+    route::{SpawnRequest, Tie},
     schema::{Schema, SchemaOf},
 };
 
@@ -24,7 +24,9 @@ pub struct SpawnOn<'a, B> {
 #[must_use = "nothing starts until it is awaited"]
 #[derive(Debug)]
 pub struct SpawnAny<'a> {
-    node: &'a Node,
+    node: Node,
+    /// It reads like a borrow of the node, and is none.
+    lifetime: PhantomData<&'a ()>,
     peer: NodeId,
     behavior: String,
     args: Vec<u8>,
@@ -32,12 +34,14 @@ pub struct SpawnAny<'a> {
     options: SpawnOptions,
     registration: Registration,
     timeout: Duration,
+    ties: Vec<Tie>,
 }
 
 impl<'a> SpawnAny<'a> {
     pub(crate) fn new(node: &'a Node, peer: &NodeId, behavior: &str, args: Payload) -> Self {
         Self {
-            node,
+            node: node.clone(),
+            lifetime: PhantomData,
             peer: peer.clone(),
             behavior: behavior.to_owned(),
             args: args.into_bytes(),
@@ -45,6 +49,7 @@ impl<'a> SpawnAny<'a> {
             options: SpawnOptions::new(),
             registration: Registration::default(),
             timeout: Duration::from_secs(10),
+            ties: Vec::new(),
         }
     }
 
@@ -77,15 +82,17 @@ impl IntoFuture for SpawnAny<'_> {
     type Output = Result<AnyRef, SpawnError>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
     fn into_future(self) -> Self::IntoFuture {
-        let Self { node, peer, behavior, args, schema, options, registration, timeout } = self;
-        let node = node.clone();
+        let Self { node, peer, behavior, args, schema, options, registration, timeout, ties, .. } = self;
         Box::pin(async move {
             if peer == *node.id() {
-                return node.spawn_registered(&behavior, &args, options, registration).await;
+                let process = node.spawn_registered(&behavior, &args, options, registration).await?;
+                ties.into_iter().for_each(|tie| process.tie_here(tie));
+                return Ok(process);
             }
             let router = node.router().ok_or_else(|| SpawnError::NoConnection(peer.clone()))?;
             let name = behavior.clone();
-            let request = SpawnRequest::new(behavior, (args, schema), options, registration, timeout);
+            let mut request = SpawnRequest::new(behavior, (args, schema), options, registration, timeout);
+            request.ties = ties;
             let pid = router.spawn(&peer, request).await?;
             Ok(AnyRef::resolve(&node, &pid, Some(&name)))
         })
@@ -124,6 +131,32 @@ impl<'a, B: RemoteBehavior> SpawnOn<'a, B> {
     /// How long to wait for the answer. Default 10 s.
     pub fn timeout(mut self, after: Duration) -> Self {
         self.any = self.any.timeout(after);
+        self
+    }
+
+    /// The same, and watched from its start on: however soon it ends, that is told with its reason. OTP: `spawn_monitor/4`.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; then there is nothing to watch.
+    pub async fn monitored(mut self) -> Result<(Ref<B>, Monitor), SpawnError> {
+        let (id, (watcher, down)) = (self.any.node.fresh_monitor(), Monitor::news());
+        self.any.ties.push(Tie::Watch(id, watcher));
+        let process = self.await?;
+        let monitor = Monitor::of(&process.erase(), id, down);
+        Ok((process, monitor))
+    }
+
+    pub(super) fn detached(self) -> SpawnOn<'static, B> {
+        let SpawnAny { node, peer, behavior, args, schema, options, registration, timeout, ties, .. } =
+            self.any;
+        let lifetime = PhantomData;
+        let any =
+            SpawnAny { node, lifetime, peer, behavior, args, schema, options, registration, timeout, ties };
+        SpawnOn { any, encoded: self.encoded, behavior: PhantomData }
+    }
+
+    pub(super) fn tied(mut self, tie: Tie) -> Self {
+        self.any.ties.push(tie);
         self
     }
 }

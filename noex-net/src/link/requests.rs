@@ -1,9 +1,9 @@
 //! Requests of this node that wait for their response on one connection, and processes of this node that wait to be
 //! confirmed by the peer that asked for them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use noex_actors::{AnyRef, CallError, Delivery, Monotonic, NodeId, Pid};
+use noex_actors::{AnyRef, CallError, Delivery, Monotonic, NodeId, Pid, process::Process};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -40,6 +40,8 @@ struct Table {
     waiting: BTreeMap<u64, oneshot::Sender<Response>>,
     /// With the time at which each is given up.
     unconfirmed: BTreeMap<u64, (AnyRef, Monotonic)>,
+    /// By the number of the process.
+    held: BTreeMap<u64, u64>,
     /// Somebody comes back for those whose time is over.
     swept: bool,
     closed: bool,
@@ -77,7 +79,11 @@ impl Requests {
         if table.closed || table.unconfirmed.len() >= MAX_UNCONFIRMED {
             return Err(process);
         }
+        table.held.insert(process.pid().number(), id);
         let repeated = table.unconfirmed.insert(id, (process, until));
+        if let Some((before, _)) = &repeated {
+            table.held.remove(&before.pid().number());
+        }
         let first = !std::mem::replace(&mut table.swept, true);
         drop(table);
         // A number that is used twice: the one before goes.
@@ -93,13 +99,26 @@ impl Requests {
         let all = std::mem::take(&mut table.unconfirmed);
         let (late, waiting): (BTreeMap<_, _>, _) = all.into_iter().partition(|(_, (_, until))| *until <= now);
         table.unconfirmed = waiting;
+        for (process, _) in late.values() {
+            table.held.remove(&process.pid().number());
+        }
         table.swept = !table.unconfirmed.is_empty();
         (late.into_values().map(|(process, _)| process).collect(), table.swept)
     }
 
     /// Takes a process that was not confirmed yet.
     pub(crate) fn take(&self, id: u64) -> Option<AnyRef> {
-        self.0.lock().unconfirmed.remove(&id).map(|(process, _)| process)
+        let mut table = self.0.lock();
+        let (process, _) = table.unconfirmed.remove(&id)?;
+        table.held.remove(&process.pid().number());
+        Some(process)
+    }
+
+    /// The process of that number, if it was not confirmed yet; it may have ended.
+    pub(crate) fn held(&self, number: u64) -> Option<Arc<dyn Process>> {
+        let table = self.0.lock();
+        let (process, _) = table.unconfirmed.get(table.held.get(&number)?)?;
+        process.process().cloned()
     }
 
     /// The session is over: nobody waits any more. Returns the processes that nobody confirmed.
@@ -107,6 +126,7 @@ impl Requests {
         let (waiting, unconfirmed) = {
             let mut table = self.0.lock();
             table.closed = true;
+            table.held.clear();
             (std::mem::take(&mut table.waiting), std::mem::take(&mut table.unconfirmed))
         };
         drop(waiting);

@@ -55,6 +55,7 @@ impl Ties {
 impl Link {
     /// A process of the peer links itself to one of this node.
     pub(super) fn link_from_peer(&self, far: u64, near: u64) {
+        let fresh = self.requests.held(near);
         let process = self.addressable(near);
         let linked = process.is_some_and(|process| {
             self.ties.add(near, far) && self.net.node.accept_link(&process, &self.far(far))
@@ -63,7 +64,8 @@ impl Link {
             return self.net.counters.links_established.one();
         }
         self.ties.remove(near, far);
-        self.control(&Control::Broken { from: near, to: far, reason: ExitReason::NoProc });
+        let reason = fresh.and_then(|process| process.core().over()).unwrap_or(ExitReason::NoProc);
+        self.control(&Control::Broken { from: near, to: far, reason });
     }
 
     /// A process of the peer takes its link away.

@@ -92,7 +92,7 @@ impl Watches {
 impl Link {
     /// Watches a process of this node for the peer.
     pub(super) fn watch_for_peer(self: &Arc<Self>, id: u64, number: u64) {
-        let Some(process) = self.addressable(number) else {
+        let Some(process) = self.addressable(number).or_else(|| self.requests.held(number)) else {
             return self.control(&Control::Down { id, reason: ExitReason::NoProc });
         };
         let watch = self.net.node.fresh_monitor();
@@ -108,7 +108,11 @@ impl Link {
                     link.control(&Control::Down { id, reason: down.reason });
                 }
             };
-            process.core().watch(watch, Watcher::Callback(Box::new(tell)));
+            let watcher = Watcher::Callback(Box::new(tell));
+            match self.requests.held(number) {
+                Some(fresh) => fresh.core().watch_from_start(watch, watcher),
+                None => process.core().watch(watch, watcher),
+            }
         }
     }
 }
