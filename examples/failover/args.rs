@@ -7,10 +7,12 @@ pub(crate) const HELP: &str = "\
 Starts a cluster of OS processes, kills one of them, and shows what becomes of its children.
 
 Usage: failover [--nodes N] [--children N] [--seconds N]
+       failover --by-hand [--nodes N] [--children N]
 
   --nodes N      processes in the cluster, 3 to 8 (default 3); the last one is killed
   --children N   supervised counters, 1 to 1000 (default 12)
   --seconds N    how long calls go on after the kill, 3 to 600 (default 6)
+  --by-hand      you kill the nodes, and watch: it says how
   --help         this text
 
 Exits with 0 if at the end every child runs exactly once on a living node and answers, with 1 if not,
@@ -32,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) children: usize,
     /// How long the load goes on after the kill.
     pub(crate) seconds: Duration,
+    /// A person, or a script, says what happens.
+    pub(crate) by_hand: bool,
 }
 
 /// An argument that cannot be used.
@@ -47,7 +51,10 @@ impl fmt::Display for ArgError {
         match self {
             Self::Unknown(argument) => {
                 let shown: String = argument.chars().take(80).flat_map(char::escape_debug).collect();
-                write!(f, "unknown argument \"{shown}\"; there are --nodes, --children, --seconds and --help")
+                write!(
+                    f,
+                    "unknown argument \"{shown}\"; there are --nodes, --children, --seconds, --by-hand and --help"
+                )
             }
             Self::NoValue(option) => write!(f, "{option} needs a number after it"),
             Self::OutOfRange { option, value, range } => {
@@ -61,7 +68,7 @@ impl fmt::Display for ArgError {
 
 /// Reads the arguments, the program's name left out.
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Asked, ArgError> {
-    let (mut nodes, mut children, mut seconds) = (3, 12, 6);
+    let (mut nodes, mut children, mut seconds, mut by_hand) = (3, 12, 6, false);
     let mut args = args.into_iter();
     while let Some(argument) = args.next() {
         let (name, value) = match argument.split_once('=') {
@@ -72,6 +79,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Asked, Arg
             "--nodes" => ("--nodes", &mut nodes, 3..=8),
             "--children" => ("--children", &mut children, 1..=1000),
             "--seconds" => ("--seconds", &mut seconds, 3..=600),
+            "--by-hand" if value.is_none() => {
+                by_hand = true;
+                continue;
+            }
             "--help" | "-h" if value.is_none() => return Ok(Asked::Help),
             "--role" if value.as_deref() == Some("node") => return Ok(Asked::Node),
             _ => return Err(ArgError::Unknown(argument)),
@@ -87,5 +98,6 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Asked, Arg
         nodes: size(nodes),
         children: size(children),
         seconds: Duration::from_secs(seconds),
+        by_hand,
     }))
 }

@@ -14,6 +14,8 @@ pub(crate) struct Facts {
     /// Where the children were first, as the supervisor says.
     pub(crate) placed: Vec<Instance>,
     pub(crate) supervising: bool,
+    /// Who has the supervisor, as was told last.
+    pub(crate) owner: Option<usize>,
     pub(crate) load: Progress,
     /// Children that the supervisor moved, each with its time.
     pub(crate) migrated: BTreeMap<String, u64>,
@@ -42,6 +44,7 @@ impl Facts {
             Event::Supervising { children } => {
                 self.placed.clone_from(children);
                 self.supervising = true;
+                self.owner = Some(from);
             }
             Event::Migrated { child, .. } => drop(self.migrated.insert(child.clone(), at)),
             Event::Progress(progress) => self.load = progress.clone(),

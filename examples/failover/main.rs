@@ -8,13 +8,15 @@
 //!
 //! The program starts itself again for each node. It tells what happens as it happens, and exits with 0 only if at the
 //! end every child runs exactly once, on a living node (counted in the nodes' process tables, not in the supervisor's),
-//! nothing that was alive elsewhere was restarted, and a call to each child is answered.
+//! nothing that was alive elsewhere was restarted, and a call to each child is answered. With `--by-hand` whoever watches says which
+//! node is killed, and when; every node would have the supervisor then, so that none is needed.
 //!
 //! | File | Holds |
 //! |---|---|
 //! | `node` | what a node process does; the counter |
 //! | `load` | the calls, and their tally |
 //! | `run` | the course of events, from the first process to the last |
+//! | `run/by_hand` | the course that is typed |
 //! | `members` | the node processes: start, ask, kill |
 //! | `facts` | what is known from the events |
 //! | `verdict` | whether it went as it must |

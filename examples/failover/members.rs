@@ -17,6 +17,8 @@ pub(crate) enum Heard {
     /// Its stdout ended: it is gone, or says nothing any more.
     Ended(usize),
     Garbled(usize, String),
+    /// A line of whoever watches; `None`: there are no more.
+    Typed(Option<String>),
 }
 
 /// All node processes.
@@ -75,6 +77,30 @@ impl Members {
             let _ = heard.send(Heard::Ended(at));
         });
         Ok(())
+    }
+
+    /// From now on hears what is typed.
+    pub(crate) fn listen_to_stdin(&self) {
+        let heard = self.heard.clone();
+        thread::spawn(move || {
+            let lines = io::stdin().lines().map_while(Result::ok).map(Some);
+            for line in lines.chain([None]) {
+                if heard.send(Heard::Typed(line)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// It ended by itself, or somebody else ended it.
+    pub(crate) fn gone(&mut self, at: usize) {
+        if let Some(member) = self.list.get_mut(at) {
+            member.killed = true;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
     }
 
     pub(crate) fn get(&self, at: usize) -> Option<&Member> {

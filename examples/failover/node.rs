@@ -10,8 +10,9 @@ use std::{
 };
 
 use noex::{
-    Cluster, ClusterConfig, Context, DistributedChildSpec, DistributedSupervisor, DistributedSupervisorEvent,
-    ExitReason, NodeSelector, Strategy, behavior,
+    Cluster, ClusterConfig, Context, DistributedChildSpec, DistributedSupervisor,
+    DistributedSupervisorBuilder, DistributedSupervisorEvent, ExitReason, NodeSelector, Standby, Strategy,
+    behavior,
 };
 
 use crate::{
@@ -107,6 +108,7 @@ async fn live(order: Order) -> ExitCode {
 struct Member {
     cluster: Cluster,
     supervisor: Mutex<Option<DistributedSupervisor>>,
+    standby: Mutex<Option<Arc<Standby>>>,
     load: Mutex<Option<Load>>,
 }
 
@@ -130,12 +132,14 @@ impl Member {
             })
             .start()
             .await?;
-        Ok(Self { cluster, supervisor: Mutex::new(None), load: Mutex::new(None) })
+        let (supervisor, standby, load) = (Mutex::new(None), Mutex::new(None), Mutex::new(None));
+        Ok(Self { cluster, supervisor, standby, load })
     }
 
     async fn answer(&self, request: &Request) -> Res {
         match *request {
             Request::Supervise { children } => self.supervise(children).await?,
+            Request::StandBy { children } => self.stand_by(children)?,
             Request::Drive { children } => {
                 let load = Load::start(&self.cluster, children);
                 *self.load.lock().unwrap_or_else(PoisonError::into_inner) = Some(load);
@@ -164,21 +168,25 @@ impl Member {
     }
 
     async fn supervise(&self, children: usize) -> Res {
-        let spec = |number| DistributedChildSpec::new::<Counter>(child_name(number), ());
-        let supervisor = DistributedSupervisor::builder()
-            .name("counters")
-            .strategy(Strategy::OneForOne)
-            .node_selector(NodeSelector::RoundRobin)
-            .children((1..=children).map(spec))
-            .start(&self.cluster)
-            .await?;
-        supervisor.on_event(report).detach();
-        let children = supervisor.children().await?.into_iter().filter_map(|child| {
-            let node = child.node_id?.to_string();
-            Some(Instance { child: child.id, node, generation: child.generation.0 })
-        });
-        tell(Event::Supervising { children: children.collect() });
+        let supervisor = supervisor_of(children).start(&self.cluster).await?;
+        supervises(&supervisor).await?;
         *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = Some(supervisor);
+        Ok(())
+    }
+
+    /// Has the supervisor, now or when whoever has it is gone.
+    fn stand_by(&self, children: usize) -> Res {
+        let standby = Arc::new(supervisor_of(children).standby(&self.cluster)?);
+        let waiting = Arc::clone(&standby);
+        actix::spawn(async move {
+            while let Some(supervisor) = waiting.owned().await {
+                if let Err(error) = supervises(&supervisor).await {
+                    tell(Event::Note { text: error.to_string() });
+                }
+                tell(Event::Note { text: supervisor.wait().await.to_string() });
+            }
+        });
+        *self.standby.lock().unwrap_or_else(PoisonError::into_inner) = Some(standby);
         Ok(())
     }
 
@@ -194,6 +202,26 @@ impl Member {
             })
             .collect()
     }
+}
+
+fn supervisor_of(children: usize) -> DistributedSupervisorBuilder {
+    let spec = |number| DistributedChildSpec::new::<Counter>(child_name(number), ());
+    DistributedSupervisor::builder()
+        .name("counters")
+        .strategy(Strategy::OneForOne)
+        .node_selector(NodeSelector::RoundRobin)
+        .children((1..=children).map(spec))
+}
+
+/// Says that this node has the supervisor, and whatever that says from now on.
+async fn supervises(supervisor: &DistributedSupervisor) -> Res {
+    supervisor.on_event(report).detach();
+    let children = supervisor.children().await?.into_iter().filter_map(|child| {
+        let node = child.node_id?.to_string();
+        Some(Instance { child: child.id, node, generation: child.generation.0 })
+    });
+    tell(Event::Supervising { children: children.collect() });
+    Ok(())
 }
 
 /// Passes on what the supervisor says, but for the starts and stops that are expected.

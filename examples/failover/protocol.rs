@@ -20,6 +20,8 @@ pub(crate) struct Order {
 pub(crate) enum Request {
     /// Start the supervisor over that many counters.
     Supervise { children: usize },
+    /// Start it, or wait until whoever has it is gone.
+    StandBy { children: usize },
     /// Call that many counters, each without pause.
     Drive { children: usize },
     /// From now on, note the longest time without an answer.
@@ -54,7 +56,7 @@ pub(crate) enum Event {
         peer: String,
         reason: String,
     },
-    /// All children were started.
+    /// It has the supervisor, and all children were started or taken over.
     Supervising {
         children: Vec<Instance>,
     },

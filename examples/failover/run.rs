@@ -1,7 +1,9 @@
 //! The course of events, from the first process to the last.
 
+mod by_hand;
+
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     fmt, io,
     process::ExitCode,
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -64,14 +66,16 @@ impl fmt::Display for Failure {
 
 /// Runs all of it. Whatever happens, no process is left.
 pub(crate) fn run(plan: &Plan) -> ExitCode {
-    let story = Story::new(Timeline::begin());
+    let story = Story::new(Timeline::begin(), plan.by_hand);
     let (members, heard) = match Members::new() {
         Ok(members) => members,
         Err(error) => return fail(story, &Failure::Io(error)),
     };
     let (facts, doubled) = (Facts::default(), BTreeSet::new());
-    let mut run = Run { plan: *plan, story, members, heard, facts, samples: 0, doubled };
-    match run.all() {
+    let typed = VecDeque::new();
+    let mut run = Run { plan: *plan, story, members, heard, facts, samples: 0, doubled, typed };
+    let went = if plan.by_hand { run.by_hand() } else { run.all() };
+    match went {
         Ok(problems) if problems.is_empty() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(failure) => fail(run.story, &failure),
@@ -93,6 +97,8 @@ struct Run {
     samples: u64,
     /// Children of which a count found two.
     doubled: BTreeSet<String>,
+    /// What was typed and not done yet.
+    typed: VecDeque<Option<String>>,
 }
 
 impl Run {
@@ -124,11 +130,15 @@ impl Run {
     }
 
     fn form_the_cluster(&mut self) -> Result<(), Failure> {
-        let Plan { nodes, children, seconds } = self.plan;
+        let Plan { nodes, children, seconds, .. } = self.plan;
         let seconds = seconds.as_secs();
-        let title = format!(
-            "noex failover: {nodes} nodes, {children} children, {seconds} s of calls after the kill\n"
-        );
+        let title = if self.plan.by_hand {
+            format!("noex failover, by hand: {nodes} nodes, {children} children\n")
+        } else {
+            format!(
+                "noex failover: {nodes} nodes, {children} children, {seconds} s of calls after the kill\n"
+            )
+        };
         self.story.timeline.line(Tone::Plain, title)?;
         let how =
             "one OS process per node on loopback, one seed, a fresh shared secret, heartbeats 200 ms × 3";
@@ -321,11 +331,18 @@ impl Run {
             Ok(Heard::Ended(from)) => {
                 self.facts.ended.insert(from);
                 let expected = self.members.get(from).is_none_or(|member| member.killed);
+                if !expected && self.plan.by_hand {
+                    return self.found_dead(from);
+                }
                 if expected || self.facts.left.contains(&from) {
                     return Ok(());
                 }
                 let what = format!("its process ended: {}", self.members.status(from));
                 Err(Failure::Node { node: self.name(from), what })
+            }
+            Ok(Heard::Typed(line)) => {
+                self.typed.push_back(line);
+                Ok(())
             }
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Err(RecvTimeoutError::Disconnected) => {

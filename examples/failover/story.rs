@@ -21,6 +21,9 @@ pub(crate) struct Story {
     pub(crate) timeline: Timeline,
     /// The verdict is out: what is left is leaving.
     pub(crate) over: bool,
+    /// Who is believed when a node goes.
+    pub(crate) teller: usize,
+    by_hand: bool,
     /// When the node was killed, in microseconds since 1970.
     killed_at: Option<u64>,
     migrations: usize,
@@ -31,10 +34,12 @@ pub(crate) struct Story {
 }
 
 impl Story {
-    pub(crate) fn new(timeline: Timeline) -> Self {
+    pub(crate) fn new(timeline: Timeline, by_hand: bool) -> Self {
         Self {
             timeline,
             over: false,
+            teller: SEED,
+            by_hand,
             killed_at: None,
             migrations: 0,
             recoveries: 0,
@@ -65,13 +70,14 @@ impl Story {
         match event {
             Event::Started { id } => {
                 let role = match from {
+                    _ if self.by_hand => "",
                     SEED => " (seed, supervisor)",
                     DRIVER => " (calls)",
                     _ => "",
                 };
                 self.timeline.at(at, Tone::Plain, "node up", format_args!("{id}, pid {}{role}", member.pid()))
             }
-            Event::PeerDown { peer, reason } if from == SEED && !self.over => {
+            Event::PeerDown { peer, reason } if from == self.teller && !self.over => {
                 let text =
                     format!("{} sees {} go: {reason}{}", member.name, short(peer), self.since_kill(at));
                 self.timeline.at(at, Tone::Notable, "detected", text)
