@@ -254,6 +254,11 @@ impl Link {
         self.shut_down();
     }
 
+    /// The peer broke the protocol, and nothing more of it is taken, though it may be there already.
+    pub(crate) fn is_broken_off(&self) -> bool {
+        self.broken_off.load(Ordering::Acquire)
+    }
+
     /// The session is over: everything that waits on it ends now, exactly once.
     pub(crate) fn end(&self) {
         if self.over.swap(true, Ordering::AcqRel) {

@@ -58,6 +58,8 @@ pub(super) async fn read(link: Arc<Link>, mut socket: Incoming, tagger: Option<T
         };
         batches.filled(bytes);
         match take(&link, &mut batches, &mut inbound).await {
+            // SECURITY: a socket that is shut down gives what it has, and a peer that floods keeps it full.
+            Ok(None) if link.is_broken_off() => return None,
             Ok(None) => {}
             Ok(Some(told)) => return Some(told),
             Err(broken) => {
@@ -88,6 +90,9 @@ async fn take(
     inbound: &mut Inbound,
 ) -> Result<Option<String>, Broken> {
     while let Some(mut frames) = batches.next()? {
+        if link.is_broken_off() {
+            break;
+        }
         link.received(frames.len(), link.net.node.clock().coarse());
         loop {
             match inbound.run(&mut frames)? {
