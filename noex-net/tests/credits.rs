@@ -192,9 +192,10 @@ async fn a_process_that_ends_gives_back_what_it_did_not_handle() -> Res {
 
 #[actix_rt::test]
 async fn the_end_of_the_session_ends_the_waiting_and_the_next_one_begins_with_all_credit() -> Res {
-    let (a, _) = start(config("a")).await?;
-    let cable = Cable::to(id(&a).port()).await?;
-    // The cable is the only way between them.
+    let (a, _) = start(config("a").advertise_host("127.0.0.8")).await?;
+    let port = id(&a).port();
+    let cable = Cable::to(port).await?;
+    // Nobody is at their addresses: the cable is the only way between them.
     let behind = config("b").advertise_host("127.0.0.9").seed(format!("127.0.0.1:{}", cable.port));
     let (b, gate) = start(behind).await?;
     until(5, "b is up", || a.is_node_connected(&id(&b))).await;
@@ -208,7 +209,7 @@ async fn the_end_of_the_session_ends_the_waiting_and_the_next_one_begins_with_al
     let error = within(5, "it ends", waiting).await.unwrap_err();
     assert!(matches!(error, CastError::NoConnection(_)), "{error}");
     gate.open();
-    let (c, gate) = start(config("c").seed(id(&a))).await?;
+    let (c, gate) = start(config("c").seed(format!("127.0.0.1:{port}"))).await?;
     until(5, "c is up", || a.is_node_connected(&id(&c))).await;
     let there = a.spawn_on::<Slow>(&id(&c), ()).await?;
     assert_eq!(fill(&there, 0), 129);

@@ -86,11 +86,14 @@ async fn a_flooded_node_holds_no_more_than_the_sum() -> Res {
 #[actix_rt::test]
 async fn a_peer_that_reads_nothing_costs_its_sender_the_outbox_and_others_nothing() -> Res {
     let memory = memory()?;
-    let a = start(small("a")).await?;
-    let cable = Cable::delayed(a.local_node_id().port(), Duration::ZERO).await?;
-    let deaf = start(small("b").seed(format!("127.0.0.1:{}", cable.port))).await?;
+    let a = start(small("a").advertise_host("127.0.0.8")).await?;
+    let port = a.local_node_id().port();
+    let cable = Cable::delayed(port, Duration::ZERO).await?;
+    // Nobody is at their addresses. The cable is the only way between the two: over another session the waiting would go on, and end well.
+    let behind = small("b").advertise_host("127.0.0.9").seed(format!("127.0.0.1:{}", cable.port));
+    let deaf = start(behind).await?;
     until(10, "it is up", || a.connected_node_count() == 1 && deaf.connected_node_count() == 1).await;
-    let c = start(small("c").seed(id(&a))).await?;
+    let c = start(small("c").seed(format!("127.0.0.1:{port}"))).await?;
     until(10, "the third is up", || a.is_node_connected(&id(&c)) && c.is_node_connected(&id(&a))).await;
     let other = a.spawn_on::<Box_>(&id(&c), 0).await?;
     let mut processes = Vec::new();
@@ -124,6 +127,7 @@ async fn a_peer_that_reads_nothing_costs_its_sender_the_outbox_and_others_nothin
     let to_c = a.peer_stats(&id(&c)).ok_or("it is up")?;
     assert!(to_c.outbox_high_water < 16 * KIB, "{to_c:?}");
     cable.cut();
+    drop(cable);
     let ended = within(10, "the end of the session ends the waiting", waiting).await;
     assert!(matches!(ended, Err(CastError::NoConnection(_))), "{ended:?}");
     assert_eq!(other.add(1).await?, calls + 1);
