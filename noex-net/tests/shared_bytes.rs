@@ -124,6 +124,7 @@ fn modes() -> Vec<(&'static str, Settings)> {
     vec![
         ("with the usual tag", |config| config),
         ("with another tag", |config| config.tags([TagAlgorithm::Blake3])),
+        ("with a tag that is put behind what is lent", |config| config.tags([TagAlgorithm::HmacSha256])),
         ("without a secret", |config| config.secret(None)),
         ("compressed", |config| config.compression(Compression::Lz4)),
         ("compressed, without a secret", |config| config.compression(Compression::Lz4).secret(None)),

@@ -33,7 +33,7 @@ pub(super) enum Sealed {
     Batch { bytes: Vec<u8>, waited: usize, kind: Kind, before: Option<usize> },
     /// A piece of a long content, behind its head.
     Piece { head: ([u8; MAX_HEAD], usize), stream: u64, at: Range<usize> },
-    /// One that somebody else has as well, behind its head. It has no tag.
+    /// One that somebody else has as well, behind its head. It is not encrypted.
     Lent { head: ([u8; MAX_HEAD], usize), bytes: Bytes },
 }
 
@@ -182,6 +182,7 @@ impl Writer {
     }
 
     fn next_piece(&mut self, stream: u64, piece: usize, last: bool, room: impl FnOnce() -> Vec<u8>) {
+        let stays = self.stays();
         let Some(outgoing) = self.streams.get_mut(&stream) else { return };
         let range = outgoing.next..outgoing.next + piece;
         outgoing.next = range.end;
@@ -194,7 +195,7 @@ impl Writer {
                 self.sealed.push_back(Sealed::Piece { head: ([0; MAX_HEAD], 0), stream, at });
                 return;
             }
-            Part::Lent(bytes) if self.tagger.is_none() && self.compression == Compression::Off => {
+            Part::Lent(bytes) if stays => {
                 let mut head = [0; MAX_HEAD];
                 head[self.header..self.header + chunk.len()].copy_from_slice(chunk);
                 let len = self.header + chunk.len();
@@ -210,6 +211,11 @@ impl Writer {
         if last {
             self.over(stream);
         }
+    }
+
+    /// Whether a piece that is lent goes to the kernel from where it is.
+    fn stays(&self) -> bool {
+        self.compression == Compression::Off && self.tagger.as_ref().is_none_or(Tagger::takes_parts)
     }
 
     /// Gives what was taken in since then its lengths and tags.
@@ -261,6 +267,9 @@ impl Writer {
                 }
                 Sealed::Lent { head: (head, len), bytes } => {
                     let after = u32::try_from(*len - LEN + bytes.len()).unwrap_or(u32::MAX);
+                    if let Some(tagger) = tagger.as_mut() {
+                        tagger.seal_parts(&mut head[LEN..*len], bytes);
+                    }
                     head[..LEN].copy_from_slice(&after.to_le_bytes());
                 }
             }

@@ -40,8 +40,37 @@ impl Hmac {
         let (whole, rest) =
             if data.len() + 9 <= SHORT * BLOCK { (&[][..], data) } else { data.as_chunks::<BLOCK>() };
         compress256(&mut state, whole);
+        self.end(state, rest, data.len())
+    }
+
+    /// The code of two that stand apart, one behind the other.
+    pub(super) fn mac_of(&self, first: &[u8], second: &[u8]) -> [u8; 32] {
+        let mut state = self.inner;
+        let (whole, rest) = first.as_chunks::<BLOCK>();
+        compress256(&mut state, whole);
+        // A block of which both have a part.
+        let (shared, second_rest) = second.split_at(second.len().min((BLOCK - rest.len()) % BLOCK));
+        let mut block = [0; BLOCK];
+        let used = rest.len() + shared.len();
+        block[..rest.len()].copy_from_slice(rest);
+        block[rest.len()..used].copy_from_slice(shared);
+        let total = first.len() + second.len();
+        if used > 0 && used < BLOCK {
+            return self.end(state, &block[..used], total);
+        }
+        if used == BLOCK {
+            compress256(&mut state, &[block]);
+        }
+        let (whole, rest) = second_rest.as_chunks::<BLOCK>();
+        compress256(&mut state, whole);
+        self.end(state, rest, total)
+    }
+
+    /// Ends the code of so many bytes, of which `rest` are not hashed yet.
+    #[inline]
+    fn end(&self, mut state: [u32; 8], rest: &[u8], total: usize) -> [u8; 32] {
         let mut last = [[0; BLOCK]; SHORT];
-        let used = pad(rest, BLOCK + data.len(), &mut last);
+        let used = pad(rest, BLOCK + total, &mut last);
         compress256(&mut state, &last[..used]);
         let mut inner = [[0; BLOCK]];
         pad(&bytes(state), BLOCK + 32, &mut inner);
