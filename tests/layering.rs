@@ -53,8 +53,8 @@ const CLOCK: &str = "noex-actors/src/clock.rs";
 const GLOBAL: [&str; 6] =
     ["static ", "pub static ", "pub(crate) static ", "pub(super) static ", "thread_local!", "lazy_static!"];
 /// The only globals: synchronous scopes on the current thread, empty outside of them. One has the node that decodes, what it
-/// decodes, and what is lent where is encoded; the other the trace of what runs.
-const SCOPES: [(&str, &[&str]); 2] = [
+/// decodes, and what is lent where is encoded; the other the trace of what runs. And which thread it is, which never changes.
+const SCOPES: [(&str, &[&str]); 3] = [
     (
         "noex-actors/src/decoding.rs",
         &[
@@ -73,6 +73,7 @@ const SCOPES: [(&str, &[&str]); 2] = [
             "static CURRENT: RefCell<Option<TraceContext>> = const { RefCell::new(None) };",
         ],
     ),
+    ("noex-net/src/link/waking.rs", &["thread_local!(static HERE: ThreadId = thread::current().id());"]),
 ];
 const MAX_LINES: usize = 400;
 /// Spelled in two parts, so that this file does not hold them.

@@ -4,11 +4,15 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    future::{Future, IntoFuture},
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use noex_actors::{Ref, SpawnOptions};
 use noex_net::ClusterEvent;
-use support::{Box_, Res, id, node, pair, until, within};
+use support::{Box_, Res, id, node, pair, patient_pair, until, within};
 
 #[actix_rt::test]
 async fn the_figures_of_a_peer_are_measured_and_go_on() -> Res {
@@ -46,6 +50,29 @@ async fn the_figures_of_a_peer_are_measured_and_go_on() -> Res {
     let (napped, ()) = futures_util::future::join(nap, casts).await;
     napped?;
     assert_eq!(a.stats().casts_refused_total, a.peer_stats(&id(&b)).unwrap().casts_refused);
+    a.stop().await;
+    b.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_group_of_calls_does_not_wait_for_its_end_where_both_ends_can_work() -> Res {
+    let (a, b) = patient_pair().await?;
+    let there: Ref<Box_> = b.spawn_on(&id(&a), 0).await?;
+    there.see(1)?;
+    assert_eq!(there.seen().await?.len(), 2);
+    let sent = || b.peer_stats(&id(&a)).unwrap().batches_sent;
+    for (calls, at_once) in [(8, false), (64, true)] {
+        let mut group: Vec<_> = (0..calls).map(|_| Box::pin(there.seen().into_future())).collect();
+        let before = sent();
+        let mut cx = Context::from_waker(Waker::noop());
+        // Nothing else of this arbiter has a turn meanwhile.
+        assert!(group.iter_mut().all(|call| call.as_mut().poll(&mut cx).is_pending()));
+        assert_eq!(sent() > before, at_once, "{calls} calls");
+        for call in group {
+            assert_eq!(within(20, "the reply", call).await?.len(), 2);
+        }
+    }
     a.stop().await;
     b.stop().await;
     Ok(())

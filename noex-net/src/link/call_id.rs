@@ -1,5 +1,7 @@
 //! Numbers of calls: short on the wire, and never twice while a reply may still come.
 //!
+//! A place is in one of a few tables, which is told by its lowest bits.
+//!
 //! A number is the place of the call in the table, and the generation of that place. A place has a new generation with each
 //! call: a *turn*, of 128, which come round again. That may be, as there is nothing to come of a call that was answered; the
 //! turns are there for a peer that answers twice. A call that was given up unanswered (timed out, dropped) moves its place on
@@ -15,6 +17,10 @@
 
 /// Bits of the number of a place: more calls than that cannot wait on one connection.
 pub(super) const KEY_BITS: u32 = 28;
+/// Bits of it that tell the table.
+const TABLE_BITS: u32 = 3;
+/// Tables of a connection, each with places of its own.
+pub(super) const TABLES: usize = 1 << TABLE_BITS;
 /// Bits of a turn.
 const TURN_BITS: u32 = 7;
 /// Bits of a generation: its turn, then its era.
@@ -40,7 +46,7 @@ impl Generation {
 /// The number of a call, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CallId {
-    pub(super) key: usize,
+    key: usize,
     pub(super) generation: Generation,
 }
 
@@ -59,6 +65,20 @@ fn gather(number: u64) -> u64 {
 impl CallId {
     /// Of no call.
     pub(super) const NONE: u64 = u64::MAX;
+
+    /// The call at that place of a table. `None`: there are no more numbers.
+    pub(super) fn at(table: usize, place: usize, generation: Generation) -> Option<Self> {
+        let fits = place >> (KEY_BITS - TABLE_BITS) == 0;
+        fits.then_some(Self { key: place << TABLE_BITS | table, generation })
+    }
+
+    pub(super) fn table(self) -> usize {
+        self.key & (TABLES - 1)
+    }
+
+    pub(super) fn place(self) -> usize {
+        self.key >> TABLE_BITS
+    }
 
     /// As it travels.
     pub(super) fn number(self) -> u64 {
@@ -95,6 +115,14 @@ mod tests {
         assert_eq!(bytes(16_383, 127), 3);
         assert_eq!(bytes(16_383, 127 * TURNS + 127), 4);
         assert_eq!(bytes((1 << KEY_BITS) - 1, (1 << GENERATION_BITS) - 1), 9);
+    }
+
+    #[test]
+    fn each_table_has_places_of_its_own() {
+        let at = |table, place| CallId::at(table, place, Generation::default());
+        let ids = [at(0, 0), at(7, 0), at(0, 1), at(7, 1)].map(Option::unwrap);
+        assert_eq!(ids.map(|id| (id.table(), id.place())), [(0, 0), (7, 0), (0, 1), (7, 1)]);
+        assert_eq!(at(0, 1 << (KEY_BITS - TABLE_BITS)), None, "there are no more numbers");
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub(crate) use self::{
     requests::{RequestError, Requests},
     ties::Ties,
     vitals::{PROBE, Vitals, load},
+    waking::here,
     watches::Watches,
 };
 use crate::{
@@ -129,7 +130,7 @@ impl Link {
             net,
             outbox: Arc::new(outbox),
             announced: Announced::default(),
-            calls: Calls::default(),
+            calls: Calls::new(),
             alarm: Notify::new(),
             watches: Watches::default(),
             ties: Ties::default(),
@@ -178,10 +179,12 @@ impl Link {
         let budget_ms = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX).max(1);
         let id = Cell::new(None);
         let sending = Sending { link: self, id: &id };
+        let home = self.calls.here();
+        let portion = self.outbox.portions.of_calls(self.calls.lately_waiting(home));
         let sent = self.outbox.append(
-            number,
+            (number, portion),
             |offset| {
-                if let Some(inserted) = self.calls.insert(deadline, (number, offset), waker) {
+                if let Some(inserted) = self.calls.insert(deadline, (number, offset), (home, waker)) {
                     id.set(Some(inserted.id));
                     if inserted.rearm {
                         self.alarm.notify_one();

@@ -4,6 +4,7 @@
 //! find itself alone, and send what it has by itself. So those of one thread are handed to its runtime, which wakes them there.
 
 use std::{
+    sync::OnceLock,
     task::Waker,
     thread::{self, ThreadId},
 };
@@ -11,43 +12,54 @@ use std::{
 use noex_actors::__private::contained;
 use tokio::runtime::Handle;
 
-/// Threads that are known of one connection. Those beyond are woken one by one.
-const HOMES: usize = 64;
+/// Threads that are known of one connection, beside its own. Those beyond are woken one by one.
+const HOMES: usize = 31;
 
-/// Where calls were made, beside the thread of the connection.
-#[derive(Debug, Default)]
+/// Where calls were made. Known without a lock.
+#[derive(Debug)]
 pub(super) struct Homes {
-    own: Option<ThreadId>,
-    others: Vec<(ThreadId, Handle)>,
+    own: ThreadId,
+    others: [OnceLock<(ThreadId, Handle)>; HOMES],
 }
 
 /// The thread of a caller, as a place in [`Homes`]; `None` for that of the connection.
 pub(super) type Home = Option<u8>;
 
+/// This thread.
+#[inline]
+pub(crate) fn here() -> ThreadId {
+    // `thread::current` clones a handle, for each message of a user.
+    thread_local!(static HERE: ThreadId = thread::current().id());
+    HERE.with(|here| *here)
+}
+
 impl Homes {
-    /// This thread reads the connection.
-    pub(super) fn own(&mut self) {
-        self.own.get_or_insert_with(|| thread::current().id());
+    /// Those of a connection that this thread reads.
+    pub(super) fn new() -> Self {
+        Self { own: here(), others: [const { OnceLock::new() }; HOMES] }
     }
 
     /// The thread of a caller: this one.
     #[inline]
-    pub(super) fn here(&mut self) -> Home {
-        let here = thread::current().id();
-        if self.own == Some(here) { None } else { self.other(here) }
+    pub(super) fn here(&self) -> Home {
+        let here = here();
+        if self.own == here { None } else { self.other(here) }
     }
 
-    fn other(&mut self, here: ThreadId) -> Home {
-        let known = self.others.iter().position(|(thread, _)| *thread == here);
-        let at = match known {
-            Some(at) => at,
-            None if self.others.len() < HOMES => {
-                self.others.push((here, Handle::try_current().ok()?));
-                self.others.len() - 1
+    fn other(&self, here: ThreadId) -> Home {
+        for (at, place) in (0..).zip(&self.others) {
+            let (thread, _) = match place.get() {
+                Some(known) => known,
+                None => {
+                    let runtime = Handle::try_current().ok()?;
+                    place.get_or_init(|| (here, runtime))
+                }
+            };
+            if *thread == here {
+                return Some(at);
             }
-            None => return None,
-        };
-        u8::try_from(at).ok()
+        }
+        None
     }
 
     /// Those of other threads, by their runtime. What stays in `woken` is for this thread to wake.
@@ -70,7 +82,7 @@ impl Homes {
         *woken = here;
         let with_runtime = |(at, wakers)| {
             let together = Together(wakers);
-            let (_, runtime) = self.others.get(usize::from(at))?;
+            let (_, runtime) = self.others.get(usize::from(at))?.get()?;
             Some((runtime.clone(), together))
         };
         away.into_iter().filter_map(with_runtime).collect()
@@ -123,8 +135,7 @@ mod tests {
     /// Wakes two callers of this thread and two of another, whose runtime runs until `ended`; gives who woke them.
     fn wake(runtime_ends_first: bool) -> (Vec<ThreadId>, ThreadId) {
         let woken = Arc::new(Woken::default());
-        let mut homes = Homes::default();
-        homes.own();
+        let homes = Homes::new();
         let own = homes.here();
         let (made, runtime) = mpsc::channel();
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
@@ -135,7 +146,7 @@ mod tests {
             });
         });
         let (runtime, there) = runtime.recv().unwrap();
-        homes.others.push((there, runtime));
+        homes.others[0].set((there, runtime)).unwrap();
         let mut end = Some(end);
         let mut other = Some(other);
         if runtime_ends_first {
@@ -170,9 +181,8 @@ mod tests {
 
     #[test]
     fn a_thread_has_one_home_and_those_without_a_runtime_have_none() {
-        let mut homes = Homes::default();
-        homes.own();
-        let mut elsewhere = |with_runtime: bool| {
+        let homes = Homes::new();
+        let elsewhere = |with_runtime: bool| {
             thread::scope(|scope| {
                 scope
                     .spawn(|| {

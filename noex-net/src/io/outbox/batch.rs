@@ -34,6 +34,8 @@ pub(super) struct Open {
     pub(super) credits: Credits,
     /// Calls and casts appended so far.
     pub(super) messages: u64,
+    /// Frames appended since the last flush.
+    pub(super) gathered: u32,
     pub(super) closed: bool,
 }
 
@@ -55,6 +57,7 @@ impl Open {
             spare: Vec::new(),
             credits: Credits::default(),
             messages: 0,
+            gathered: 0,
             closed: false,
         }
     }

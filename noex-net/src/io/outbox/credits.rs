@@ -7,6 +7,7 @@ use noex_actors::Overload;
 use super::{
     Outbox, Refusal,
     batch::{Frame, Open},
+    portions::WHOLE,
 };
 use crate::{
     machine::credits::{Figures, Forged, Mark},
@@ -44,7 +45,7 @@ impl Outbox {
     /// Appends a credit for the peer; the limit does not apply.
     pub(crate) fn append_credit(self: &Arc<Self>, Mark { target, position }: Mark) {
         let frame = Frame { place: None, encode: &mut |_| Ok(()), laned: &mut || {} };
-        let _ = self.put(|_| Head::Credit { target, position }, frame, None, 0);
+        let _ = self.put(|_| Head::Credit { target, position }, frame, None, (0, WHOLE));
     }
 
     /// The peer takes so much for each of its processes.

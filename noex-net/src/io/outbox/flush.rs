@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, IoSlice, Write},
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{Ordering, fence},
+    },
 };
 
 use super::{
@@ -70,6 +73,8 @@ impl Outbox {
             laned += sealing.laned;
             let done = self.write(&mut writer);
             drop(writer);
+            // Whoever found the lock taken leaves what it has to this look.
+            fence(Ordering::SeqCst);
             match done {
                 Ok(()) if sealing.more && laned >= TURN => {
                     self.dirty.store(true, Ordering::Release);
@@ -137,7 +142,7 @@ impl Outbox {
         }
     }
 
-    /// Flushes though nothing was appended: TLS has something to say.
+    /// Flushes now, also if nothing was appended: TLS may have something to say.
     pub(crate) fn flush_anyway(&self) {
         self.dirty.store(true, Ordering::Release);
         self.flush_here();
@@ -160,7 +165,10 @@ impl Outbox {
         loop {
             std::future::poll_fn(|cx| {
                 self.flusher.register(cx.waker());
-                let due = self.dirty.load(Ordering::Acquire) || self.blocked.load(Ordering::Acquire);
+                let dirty = self.dirty.load(Ordering::Acquire);
+                fence(Ordering::SeqCst);
+                // Whoever writes now looks at `dirty` when done: nobody waits for a thread that may not have a processor.
+                let due = dirty && !self.writer.is_locked() || self.blocked.load(Ordering::Acquire);
                 if due { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
             })
             .await;
@@ -170,9 +178,8 @@ impl Outbox {
                 return error;
             }
             match self.flush() {
-                Ok(Flushed::All | Flushed::Blocked) => {}
-                // Whoever writes looks at `dirty` again when done.
-                Ok(Flushed::Busy | Flushed::More) => tokio::task::yield_now().await,
+                Ok(Flushed::All | Flushed::Blocked | Flushed::Busy) => {}
+                Ok(Flushed::More) => tokio::task::yield_now().await,
                 Err(error) => return error,
             }
         }

@@ -16,7 +16,8 @@
 //! `Serialize`, which runs under the other, and goes out before what has gathered.
 //!
 //! The first append of a tick schedules one flush: on the connection's own arbiter by waking its flusher, elsewhere by
-//! a task on the sender's runtime. Whoever finds the socket full leaves the rest to the flusher, which waits for it.
+//! a task on the sender's runtime. What fills a [portion](portions) is flushed at once. Whoever finds the socket full leaves the rest
+//! to the flusher, which waits for it.
 //!
 //! Invariants: 1. batches are sealed and written in the order in which they were opened, frames of one place in the order in
 //! which they were appended; 2. a failing or panicking
@@ -27,6 +28,7 @@ mod content;
 mod credits;
 mod flush;
 mod lanes;
+mod portions;
 mod seal;
 mod sealing;
 mod turn;
@@ -45,14 +47,16 @@ use noex_actors::{EncodeError, Overload, route::BY_NAME};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub(crate) use self::turn::turn;
 use self::{
     batch::{Frame, Open, grow},
     lanes::Withdrawn,
+    portions::{Portions, WHOLE},
     seal::Writer,
 };
+pub(crate) use self::{portions::Trial, turn::turn};
 use crate::{
     io::socket::WriteHalf,
+    link::here,
     tls::Cipher,
     wire::{
         compression::Compression,
@@ -89,6 +93,7 @@ pub(crate) struct Outbox {
     reader_flushes: AtomicBool,
     /// The thread of the connection's arbiter.
     home: ThreadId,
+    pub(crate) portions: Portions,
     header: usize,
     limit: usize,
     max_message: usize,
@@ -135,6 +140,7 @@ impl Outbox {
     ) -> Self {
         let header = LEN + if tagger.is_some() { TAG } else { 0 } + compression.marker();
         Self {
+            portions: Portions::new(),
             socket,
             open: Mutex::new(Open::new(header)),
             urgent: Mutex::new(Vec::new()),
@@ -144,7 +150,7 @@ impl Outbox {
             blocked: AtomicBool::new(false),
             flusher: AtomicWaker::new(),
             reader_flushes: AtomicBool::new(false),
-            home: std::thread::current().id(),
+            home: here(),
             header,
             limit,
             max_message,
@@ -203,10 +209,10 @@ impl Outbox {
     }
 
     /// Appends a frame of a user's message to a process, within the limits. `head` learns where in the stream the frame begins;
-    /// `laned` is called if it does not go there.
+    /// `laned` is called if it does not go there. With it, a `portion` of frames may have gathered that is not to wait.
     pub(crate) fn append(
         self: &Arc<Self>,
-        target: u64,
+        (target, portion): (u64, u32),
         head: impl FnOnce(u64) -> Head,
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
         laned: &mut dyn FnMut(),
@@ -214,7 +220,7 @@ impl Outbox {
         self.has_room(self.limit)?;
         // Whom a message reaches that goes to a name, only the other end knows: no credit is counted.
         let target = (target & BY_NAME == 0).then_some(target);
-        self.put(head, Frame { place: None, encode, laned }, target, 1)
+        self.put(head, Frame { place: None, encode, laned }, target, (1, portion))
     }
 
     /// Appends a user's message for more than one process, within the limits.
@@ -224,7 +230,7 @@ impl Outbox {
     ) -> Result<(), Refusal> {
         self.has_room(self.limit)?;
         let place = Some(Place::Barrier);
-        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, None, 1)
+        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, None, (1, WHOLE))
     }
 
     /// Calls and casts appended so far.
@@ -239,7 +245,7 @@ impl Outbox {
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), Refusal> {
         self.has_room(self.limit.saturating_mul(2))?;
-        self.put(|_| head, Frame { place: None, encode, laned: &mut || {} }, None, 0)
+        self.put(|_| head, Frame { place: None, encode, laned: &mut || {} }, None, (0, WHOLE))
     }
 
     /// Appends a control frame; the limit does not apply: control traffic is small and bounded by itself.
@@ -249,7 +255,7 @@ impl Outbox {
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), Refusal> {
         let place = Some(place);
-        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, None, 0)
+        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, None, (0, WHOLE))
     }
 
     /// Nobody waits for the reply to this call any more: tells the other end, unless the call, or the end of it, is still here.
@@ -289,8 +295,9 @@ impl Outbox {
         head: impl FnOnce(u64) -> Head,
         frame: Frame<'_, '_>,
         target: Option<u64>,
-        counts: u64,
+        (counts, portion): (u64, u32),
     ) -> Result<(), Refusal> {
+        let mut portion_is_full = false;
         let put = {
             let mut open = self.open.lock();
             if open.closed {
@@ -302,6 +309,8 @@ impl Outbox {
             };
             if let Ok(len) = put {
                 open.messages += counts;
+                open.gathered = open.gathered.saturating_add(1);
+                portion_is_full = open.gathered >= portion;
                 grow(&self.frames, 1);
                 if let Some(target) = target {
                     self.charge(&mut open, target, len);
@@ -318,7 +327,11 @@ impl Outbox {
         if queued > self.high_water.load(Ordering::Relaxed) {
             self.high_water.fetch_max(queued, Ordering::Relaxed);
         }
-        self.schedule();
+        if portion_is_full && !self.blocked.load(Ordering::Relaxed) {
+            self.flush_anyway();
+        } else {
+            self.schedule();
+        }
         Ok(())
     }
 
@@ -358,7 +371,7 @@ impl Outbox {
         if self.dirty.load(Ordering::Acquire) || self.dirty.swap(true, Ordering::AcqRel) {
             return;
         }
-        if std::thread::current().id() == self.home {
+        if here() == self.home {
             if !self.reader_flushes.load(Ordering::Relaxed) {
                 self.flusher.wake();
             }

@@ -37,6 +37,7 @@ impl Outbox {
             }
             drop(urgent);
             if let Some(mut open) = open {
+                open.gathered = 0;
                 sealing.laned = take_turns(&mut open, writer, ahead);
                 sealing.more = !open.batches.is_empty() || !open.lanes.is_idle();
             }
