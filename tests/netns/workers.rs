@@ -78,20 +78,21 @@ impl<'a> Parts<'a> {
         });
     }
 
-    /// Each of these instances was stopped as the lower of two, and told of once. So may others have been that a supervisor started
-    /// in place of such a one before it heard of the other supervisor.
+    /// Each of these instances was stopped as the lower of two and told of, once by whoever stopped it, and no other was.
     #[track_caller]
-    fn told_of_each(&self, stopped: &BTreeSet<(String, u64)>, before: &Alive) {
-        let known = &instances(before) | &instances(&self.alive());
+    fn told_of_each(&self, stopped: &BTreeSet<(String, u64)>) {
         wait::until(SOON, "an event for each duplicate", || {
-            let events = self.nodes.iter().flat_map(|node| node.events("child_duplicate_stopped"));
-            let told = events.map(|event| {
-                (event["childId"].as_str().unwrap().to_owned(), event["generation"].as_u64().unwrap())
-            });
-            let told: Vec<_> = told.collect();
-            let each: BTreeSet<_> = told.iter().cloned().collect();
-            assert_eq!(told.len(), each.len(), "once each: {told:?}");
-            if &each & &known == *stopped { Ok(()) } else { Err(format!("{each:?}, and not {stopped:?}")) }
+            let mut all = BTreeSet::new();
+            for node in &self.nodes {
+                let told = node.events("child_duplicate_stopped").into_iter().map(|event| {
+                    (event["childId"].as_str().unwrap().to_owned(), event["generation"].as_u64().unwrap())
+                });
+                let told: Vec<_> = told.collect();
+                let each: BTreeSet<_> = told.iter().cloned().collect();
+                assert_eq!(told.len(), each.len(), "once each: {told:?}");
+                all.extend(each);
+            }
+            if all == *stopped { Ok(()) } else { Err(format!("{all:?}, and not {stopped:?}")) }
         });
     }
 
@@ -165,14 +166,18 @@ fn failover(cut: Duration) {
     assert_eq!(parts.kept(&during), CHILDREN, "nobody was started for that");
     all_agree(&parts.nodes.iter().collect::<Vec<_>>());
     parts.one_view();
-    parts.told_of_each(&(&instances(&during) - &instances(&parts.alive())), &during);
+    parts.told_of_each(&ended(&during, &parts.alive()));
 }
 
-fn instances(alive: &Alive) -> BTreeSet<(String, u64)> {
-    let of = |(child, all): (&String, &Vec<witness::Instance>)| {
-        all.iter().map(|one| (child.clone(), one.generation)).collect::<Vec<_>>()
+/// Of these instances, those that live no more.
+fn ended(before: &Alive, now: &Alive) -> BTreeSet<(String, u64)> {
+    let each = |alive: &Alive| -> BTreeSet<(String, u64)> {
+        let of = |(child, all): (&String, &Vec<witness::Instance>)| {
+            all.iter().map(|one| (child.clone(), one.generation)).collect::<Vec<_>>()
+        };
+        alive.iter().flat_map(of).collect()
     };
-    alive.iter().flat_map(of).collect()
+    &each(before) - &each(now)
 }
 
 /// The supervisor beside the second host gives way to that of the other side, which the second host does not reach yet.

@@ -8,7 +8,7 @@ use noex_actors::{__private::check_process_name, AnyRef, Incarnation, NameError,
 use super::{OnConflict, names::Names};
 use crate::{
     link::Link,
-    machine::claim::{Answers, Claim, Step},
+    machine::claim::{Answers, Claim, Step, beside},
     net::Net,
     wire::control::{Control, Request, Response},
 };
@@ -48,6 +48,12 @@ pub(super) async fn claim(
             }
         }
     }
+}
+
+/// Who has the name beside this node, as those say that are connected, and as far as it is not known here to be over.
+pub(super) async fn heard_of(net: &Arc<Net>, name: &str, timeout: Duration) -> Option<Pid> {
+    let (by, named) = ask_all(net, name, timeout).await;
+    beside(net.node.id(), &by, &named).cloned()
 }
 
 /// Who has the name beside this node, as all say that are connected.

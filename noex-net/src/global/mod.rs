@@ -8,7 +8,7 @@ mod conflict;
 mod names;
 mod sync;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use noex_actors::{
     __private::check_process_name, Events, NameError, NodeId, Pid, Ref, RemoteBehavior, Subscription, Via,
@@ -148,6 +148,13 @@ impl GlobalRegistry {
     ) -> Result<(), NameError> {
         let process = self.net.node.resolve_any(process.as_ref(), None);
         claim::claim(&self.net, name, &process, on_conflict).await
+    }
+
+    /// Who has the name on another node, as the connected ones say. One of them may be connected to a holder that this node does
+    /// not know of yet. Who does not answer in that time says nothing.
+    #[doc(hidden)]
+    pub async fn heard_of(&self, name: &str, timeout: Duration) -> Option<Pid> {
+        claim::heard_of(&self.net, name, timeout).await
     }
 
     /// Frees a name, whoever has it; its owner tells everybody. False if nobody has it.

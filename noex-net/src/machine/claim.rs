@@ -76,7 +76,7 @@ impl Claim {
             None => self.registered = false,
             Some(_mine) => {}
         }
-        let Some((_, other)) = answers.named.iter().find(|(by, pid)| self.counts(by, pid, answers.by)) else {
+        let Some(other) = beside(self.pid.node_id(), answers.by, answers.named) else {
             return if self.registered { Step::Granted } else { Step::Register };
         };
         if *self.until.get_or_insert_with(|| now.plus(self.patience)) <= now {
@@ -97,16 +97,20 @@ impl Claim {
             Err(holder) => Step::Refused(holder),
         }
     }
+}
 
-    /// Whether a holder that somebody named stands in the way.
-    fn counts(&self, by: &NodeId, pid: &Pid, asked: &BTreeMap<NodeId, Incarnation>) -> bool {
+/// The first holder on another node that somebody named, if that is no old news.
+pub(crate) fn beside<'a>(
+    own: &NodeId,
+    asked: &BTreeMap<NodeId, Incarnation>,
+    named: &'a [(NodeId, Pid)],
+) -> Option<&'a Pid> {
+    let counts = |(by, pid): &&(NodeId, Pid)| {
         let node = pid.node_id();
-        if node == self.pid.node_id() {
-            return false;
-        }
         // A node that answered names its own holder itself.
-        by == node || asked.get(node).is_none_or(|life| *life < pid.incarnation())
-    }
+        node != own && (by == node || asked.get(node).is_none_or(|life| *life < pid.incarnation()))
+    };
+    named.iter().find(counts).map(|(_, pid)| pid)
 }
 
 #[cfg(test)]

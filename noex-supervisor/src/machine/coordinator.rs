@@ -1,13 +1,15 @@
-//! Supervision and failover as one machine: what a distributed supervisor runs on.
+//! Supervision, failover and doubt as one machine: what a distributed supervisor runs on.
 //!
 //! It decides nothing of its own. Facts about nodes go through the failover, whose verdicts become facts for the
-//! supervision; a start that succeeded on a node which is no longer there is a start that failed.
+//! supervision; a start that succeeded on a node which is no longer there is a start that failed. While the supervision doubts that
+//! the name is its own there is a [`Doubt`]; once that is settled the failover asks all nodes what they have.
 
 use std::{collections::VecDeque, time::Duration};
 
-use noex_actors::{Monotonic, NodeId};
+use noex_actors::{Monotonic, NodeId, Pid};
 
 use super::{
+    doubt::{DOUBT_FOR, Doubt, Step},
     failover::{self, Failover},
     supervision::{self, Supervision},
 };
@@ -19,6 +21,11 @@ pub(crate) enum Input {
     Node(failover::Input),
     /// A node said that it is about to leave.
     Draining(NodeId),
+    /// What the question came to who has the name: in the own view, if it is another supervisor, and whether anybody knows of one.
+    Owners {
+        seen: Option<Pid>,
+        named: bool,
+    },
     DeadlineReached,
 }
 
@@ -32,6 +39,14 @@ pub(crate) enum Output {
         query: u64,
         timeout: Duration,
     },
+    /// Look who has the name, and ask all connected nodes; comes back as `Owners`.
+    AskOwners {
+        timeout: Duration,
+    },
+    /// Another one has the name. It is superseded, and hands over.
+    Yield {
+        to: Pid,
+    },
 }
 
 /// The machine.
@@ -39,12 +54,15 @@ pub(crate) enum Output {
 pub(crate) struct Coordinator {
     supervision: Supervision,
     failover: Failover,
+    doubt: Option<Doubt>,
+    /// Another supervisor was waited for that others know of, and no node has come since.
+    in_vain: bool,
 }
 
 impl Coordinator {
     pub(crate) fn new(mut supervision: Supervision, failover: Failover) -> Self {
         supervision.set_hold(failover.hold());
-        Self { supervision, failover }
+        Self { supervision, failover, doubt: None, in_vain: false }
     }
 
     /// Takes a fact.
@@ -62,12 +80,38 @@ impl Coordinator {
                     self.supervise(supervision::Input::NodeSuspected { node }, now, entropy, out);
                 }
             }
-            Input::Child(input) => self.supervise(input, now, entropy, out),
-            Input::Node(input) => self.judge(input, now, entropy, out),
+            Input::Child(input) => {
+                let decided = matches!(
+                    input,
+                    supervision::Input::Superseded
+                        | supervision::Input::HandedOver { .. }
+                        | supervision::Input::StopRequested { .. }
+                );
+                self.doubt = self.doubt.take().filter(|_| !decided);
+                self.supervise(input, now, entropy, out);
+            }
+            Input::Node(input) => {
+                self.in_vain &= !matches!(input, failover::Input::NodeUp { .. });
+                self.judge(input, now, entropy, out);
+            }
             Input::Draining(node) => {
                 self.supervise(supervision::Input::NodeDraining { node }, now, entropy, out);
             }
+            Input::Owners { seen, named } => {
+                match self.doubt.as_mut().map(|doubt| doubt.answered(seen, named, now)) {
+                    None | Some(Step::Wait) => {}
+                    Some(Step::Yield { to }) => {
+                        self.doubt = None;
+                        out.push_back(Output::Yield { to });
+                    }
+                    Some(Step::Settled { in_vain }) => {
+                        (self.doubt, self.in_vain) = (None, in_vain);
+                        self.judge(failover::Input::DoubtSettled, now, entropy, out);
+                    }
+                }
+            }
             Input::DeadlineReached => {
+                self.ask_owners(now, out);
                 self.judge(failover::Input::DeadlineReached, now, entropy, out);
                 self.supervise(supervision::Input::DeadlineReached, now, entropy, out);
             }
@@ -76,7 +120,8 @@ impl Coordinator {
 
     /// When [`Input::DeadlineReached`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
-        self.supervision.deadline().into_iter().chain(self.failover.deadline()).min()
+        let doubt = self.doubt.as_ref().and_then(Doubt::deadline);
+        self.supervision.deadline().into_iter().chain(self.failover.deadline()).chain(doubt).min()
     }
 
     /// The children and totals.
@@ -104,7 +149,21 @@ impl Coordinator {
     ) {
         let mut commands = VecDeque::new();
         self.supervision.handle(input, now, entropy, &mut commands);
-        out.extend(commands.into_iter().map(Output::Child));
+        for command in commands {
+            if command == supervision::Output::DoubtName {
+                let patience = if self.in_vain { DOUBT_FOR } else { self.failover.patience() };
+                self.doubt.get_or_insert_with(|| Doubt::new(patience, now)).again(now);
+                self.ask_owners(now, out);
+            } else {
+                out.push_back(Output::Child(command));
+            }
+        }
+    }
+
+    fn ask_owners(&mut self, now: Monotonic, out: &mut VecDeque<Output>) {
+        if let Some(timeout) = self.doubt.as_mut().and_then(|doubt| doubt.ask(now)) {
+            out.push_back(Output::AskOwners { timeout });
+        }
     }
 
     fn judge(&mut self, input: failover::Input, now: Monotonic, entropy: u64, out: &mut VecDeque<Output>) {

@@ -153,6 +153,11 @@ impl Failover {
         if self.hold.is_zero() { self.hold } else { self.patience.saturating_add(self.hold) }
     }
 
+    /// How long a connected node is waited for.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Takes a fact.
     pub(crate) fn handle(&mut self, input: Input, now: Monotonic, out: &mut Outputs) {
         match input {

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `supervision` | the child table: what is started, stopped, restarted, and when all of it ends |
 //! | `failover` | whether a lost connection means lost children, and which nodes are asked for their instances |
-//! | `coordinator` | nothing of its own: the two above as one machine, for distributed supervisors |
+//! | `doubt` | how long a supervisor that met a sign of another one of its name waits, and for whom |
+//! | `coordinator` | nothing of its own: the three above as one machine, for distributed supervisors |
 //! | `standing` | what may be done while a part of the cluster is out of reach |
 //! | `plan` | whom the end of a child concerns by the strategy, and the order of stops and starts |
 //! | `placement` | on which node a child starts |
@@ -13,6 +14,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod coordinator;
+pub(crate) mod doubt;
 pub(crate) mod failover;
 pub(crate) mod generation;
 pub(crate) mod intensity;

@@ -40,7 +40,7 @@ pub(crate) enum Stop {
 }
 
 /// What an instance exits with that its supervisor stops because another instance, or another supervisor's, takes its
-/// place. Another supervisor of the name that watches it knows by this that it did not fail.
+/// place. Another supervisor of the name that watches it knows by this that it did not fail, and that it is not alone.
 const SUPERSEDED: &str = "noex: superseded";
 
 /// That reason.
@@ -49,7 +49,7 @@ pub(crate) fn superseded() -> ExitReason {
 }
 
 /// Whether it is that reason.
-fn is_superseded(reason: &ExitReason) -> bool {
+pub(crate) fn is_superseded(reason: &ExitReason) -> bool {
     matches!(reason, ExitReason::Error(text) if text == SUPERSEDED)
 }
 

@@ -45,7 +45,8 @@ impl DistributedProcess {
                 self.failures.remove(&child);
             }
             Output::Forget { .. } => {}
-            Output::DoubtName => self.doubt(cx),
+            // The coordinator looks after that.
+            Output::DoubtName => {}
             Output::Ready => {
                 let supervisor_id = self.identity.id.clone();
                 tracing::info!(supervisor = supervisor_id, "supervisor started");

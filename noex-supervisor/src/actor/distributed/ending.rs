@@ -6,7 +6,6 @@ use noex_actors::{AnyRef, Context, ExitReason, Pid};
 
 use super::{
     Call, Cast, DistributedProcess, DistributedSupervisorEvent, Fact, Note, Reply, coordinator, end_of,
-    failover,
 };
 use crate::{
     distributed::views::PREFIX,
@@ -20,9 +19,6 @@ const NAME_LOST: &str = "name_lost";
 
 /// How long the winner of the name may take to say which children it has.
 const WINNER_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long names may take to come from a node that came.
-const DOUBT_FOR: Duration = Duration::from_millis(500);
 
 /// How long a leaving node waits for its children to be elsewhere.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,29 +60,26 @@ impl DistributedProcess {
         self.desk.tell(DistributedSupervisorEvent::SupervisorStopped { supervisor_id, reason: exit });
     }
 
-    /// There are instances that only another supervisor of this name can have started. The registry knows whether it
-    /// lives; a node that just came may not have told its names yet.
-    pub(super) fn doubt(&mut self, cx: &mut Context<Self>) {
-        match self.rival(cx) {
-            Some(rival) => self.name_lost(&rival, cx),
-            None if self.doubting => {}
-            None => {
-                self.doubting = true;
-                cx.send_after(DOUBT_FOR, Note::Doubt);
-            }
+    /// Looks who has the name, and asks all connected nodes: one of them may know of another supervisor that this node does
+    /// not reach yet.
+    pub(super) fn ask_owners(&mut self, timeout: Duration, cx: &mut Context<Self>) {
+        if self.rival(cx).is_some() {
+            return self.owners(None, cx);
         }
+        let (names, inlet) = (self.cluster.global().clone(), self.inlet.clone());
+        let name = format!("{PREFIX}{}", self.identity.id);
+        cx.task(async move {
+            inlet.send(Fact::Owners(names.heard_of(&name, timeout).await));
+            Note::Facts
+        });
     }
 
-    /// Nobody else turned up: what was found has no other supervisor.
-    pub(super) fn settle_doubt(&mut self, cx: &mut Context<Self>) {
-        self.doubting = false;
-        match self.rival(cx) {
-            Some(rival) => self.name_lost(&rival, cx),
-            None if self.yielding => {}
-            None => {
-                self.judge(failover::Input::DoubtSettled, cx);
-            }
+    pub(super) fn owners(&mut self, named: Option<Pid>, cx: &mut Context<Self>) {
+        if let Some(named) = &named {
+            tracing::debug!(supervisor = self.identity.id, rival = %named, "another node knows of another supervisor");
         }
+        let (seen, named) = (self.rival(cx), named.is_some());
+        self.step(coordinator::Input::Owners { seen, named }, cx);
     }
 
     fn rival(&self, cx: &Context<Self>) -> Option<Pid> {

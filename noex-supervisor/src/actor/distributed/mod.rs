@@ -16,8 +16,8 @@ use std::{
 };
 
 use noex_actors::{
-    AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, NodeId, Notifier, RawRef,
-    RemoteBehavior, SpawnError, Subscription,
+    AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, NodeId, Notifier, Pid,
+    RawRef, RemoteBehavior, SpawnError, Subscription,
 };
 use noex_net::{Cluster, ClusterEvent, DialError, OnConflict};
 use tokio::sync::{mpsc, oneshot};
@@ -77,8 +77,6 @@ pub(crate) enum Note {
     /// There is something in the queue of facts.
     Facts,
     Alarm,
-    /// Time to look again who has the name.
-    Doubt,
     /// Time to let others see the children as they are.
     Publish,
 }
@@ -101,6 +99,8 @@ enum Fact {
         query: u64,
         found: Option<Vec<Found>>,
     },
+    /// Whom another node knows of as the holder of the name.
+    Owners(Option<Pid>),
     Cluster(ClusterEvent),
     /// Children of the supervisor that won the name, if it could be asked.
     Winner {
@@ -158,7 +158,6 @@ pub(crate) struct DistributedProcess {
     counted: Totals,
     exit: Option<SupervisorExit>,
     stop_tree: bool,
-    doubting: bool,
     yielding: bool,
     /// Who is to look after what this one left.
     heir: Option<AnyRef>,
@@ -231,7 +230,6 @@ impl Behavior for DistributedProcess {
             counted: Totals::default(),
             exit: None,
             stop_tree: false,
-            doubting: false,
             yielding: false,
             heir: None,
         })
@@ -262,7 +260,6 @@ impl Behavior for DistributedProcess {
                 self.alarm.rang();
                 self.step(coordinator::Input::DeadlineReached, cx);
             }
-            Info::User(Note::Doubt) => self.settle_doubt(cx),
             Info::User(Note::Publish) => {
                 self.publishing = false;
                 self.publish(cx);
@@ -317,6 +314,7 @@ impl DistributedProcess {
                 self.nursery.note(found.iter().flatten());
                 self.judge(failover::Input::Answered { node, query, found }, cx);
             }
+            Fact::Owners(named) => self.owners(named, cx),
             Fact::Cluster(event) => self.cluster_event(event, cx),
             Fact::Winner { winner, children } => self.yield_to(winner, children, cx),
         }
@@ -373,6 +371,8 @@ impl DistributedProcess {
             match command {
                 Output::Child(command) => self.perform(command, cx),
                 Output::Query { node, query, timeout } => self.ask(node, query, timeout, cx),
+                Output::AskOwners { timeout } => self.ask_owners(timeout, cx),
+                Output::Yield { to } => self.name_lost(&to, cx),
             }
         }
         self.alarm.set(self.machine.deadline(), Note::Alarm, cx);

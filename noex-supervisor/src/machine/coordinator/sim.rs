@@ -5,6 +5,7 @@
 
 mod loser;
 mod partition;
+mod two_sides;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ use crate::{
         Found,
         placement::{Candidate, Order, Placement, Selector},
         plan::concerned,
-        policy::{Stop, is_cleared_away},
+        policy::{Stop, is_cleared_away, superseded},
         rebalance::{Movable, moves},
         supervision::{Cause, Failure, Output as Command, Report, Rule, Scope, Settings, State},
     },
@@ -102,6 +103,8 @@ enum Event {
         session: u64,
         pid: Pid,
     },
+    /// All say who has the name.
+    Owners,
     Reconnect {
         node: NodeId,
     },
@@ -142,6 +145,8 @@ struct World {
     era: u64,
     /// The one before, if it lives.
     loser: Option<Loser>,
+    /// So long others speak of another supervisor.
+    rumour: Monotonic,
     /// Not every child was started once.
     starting: bool,
     /// When each instance was started, and by which supervisor.
@@ -210,6 +215,7 @@ impl World {
             terms,
             era: 0,
             loser: None,
+            rumour: Monotonic::ZERO,
             starting: true,
             born: BTreeMap::new(),
             causes: Vec::new(),
@@ -253,12 +259,18 @@ impl World {
         // What was on its way to the other one is lost with it, what was on its way from it is not.
         self.queue.retain(|_, event| !matches!(event, Event::Old(_)));
         for event in self.queue.values_mut() {
-            if beaten && matches!(event, Event::Fact(_) | Event::Spawned { .. } | Event::Told { .. }) {
+            let is_its =
+                matches!(event, Event::Fact(_) | Event::Spawned { .. } | Event::Told { .. } | Event::Owners);
+            if beaten && is_its {
                 *event = Event::Old(Box::new(event.clone()));
             }
         }
         self.queue.retain(|_, event| match event {
-            Event::Fact(_) | Event::Spawned { .. } | Event::Told { .. } | Event::Watch { .. } => false,
+            Event::Fact(_)
+            | Event::Spawned { .. }
+            | Event::Told { .. }
+            | Event::Watch { .. }
+            | Event::Owners => false,
             Event::Old(_)
             | Event::Spawn { .. }
             | Event::StopAt { .. }
@@ -327,6 +339,7 @@ impl World {
         }
         let supervision = self.machine.supervision();
         let (counted, mut causes, mut failed) = (supervision.counted(), 0, 0);
+        let was_sure = supervision.counts();
         if let Input::Child(supervision::Input::ChildExited { child, pid, reason }) = &input
             && *reason != ExitReason::NoConnection
             && supervision.is_cause(child, pid)
@@ -339,15 +352,16 @@ impl World {
         for command in &out {
             match command {
                 Output::Child(Command::Report(Report::NodeFailure { affected, .. })) => {
-                    causes += 1;
+                    // In doubt it is not its to count.
+                    causes += u64::from(was_sure && self.machine.supervision().counts());
                     // Alone, it may be found alive where it was.
                     if self.settings.strategy != Strategy::OneForOne {
                         self.causes.push((self.concerned(affected), self.now));
                     }
                 }
                 Output::Child(Command::Report(Report::StartFailed { child, .. })) => {
-                    // One that was just asked for is given up, which counts nothing.
-                    failed += u64::from(self.machine.supervision().child(child).is_some());
+                    // One that was just asked for is given up, which counts nothing; nor does anything in doubt.
+                    failed += u64::from(was_sure && self.machine.supervision().child(child).is_some());
                 }
                 _ => {}
             }
@@ -372,6 +386,8 @@ impl World {
                 let session = self.nodes[&node].session;
                 self.soon(Event::Told { node, session, query });
             }
+            Output::AskOwners { .. } => self.later(2, Event::Owners),
+            Output::Yield { to } => panic!("it has the name, and yields to {to}"),
             Output::Child(Command::Start { child, generation, excluded, target, .. }) => {
                 assert!(self.in_flight.insert(child.clone()), "two starts of {child} in flight");
                 let candidates: Vec<Candidate> = self
@@ -407,10 +423,7 @@ impl World {
             }
             Output::Child(Command::Stop { pid, how, cause, .. }) => self.send_stop(pid, how, cause),
             Output::Child(Command::End(_)) => self.ended = true,
-            // The one before had gone beyond the term that this one took. It has the name, and learns that nobody else has.
-            Output::Child(Command::DoubtName) => {
-                self.later(500, Event::Fact(Input::Node(failover::Input::DoubtSettled)));
-            }
+            Output::Child(Command::DoubtName) => panic!("the coordinator looks after that"),
             Output::Child(Command::Ready) => self.starting = false,
             Output::Child(Command::Reply { .. } | Command::Report(_) | Command::Forget { .. }) => {}
         }
@@ -480,6 +493,8 @@ impl World {
                     }
                 }
             }
+            // Its own view has nobody else.
+            Event::Owners => self.step(Input::Owners { seen: None, named: self.now < self.rumour }),
             Event::Reconnect { node } => {
                 let target = self.nodes.get_mut(&node).unwrap();
                 if !target.alive || target.is_silent() || target.connected {
@@ -651,6 +666,14 @@ impl World {
             }
             6 | 7 if self.terms.is_parted() => self.part(),
             6 => self.replace(),
+            7 if self.terms.is_haunted() => {
+                // Another supervisor stops one, and is gone again some time later.
+                let pids: Vec<Pid> = self.nodes[&victim].processes.keys().cloned().collect();
+                if let (false, Some(pid)) = (self.nodes[&victim].frozen, pids.first()) {
+                    self.rumour = self.now.plus(Duration::from_millis(self.dice.roll(2000)));
+                    self.die(pid, superseded());
+                }
+            }
             _ => {
                 self.rebalance();
             }

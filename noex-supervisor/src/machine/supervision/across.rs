@@ -36,6 +36,11 @@ fn told(on: &str, found: Vec<Found>) -> Input {
     Input::InstancesTold { node: node(on), purpose: Purpose::Reconcile, found }
 }
 
+/// An instance is found that another supervisor started.
+fn doubt(bench: &mut Bench) {
+    bench.fact(told("z", vec![found("d", Generation::new(5000, 1), "z", 90)]));
+}
+
 fn lost(on: &str) -> Input {
     Input::NodeLost { node: node(on), loss: Loss::Crash }
 }
@@ -279,7 +284,7 @@ fn in_doubt_about_its_name_a_round_stands_still_and_goes_on_when_it_is_sure() {
     let mut bench = placed(Strategy::OneForAll, 5, &["a:x", "b:y", "c:z"]);
     bench.exit("b", crash());
     assert_eq!(bench.stops(), [("c".to_owned(), Stop::Ask)]);
-    bench.fact(Input::Superseded);
+    doubt(&mut bench);
     bench.exit("c", ExitReason::Shutdown);
     assert_eq!(bench.obey(), "", "somebody else may have them");
     assert_eq!(bench.machine.deadline(), None);
@@ -294,7 +299,7 @@ fn what_ends_while_it_is_in_doubt_concerns_siblings_when_it_is_sure() {
         let expected = if strategy == Strategy::OneForAll { "-c -a +a +b +c" } else { "-c +b +c" };
         for by_loss in [false, true] {
             let mut bench = placed(strategy, 5, &["a:x", "b:y", "c:z"]);
-            bench.fact(Input::Superseded);
+            doubt(&mut bench);
             if by_loss {
                 bench.fact(lost("y"));
             } else {

@@ -10,7 +10,8 @@
 //! living one that is lower is replaced, by the strategy's rule, which counts nothing; 2. children that belong together
 //! are those of one supervisor: no instance of another joins them once it has begun; 3. an instance of a later term is
 //! another supervisor's: it is never stopped, and while it is not known who has the name no other instance is either;
-//! 4. what was told to go is never taken over.
+//! 4. what was told to go is never taken over; 5. what another supervisor stopped is not started again before it is known who
+//! has the name.
 //!
 //! Source: the design's rules "Generation" and "One name, one supervisor".
 
@@ -78,8 +79,7 @@ impl Supervision {
         if open && found.generation.term() > self.generations.term() {
             // Started by a supervisor that came after this one. Whoever has the name now decides about it.
             self.generations.doubt(found.generation);
-            self.superseded = true;
-            return out.push_back(Output::DoubtName);
+            return self.doubt(out);
         }
         if self.phase == Phase::Ended || found.generation.term() > self.generations.term() {
             return;
@@ -107,7 +107,8 @@ impl Supervision {
                 }
                 let id = found.child;
                 out.push_back(Output::Watch { child: id.clone(), generation: current, pid: pid.clone() });
-                let cause = if then == Then::Restart { Cause::Reached } else { self.cause_of(&then) };
+                child.reached = then == Then::Restart;
+                let cause = if child.reached { Cause::Reached } else { self.cause_of(&then) };
                 out.push_back(Output::Stop { child: id, generation: current, pid, how, cause });
             }
             // Its success is on the way.
@@ -163,9 +164,18 @@ impl Supervision {
         self.owed = owed.min();
     }
 
+    /// There is a sign of another supervisor of the name. Until it is known who has it nothing is started.
+    pub(super) fn doubt(&mut self, out: &mut Outputs) {
+        self.superseded = true;
+        if !self.beaten {
+            out.push_back(Output::DoubtName);
+        }
+    }
+
     /// It has the name after all: goes beyond every term, so that what is higher is its own to adopt.
     pub(super) fn reinstate(&mut self, mut found: Vec<Found>, now: Monotonic, out: &mut Outputs) {
-        if !self.superseded {
+        // What was asked in doubt may be answered when it knows already that another one has the name.
+        if !self.superseded || self.beaten {
             return;
         }
         self.superseded = false;

@@ -47,6 +47,11 @@ impl Supervision {
         self.intensity.total
     }
 
+    /// Whether it counts what it hears of.
+    pub(crate) fn counts(&self) -> bool {
+        self.is_in_charge()
+    }
+
     /// Whether the end of this instance by itself, now, is a cause of a round.
     pub(crate) fn is_cause(&self, id: &str, pid: &Pid) -> bool {
         let runs = |child: &Child| child.state == State::Running { pid: pid.clone() };

@@ -92,6 +92,8 @@ pub(crate) struct Child {
     pub(crate) may_live: Generation,
     /// False while nobody knows whether the node of the instance is lost.
     pub(crate) confirmed: bool,
+    /// It was told to go a second time, after it was out of reach: with the reason by which else a rival is known.
+    pub(crate) reached: bool,
     pub(crate) why: Why,
     /// Which attempt of this round is in flight or next, from 1.
     pub(crate) attempt: u32,
@@ -119,6 +121,7 @@ impl Child {
             generation: Generation::default(),
             may_live: Generation::default(),
             confirmed: true,
+            reached: false,
             why,
             attempt: 1,
             round: None,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::machine::{
     intensity::Allowance,
-    policy::{Verdict, after_exit, after_node_loss, is_cleared_away},
+    policy::{Verdict, after_exit, after_node_loss, is_cleared_away, is_superseded},
 };
 
 impl Supervision {
@@ -24,16 +24,22 @@ impl Supervision {
         if out_of_reach && self.is_open() {
             return;
         }
-        if let Some(Stray { child, generation, .. }) = self.strays.remove(pid) {
-            // What was dead already when it was found was no duplicate.
-            if !matches!(reason, ExitReason::NoConnection | ExitReason::NoProc) {
+        if let Some(Stray { child, generation, again, .. }) = self.strays.remove(pid) {
+            // What was dead already when it was found was no duplicate. Found twice, it was watched anew.
+            let was_dead = reason == ExitReason::NoProc && !again;
+            if !was_dead && reason != ExitReason::NoConnection {
                 let node = pid.node_id().clone();
                 out.push_back(Output::Report(Report::DuplicateStopped { child, node, generation }));
             }
             return;
         }
         let Some(child) = self.children.get(id).filter(|child| child.pid() == Some(pid)) else { return };
-        match &child.state {
+        let state = child.state.clone();
+        if self.settings.scope == Scope::Cluster && is_superseded(&reason) && !child.reached && self.is_open()
+        {
+            self.doubt(out);
+        }
+        match state {
             State::Running { .. } => self.ended(id, pid.node_id().clone(), reason, now, out),
             State::Stopping { .. } => self.stopped(id, reason, out),
             State::Fresh | State::Starting | State::Waiting { .. } | State::Pending | State::Queued => {}
@@ -58,8 +64,7 @@ impl Supervision {
             child.state = State::Pending;
             return self.start_because(id, Why::Leaving { from: node }, None, out);
         }
-        // Another supervisor of the name took it for one too many, before it knew of this one, or it was cut off. It did
-        // not fail.
+        // Another supervisor of the name took it for one too many, or it was cut off. It did not fail.
         let cleared_away = self.settings.scope == Scope::Cluster && is_cleared_away(&reason);
         let verdict = match child.rule.restart {
             restart if cleared_away => after_node_loss(restart),

@@ -232,7 +232,8 @@ pub(crate) enum Output {
     Forget {
         child: String,
     },
-    /// There is an instance of a later term: somebody else has, or had, the name.
+    /// There is an instance of a later term, or an instance of its own was stopped by another supervisor: somebody else has, or
+    /// had, the name.
     DoubtName,
     /// Every child was started once.
     Ready,

@@ -84,6 +84,8 @@ struct Stray {
     child: String,
     generation: Generation,
     kill_at: Option<Monotonic>,
+    /// Its node told of it again after it was told to go: it was alive then.
+    again: bool,
 }
 
 /// The machine.
@@ -182,9 +184,9 @@ impl Supervision {
             Input::AddRequested { request, rule } => self.add(request, rule, out),
             Input::TerminateRequested { request, child } => self.terminate(request, &child, now, out),
             Input::RestartRequested { request, child } => self.restart(request, &child, now, out),
-            Input::StopRequested { reason } => self.stop_all(reason, out),
+            Input::StopRequested { reason } => self.stop_all(reason, now, out),
             Input::Superseded => (self.superseded, self.beaten) = (true, true),
-            Input::HandedOver { keep, reason } => self.hand_over(&keep, reason, out),
+            Input::HandedOver { keep, reason } => self.hand_over(&keep, reason, now, out),
             Input::NodeSuspected { node } => self.suspect(&node),
             Input::NodeLost { node, loss } => self.node_lost(&node, loss, now, out),
             Input::NodeAvailable => self.node_available(now, out),
@@ -293,6 +295,10 @@ impl Supervision {
         }
         if let Some(plan) = self.plan.as_mut().filter(|plan| plan.is_due(now)) {
             plan.go_on();
+        }
+        if self.handed_over {
+            // What was told to go had its time. Whoever has it now does what is to be done.
+            self.strays.retain(|_, stray| stray.kill_at.is_some_and(|at| at > now));
         }
         for (pid, stray) in &mut self.strays {
             if stray.kill_at.is_some_and(|at| at <= now) {

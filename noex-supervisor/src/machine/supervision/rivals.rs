@@ -50,6 +50,47 @@ fn once_it_handed_over_it_stops_nothing_that_a_node_tells_of() {
 }
 
 #[test]
+fn what_is_found_a_second_time_on_its_way_out_is_told_of_although_the_second_watch_comes_late() {
+    for again in [false, true] {
+        let mut bench = Bench::running(Scope::Cluster, vec![rule("x")]);
+        let lower = || told(vec![found("x", earlier(1), 50)]);
+        bench.fact(lower());
+        if again {
+            bench.fact(lower());
+        }
+        let reason = ExitReason::NoProc;
+        bench.fact(Input::ChildExited { child: "x".into(), pid: pid("b", 50), reason });
+        let stopped = |report: &Report| matches!(report, Report::DuplicateStopped { .. });
+        assert_eq!(bench.reports().iter().any(stopped), again, "dead when it was found, it was none");
+    }
+}
+
+#[test]
+fn what_it_told_to_go_before_it_handed_over_is_waited_for_a_moment_and_told_of_but_never_killed() {
+    for stubborn in [false, true] {
+        let mut bench = Bench::running(Scope::Cluster, vec![rule("x")]);
+        bench.fact(told(vec![found("x", earlier(1), 50)]));
+        assert_eq!(bench.stops(), [("x".to_owned(), Stop::Ask)]);
+        bench.fact(Input::Superseded);
+        bench.after(Duration::from_millis(100));
+        hand_over(&mut bench, &["x"]);
+        assert!(bench.ended().is_none());
+        if stubborn {
+            bench.after(Duration::from_millis(249));
+            assert!(bench.ended().is_none());
+            bench.after(Duration::from_millis(1));
+        } else {
+            let reason = policy::superseded();
+            bench.fact(Input::ChildExited { child: "x".into(), pid: pid("b", 50), reason });
+        }
+        assert!(matches!(bench.ended(), Some(Ending::Stopped(_))));
+        assert_eq!(bench.stops(), [], "another supervisor may have it");
+        let told = |report: &Report| matches!(report, Report::DuplicateStopped { .. });
+        assert_eq!(bench.reports().iter().any(told), !stubborn);
+    }
+}
+
+#[test]
 fn once_it_ended_it_stops_nothing_that_a_node_tells_of() {
     let mut bench = Bench::running(Scope::Cluster, vec![rule("x")]);
     bench.fact(Input::StopRequested { reason: ExitReason::Shutdown });
@@ -142,26 +183,113 @@ fn the_end_of_a_significant_child_ends_the_supervisor_only_once_it_is_sure_of_it
 }
 
 #[test]
-fn what_a_rival_stops_is_started_again_and_counts_nothing() {
+fn what_a_rival_stops_is_started_again_once_it_is_sure_and_counts_nothing() {
     let transient = || Rule { restart: Restart::Transient, ..rule("x") };
     let mut bench = Bench::running(Scope::Cluster, vec![transient(), rule("y")]);
     for _ in 0..10 {
         bench.exit("x", policy::superseded());
+        assert!(bench.has(&Output::DoubtName));
         bench.exit("y", policy::superseded());
+        assert_eq!(bench.obey(), "", "another one may have both");
+        assert_eq!(bench.machine.deadline(), None);
+        bench.after(Duration::from_secs(1));
+        bench.fact(Input::Begun { found: Vec::new() });
         assert_eq!(bench.start_next("a").unwrap().0, "x", "nobody said that it is to end");
+        bench.after(Duration::from_secs(1));
         assert_eq!(bench.start_next("a").unwrap().0, "y");
+        bench.out.clear();
     }
     assert_eq!((bench.machine.counted(), bench.alive().as_str()), (0, "xy"));
-    // By the strategy's rule, as when a higher one is found.
-    let settings = Settings { strategy: Strategy::OneForAll, ..settings(Scope::Cluster) };
-    let mut bench = Bench::running_with(settings, vec![rule("x"), rule("y")]);
-    bench.exit("x", policy::superseded());
-    assert_eq!(bench.obey(), "-y +x +y");
-    assert_eq!(bench.machine.counted(), 0);
     // On one node nobody else has children of this supervisor.
     let mut bench = Bench::running(Scope::Local, vec![rule("x")]);
     bench.exit("x", policy::superseded());
-    assert_eq!(bench.machine.counted(), 1);
+    assert!(!bench.has(&Output::DoubtName));
+    assert_eq!((bench.machine.counted(), bench.obey().as_str()), (1, "+x"));
+}
+
+#[test]
+fn what_a_rival_stops_concerns_siblings_by_the_strategys_rule_once_it_is_sure() {
+    for (strategy, expected) in [
+        (Strategy::OneForAll, "-z -x +x +y +z"),
+        (Strategy::RestForOne, "-z +y +z"),
+        (Strategy::OneForOne, "+y"),
+    ] {
+        let settings = Settings { strategy, ..settings(Scope::Cluster) };
+        let mut bench = Bench::running_with(settings, vec![rule("x"), rule("y"), rule("z")]);
+        bench.exit("y", policy::superseded());
+        assert_eq!(bench.obey(), "", "{strategy}");
+        bench.fact(Input::Begun { found: Vec::new() });
+        assert_eq!(bench.obey(), expected, "{strategy}");
+        assert_eq!((bench.machine.counted(), bench.alive().as_str()), (0, "xyz"));
+        // In a round that is on its way: it stands still, and goes on.
+        bench.exit("y", crash());
+        bench.exit("x", policy::superseded());
+        assert_eq!(bench.obey(), if strategy == Strategy::OneForOne { "+y" } else { "-z" }, "on its way");
+        bench.after(Duration::from_secs(1));
+        bench.fact(Input::Begun { found: Vec::new() });
+        bench.obey();
+        assert_eq!((bench.machine.counted(), bench.alive().as_str()), (1, "xyz"), "{strategy}");
+        assert_eq!(bench.machine.deadline(), None, "{strategy}");
+    }
+}
+
+#[test]
+fn a_rival_that_is_faster_than_its_own_stop_is_noticed() {
+    for request in [true, false] {
+        let mut bench = Bench::running(Scope::Cluster, vec![rule("x")]);
+        if request {
+            bench.fact(Input::RestartRequested { request: 7, child: "x".into() });
+        } else {
+            bench.fact(Input::NodeDraining { node: node("a") });
+        }
+        assert_eq!(bench.stops(), [("x".to_owned(), Stop::Ask)]);
+        bench.exit("x", policy::superseded());
+        assert!(bench.has(&Output::DoubtName));
+        assert_eq!(bench.obey(), "");
+        bench.fact(Input::Begun { found: Vec::new() });
+        assert_eq!(bench.start_next("b").unwrap().0, "x");
+        assert_eq!((bench.obey().as_str(), bench.machine.counted()), ("", 0));
+    }
+}
+
+#[test]
+fn what_a_rival_stopped_is_left_to_it_when_it_has_the_name() {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+        let settings = Settings { strategy, ..settings(Scope::Cluster) };
+        let mut bench = Bench::running_with(settings, vec![rule("x"), rule("y")]);
+        bench.exit("x", policy::superseded());
+        assert!(bench.has(&Output::DoubtName));
+        bench.fact(Input::Superseded);
+        bench.out.clear();
+        bench.exit("y", policy::superseded());
+        assert!(!bench.has(&Output::DoubtName), "it knows");
+        hand_over(&mut bench, &["x", "y"]);
+        assert_eq!(bench.obey(), "", "{strategy}");
+        assert!(matches!(bench.ended(), Some(Ending::Stopped(_))));
+    }
+}
+
+#[test]
+fn an_answer_to_what_it_asked_in_doubt_changes_nothing_once_another_one_has_the_name() {
+    let mut bench = Bench::running(Scope::Cluster, vec![rule("x"), rule("y")]);
+    bench.exit("x", policy::superseded());
+    bench.fact(Input::Superseded);
+    bench.fact(Input::Begun { found: vec![found("y", earlier(1), 50)] });
+    bench.after(Duration::from_secs(1));
+    assert_eq!(bench.obey(), "", "the winner's");
+    hand_over(&mut bench, &["x", "y"]);
+    assert!(matches!(bench.ended(), Some(Ending::Stopped(_))));
+}
+
+#[test]
+fn a_temporary_child_that_a_rival_stops_is_over_and_what_it_tells_is_heard() {
+    let temporary = Rule { restart: Restart::Temporary, ..rule("x") };
+    let mut bench = Bench::running(Scope::Cluster, vec![temporary, rule("y")]);
+    bench.exit("x", policy::superseded());
+    assert!(bench.has(&Output::DoubtName));
+    bench.exit("y", crash());
+    bench.fact(Input::Begun { found: Vec::new() });
+    assert_eq!((bench.obey().as_str(), bench.alive().as_str()), ("+y", "y"));
 }
 
 #[test]
@@ -225,4 +353,16 @@ fn what_it_stopped_before_it_was_out_of_reach_it_stops_again_only_once_it_is_sur
     let mut stopped: Vec<_> = bench.out.iter().filter_map(is_stopped).collect();
     stopped.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(stopped, ["x", "y"].map(|child| (child.to_owned(), policy::superseded())));
+    // By its own word: that is nobody else's.
+    bench.out.clear();
+    bench.fact(Input::Standing {
+        decision: PartitionDecision::Failover,
+        view: PartitionView { reachable: vec![on], lost: Vec::new(), largest: 3 },
+    });
+    bench.exit("x", policy::superseded());
+    assert!(!bench.has(&Output::DoubtName));
+    assert_eq!(bench.start_next("a").unwrap().0, "x");
+    // Of the next instance it would be.
+    bench.exit("x", policy::superseded());
+    assert!(bench.has(&Output::DoubtName));
 }

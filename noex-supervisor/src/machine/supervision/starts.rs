@@ -38,6 +38,7 @@ impl Supervision {
         }
         child.generation = self.generations.next();
         child.arrivals = self.arrivals;
+        child.reached = false;
         child.state = State::Starting;
         out.push_back(Output::Start {
             child: id.to_owned(),

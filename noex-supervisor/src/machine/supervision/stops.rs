@@ -172,13 +172,13 @@ impl Supervision {
         out.push_back(Output::Watch { child: child.clone(), generation, pid: pid.clone() });
         let kill_at = (!known).then(|| now.plus(DUPLICATE_GRACE));
         let how = if known { Stop::Kill } else { Stop::Ask };
-        self.strays.insert(pid.clone(), Stray { child: child.clone(), generation, kill_at });
+        self.strays.insert(pid.clone(), Stray { child: child.clone(), generation, kill_at, again: known });
         out.push_back(Output::Stop { child, generation, pid, how, cause });
     }
 
     /// It is to end. What it had belongs to the supervisor that has its name, if it is known that there is one; children
     /// of a template are nobody else's.
-    pub(super) fn stop_all(&mut self, reason: ExitReason, out: &mut Outputs) {
+    pub(super) fn stop_all(&mut self, reason: ExitReason, now: Monotonic, out: &mut Outputs) {
         if !self.beaten {
             return self.begin_end(Ending::Stopped(reason));
         }
@@ -188,12 +188,18 @@ impl Supervision {
                 self.children.iter().map(|child| child.rule.id.clone()).collect()
             }
         };
-        self.hand_over(&keep, reason, out);
+        self.hand_over(&keep, reason, now, out);
     }
 
     /// Ends without touching the children that another supervisor has, or will have. A start in flight is waited for, so
-    /// that nobody takes its instance for an orphan.
-    pub(super) fn hand_over(&mut self, keep: &BTreeSet<String>, reason: ExitReason, out: &mut Outputs) {
+    /// that nobody takes its instance for an orphan; so is, for a moment, what was told to go, so that its end is told of.
+    pub(super) fn hand_over(
+        &mut self,
+        keep: &BTreeSet<String>,
+        reason: ExitReason,
+        now: Monotonic,
+        out: &mut Outputs,
+    ) {
         if !self.is_open() {
             return;
         }
@@ -209,7 +215,9 @@ impl Supervision {
                 None => {}
             }
         }
-        self.strays.clear();
+        for stray in self.strays.values_mut() {
+            stray.kill_at = Some(now.plus(DUPLICATE_GRACE));
+        }
     }
 
     /// From now on everything is stopped, last child first, and then it ends. A second ending does not replace the first.

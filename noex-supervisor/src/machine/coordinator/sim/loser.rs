@@ -39,10 +39,13 @@ impl World {
             self.later(back, Event::Old(Box::new(Event::Fact(Input::Node(up)))));
         }
         let knows = self.dice.roll(60);
+        self.rumour = self.now.plus(Duration::from_millis(knows));
         let superseded = Input::Child(supervision::Input::Superseded);
         self.later(knows, Event::Old(Box::new(Event::Fact(superseded))));
         let asked = knows + 1 + self.dice.roll(30);
         self.later(asked, Event::Old(Box::new(Event::Fact(hand_over))));
+        // It hears of no ends here: then what it told to go had its time.
+        self.later(asked + 300, Event::Old(Box::new(Event::Fact(Input::DeadlineReached))));
     }
 
     fn old_step(&mut self, input: Input) {
@@ -70,6 +73,8 @@ impl World {
                     assert!(!knows || !is_new, "it stops {child}");
                     self.send_stop(pid, how, cause);
                 }
+                Output::AskOwners { .. } => self.later(2, Event::Old(Box::new(Event::Owners))),
+                Output::Yield { to } => panic!("its view does not show {to} yet"),
                 Output::Child(Command::End(_)) => {
                     self.soon(Event::Fact(Input::Node(failover::Input::RivalGone)));
                 }
@@ -92,6 +97,8 @@ impl World {
                 let fact = supervision::Input::StartSucceeded { child, generation, pid };
                 self.old_step(Input::Child(fact));
             }
+            // Others know who has the name.
+            Event::Owners => self.old_step(Input::Owners { seen: None, named: true }),
             Event::Told { node, session, query } => {
                 let found = self.instances(&node, session);
                 self.old_step(Input::Node(failover::Input::Answered { node, query, found }));

@@ -25,6 +25,8 @@ pub(super) struct Terms {
     parted: bool,
     /// Children are moved now and then.
     rebalances: bool,
+    /// Now and then another supervisor stops an instance, and is never met.
+    haunted: bool,
 }
 
 /// How long it takes to find a silent node dead.
@@ -34,7 +36,7 @@ impl Terms {
     fn of(policy: Policy, grace: Option<Duration>) -> Self {
         let by_majority = matches!(policy, Policy::Majority(_));
         let by_supervisor = grace.is_some() && !by_majority;
-        Self { policy, grace, by_majority, by_supervisor, parted: true, rebalances: false }
+        Self { policy, grace, by_majority, by_supervisor, parted: true, rebalances: false, haunted: false }
     }
 
     fn failover_policy() -> Self {
@@ -83,6 +85,14 @@ impl Terms {
         Self { rebalances: true, ..self }
     }
 
+    fn haunted() -> Self {
+        Self { haunted: true, ..Self::default() }
+    }
+
+    pub(super) fn is_haunted(&self) -> bool {
+        self.haunted
+    }
+
     pub(super) fn is_parted(&self) -> bool {
         self.parted
     }
@@ -92,7 +102,7 @@ impl Terms {
     }
 
     pub(super) fn mishaps(&self) -> u64 {
-        7 + u64::from(self.parted) + u64::from(self.rebalances)
+        7 + u64::from(self.parted) + u64::from(self.haunted) + u64::from(self.rebalances)
     }
 }
 
@@ -393,6 +403,26 @@ proptest! {
             for terms in [Terms::default(), Terms::failover_policy(), Terms::strict_majority()] {
                 simulate_with(seed, (nodes, children, mishaps), *strategy, terms.rebalancing());
             }
+        }
+    }
+}
+
+#[test]
+fn a_seed_whose_loser_was_told_what_is_alive_after_it_knew() {
+    for strategy in Strategy::ALL {
+        simulate_with(7023725364957535334, (5, 7, 11), *strategy, Terms::haunted());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_a_supervisor_stops_that_is_never_met_is_started_again_once_and_counts_nothing(
+        seed: u64, nodes in 2u64..6, children in 1u64..9, mishaps in 1u64..14
+    ) {
+        for strategy in Strategy::ALL {
+            simulate_with(seed, (nodes, children, mishaps), *strategy, Terms::haunted());
         }
     }
 }
