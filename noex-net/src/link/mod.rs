@@ -51,7 +51,7 @@ pub(crate) use self::{
 };
 use crate::{
     io::{
-        outbox::{Outbox, Refusal},
+        outbox::{Outbox, Refusal, portions},
         socket::WriteHalf,
     },
     machine::{
@@ -180,7 +180,7 @@ impl Link {
         let id = Cell::new(None);
         let sending = Sending { link: self, id: &id };
         let home = self.calls.here();
-        let portion = self.outbox.portions.of_calls(self.calls.lately_waiting(home));
+        let portion = portions::of_calls(self.calls.lately_waiting(home));
         let sent = self.outbox.append(
             (number, portion),
             |offset| {

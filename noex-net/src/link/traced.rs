@@ -10,7 +10,7 @@ use noex_actors::{
 
 use super::{CallHead, Link};
 use crate::{
-    io::outbox::Refusal,
+    io::outbox::{Refusal, portions},
     wire::{frame::Head, trace},
 };
 
@@ -27,7 +27,7 @@ impl Link {
     pub(crate) fn cast(&self, target: u64, behavior: BehaviorId, encode: Encode<'_>) -> Result<(), Refusal> {
         let append = |traced, encode: Encode<'_>| {
             let head = Head::Cast { behavior, target, traced };
-            self.outbox.append((target, self.outbox.portions.of_casts()), |_| head, encode, &mut || {})
+            self.outbox.append((target, portions::USUAL), |_| head, encode, &mut || {})
         };
         match self.trace() {
             None => append(false, encode),

@@ -4,11 +4,7 @@ use std::{io::ErrorKind, sync::Arc};
 
 use crate::{
     actor::messages::Fact,
-    io::{
-        incoming::Incoming,
-        outbox::{Trial, turn},
-        reader::Batches,
-    },
+    io::{incoming::Incoming, outbox::turn, reader::Batches},
     link::{Broken, Inbound, Link, Step},
     wire::{limits::READ_BUDGET, tag::Tagger},
 };
@@ -46,7 +42,7 @@ pub(super) async fn keep_deadlines(link: Arc<Link>) {
 pub(super) async fn read(link: Arc<Link>, mut socket: Incoming, tagger: Option<Tagger>) -> Option<String> {
     let mut batches = Batches::new(tagger).compressed(link.compression);
     let mut inbound = Inbound::new(Arc::clone(&link));
-    let (mut budget, mut trial) = (READ_BUDGET, Trial::default());
+    let mut budget = READ_BUDGET;
     loop {
         let bytes = match socket.read(batches.room()).await {
             Ok(0) => return None,
@@ -71,9 +67,7 @@ pub(super) async fn read(link: Arc<Link>, mut socket: Incoming, tagger: Option<T
                 return None;
             }
         }
-        let came = inbound.count();
-        link.outbox.flush_after_turn(came).await;
-        link.outbox.portions.judge(&mut trial, came, || link.net.node.now());
+        link.outbox.flush_after_turn(inbound.count()).await;
         // A flood waits in the socket, as far as that helps; the reader is never blocked by a full mailbox.
         for _ in 0..if bytes < FLOOD { 0 } else { MAX_YIELDS } {
             if !inbound.crowded() {

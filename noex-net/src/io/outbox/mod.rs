@@ -28,7 +28,7 @@ mod content;
 mod credits;
 mod flush;
 mod lanes;
-mod portions;
+pub(crate) mod portions;
 mod seal;
 mod sealing;
 mod turn;
@@ -47,13 +47,13 @@ use noex_actors::{EncodeError, Overload, route::BY_NAME};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub(crate) use self::turn::turn;
 use self::{
     batch::{Frame, Open, grow},
     lanes::Withdrawn,
-    portions::{Portions, WHOLE},
+    portions::WHOLE,
     seal::Writer,
 };
-pub(crate) use self::{portions::Trial, turn::turn};
 use crate::{
     io::socket::WriteHalf,
     link::here,
@@ -93,7 +93,6 @@ pub(crate) struct Outbox {
     reader_flushes: AtomicBool,
     /// The thread of the connection's arbiter.
     home: ThreadId,
-    pub(crate) portions: Portions,
     header: usize,
     limit: usize,
     max_message: usize,
@@ -140,7 +139,6 @@ impl Outbox {
     ) -> Self {
         let header = LEN + if tagger.is_some() { TAG } else { 0 } + compression.marker();
         Self {
-            portions: Portions::new(),
             socket,
             open: Mutex::new(Open::new(header)),
             urgent: Mutex::new(Vec::new()),
