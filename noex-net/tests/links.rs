@@ -45,6 +45,10 @@ impl Member {
         cx.exit(&to, reason);
     }
     #[call]
+    fn watch(&mut self, to: Pid, cx: &mut Context<Self>) {
+        cx.monitor(&to);
+    }
+    #[call]
     fn listen(&mut self, to: Pid, cx: &mut Context<Self>) {
         cx.monitor_nodes();
         cx.monitor_nodes();
@@ -58,6 +62,9 @@ impl Member {
     fn info(&mut self, info: Info) {
         self.seen.push(match info {
             Info::Exit(exit) => format!("exit {}: {}", exit.from.number(), exit.reason),
+            Info::Down(down) if down.reason == ExitReason::NoConnection => {
+                format!("lost {}", down.pid.number())
+            }
             Info::NodeUp(node) => format!("up {}", node.name()),
             Info::NodeDown { node, reason, .. } => format!("down {}: {reason}", node.name()),
             other => other.kind().to_owned(),
@@ -240,6 +247,43 @@ async fn the_loss_of_the_connection_breaks_every_link_at_both_ends_once() -> Res
         assert_eq!(here.seen().await?.len() + there.seen().await?.len(), 2, "once");
     }
     assert_eq!(id(&a), *a.local_node_id());
+    a.stop().await;
+    b.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn the_loss_of_the_connection_ends_every_watch_of_both_ends_once() -> Res {
+    let a = start(config("a").build()?).await?;
+    let (port, way) = proxy(a.local_node_id().port()).await?;
+    let b = start(config("b").seed(format!("127.0.0.1:{port}")).build()?).await?;
+    both_up(&a, &b).await;
+    let mut pairs = Vec::new();
+    for _ in 0..50 {
+        let (here, there) = (member(&a, true).await?, member(&b, true).await?);
+        here.watch(there.pid().clone()).await?;
+        there.watch(here.pid().clone()).await?;
+        pairs.push((here, there));
+    }
+    let watching = |node: &Cluster| {
+        let stats = node.remote_monitor_stats();
+        (stats.active_outgoing_count, stats.active_incoming_count)
+    };
+    within(10, "all watches are there", async {
+        while [&a, &b].iter().any(|node| watching(node) != (50, 50)) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    way.abort();
+    for (here, there) in &pairs {
+        assert_eq!(seen(here, 1).await, [format!("lost {}", there.pid().number())]);
+        assert_eq!(seen(there, 1).await, [format!("lost {}", here.pid().number())]);
+    }
+    assert_eq!([&a, &b].map(watching), [(0, 0); 2]);
+    for (here, there) in &pairs {
+        assert_eq!(here.seen().await?.len() + there.seen().await?.len(), 2, "once, and both live on");
+    }
     a.stop().await;
     b.stop().await;
     Ok(())
