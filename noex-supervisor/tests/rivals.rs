@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
 use cluster::{Event, LONG, Log, Worker, alive, each_once, event, stop_all, within, worker};
-use noex_actors::Events;
+use noex_actors::{Events, ExitReason};
 use noex_net::{Cluster, ClusterConfig};
-use noex_supervisor::{DistributedSupervisor, DistributedSupervisorBuilder, NodeSelector, Strategy};
+use noex_supervisor::{
+    DistributedSupervisor, DistributedSupervisorBuilder, NodeSelector, Strategy, SupervisorExit,
+};
 use tokio::net::{TcpListener, TcpStream};
 
 /// At whatever host a node is to be found, it listens here.
@@ -134,7 +136,8 @@ async fn what_a_rival_stops_before_they_have_met_is_not_started_again() {
         let Met { log, between, one, other, keeps, loses, mut events, _ways } = met(strategy, LONG).await;
         knows(&loses).await;
         let _way = Way::open(OTHER, &other).await;
-        within("it gives way", loses.wait()).await;
+        let lost = SupervisorExit::Stopped(ExitReason::error("name_lost"));
+        assert_eq!(within("it gives way", loses.wait()).await, lost);
         within("all are connected", one.wait_for_nodes(3)).await.unwrap();
         let lines = log.take();
         assert!(started(&lines).is_empty(), "{strategy}: {lines:?}");
