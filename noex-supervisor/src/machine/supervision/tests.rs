@@ -110,6 +110,29 @@ fn the_loss_of_a_node_is_one_restart_however_many_children_it_had() {
 }
 
 #[test]
+fn restarts_of_one_loss_keep_the_pace_and_do_not_wait_for_each_other() {
+    let rules = (0..12).map(|n| rule(&format!("c{n}"))).collect();
+    let mut bench = Bench::running(Scope::Cluster, rules);
+    bench.fact(Input::NodeLost { node: node("a"), loss: Loss::Crash });
+    let mut under_way = Vec::new();
+    let per_pace: Vec<usize> = (0..15)
+        .map(|_| {
+            let before = under_way.len();
+            under_way.extend(std::iter::from_fn(|| bench.next_start()));
+            // Half a pace brings nothing.
+            bench.after(Duration::from_millis(5));
+            assert!(bench.next_start().is_none());
+            bench.after(Duration::from_millis(5));
+            under_way.len() - before
+        })
+        .collect();
+    assert!(per_pace.iter().all(|starts| *starts <= 1), "one in 10 ms: {per_pace:?}");
+    assert_eq!(under_way.len(), 12, "none was answered, and all are under way: {per_pace:?}");
+    let children: std::collections::BTreeSet<_> = under_way.iter().map(|(child, _)| child).collect();
+    assert_eq!(children.len(), 12, "each once");
+}
+
+#[test]
 fn twelve_failed_restarts_of_one_loss_are_one_wave() {
     let rules = (0..12).map(|n| rule(&format!("c{n}"))).collect();
     let mut bench = Bench::running(Scope::Cluster, rules);
