@@ -7,7 +7,10 @@ mod support;
 #[path = "support/cable.rs"]
 mod cable;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use cable::Cable;
 use noex_actors::{
@@ -31,6 +34,19 @@ impl Serialize for Unwritable {
     }
 }
 
+/// Counts how often it is encoded.
+#[derive(Deserialize)]
+struct Counted;
+
+static ENCODED: AtomicU64 = AtomicU64::new(0);
+
+impl Serialize for Counted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ENCODED.fetch_add(1, Ordering::Relaxed);
+        serializer.serialize_unit()
+    }
+}
+
 /// A member of groups: remembers what it saw.
 struct Member(Vec<i64>);
 
@@ -48,6 +64,11 @@ impl Member {
     fn note(&mut self, n: i64, text: String) {
         drop(text);
         self.0.push(n);
+    }
+    #[cast]
+    fn counted(&mut self, counted: Counted) {
+        let Counted = counted;
+        self.0.push(9);
     }
     #[cast]
     fn bad(&mut self, cast: Unwritable) {
@@ -279,9 +300,11 @@ async fn five_nodes_have_one_view_of_a_group_and_a_lost_node_takes_its_members_a
     for node in &nodes {
         assert_eq!(node.groups().broadcast::<Member>("g", MemberCast::See { n: 7 }).sent, 50);
     }
+    assert_eq!(a.groups().broadcast::<Member>("g", MemberCast::Counted { counted: Counted }).sent, 50);
+    assert_eq!(ENCODED.load(Ordering::Relaxed), 1, "once for all four other nodes");
     for pid in &all {
         let member: Ref<Member> = a.resolve(pid);
-        until_seen(&member, 1 + nodes.len()).await?;
+        until_seen(&member, 2 + nodes.len()).await?;
     }
     let mut watches: Vec<_> = nodes.iter().map(|node| node.groups().watch("g")).collect();
     let lost = nodes.pop().ok_or("five")?;
