@@ -73,7 +73,7 @@ const SCOPES: [(&str, &[&str]); 3] = [
             "static CURRENT: RefCell<Option<TraceContext>> = const { RefCell::new(None) };",
         ],
     ),
-    ("noex-net/src/link/waking.rs", &["thread_local!(static HERE: ThreadId = thread::current().id());"]),
+    ("noex-net/src/io/here.rs", &["thread_local!(static HERE: ThreadId = thread::current().id());"]),
 ];
 const MAX_LINES: usize = 400;
 /// Spelled in two parts, so that this file does not hold them.

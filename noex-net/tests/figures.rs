@@ -56,7 +56,7 @@ async fn the_figures_of_a_peer_are_measured_and_go_on() -> Res {
 }
 
 #[actix_rt::test]
-async fn a_group_of_calls_does_not_wait_for_its_end_where_both_ends_can_work() -> Res {
+async fn a_group_of_calls_does_not_wait_for_its_end() -> Res {
     let (a, b) = patient_pair().await?;
     let there: Ref<Box_> = b.spawn_on(&id(&a), 0).await?;
     there.see(1)?;

@@ -6,7 +6,7 @@ mod support;
 
 use noex_actors::{Context, ExitReason, Info, Pid, Ref, SpawnOptions, behavior};
 use noex_net::{Cluster, ClusterConfig};
-use support::{Res, config, id, within};
+use support::{Res, config, id, until, within};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -214,12 +214,18 @@ async fn proxy(to: u16) -> Res<(u16, JoinHandle<()>)> {
     Ok((port, task))
 }
 
-#[actix_rt::test]
-async fn the_loss_of_the_connection_breaks_every_link_at_both_ends_once() -> Res {
+/// Two nodes, and the way between them.
+async fn severable() -> Res<(Cluster, Cluster, JoinHandle<()>)> {
     let a = start(config("a").build()?).await?;
     let (port, way) = proxy(a.local_node_id().port()).await?;
     let b = start(config("b").seed(format!("127.0.0.1:{port}")).build()?).await?;
     both_up(&a, &b).await;
+    Ok((a, b, way))
+}
+
+#[actix_rt::test]
+async fn the_loss_of_the_connection_breaks_every_link_at_both_ends_once() -> Res {
+    let (a, b, way) = severable().await?;
     let mut pairs = Vec::new();
     for n in 0..50 {
         let (here, there) = (member(&a, true).await?, member(&b, true).await?);
@@ -230,10 +236,8 @@ async fn the_loss_of_the_connection_breaks_every_link_at_both_ends_once() -> Res
         }
         pairs.push((here, there));
     }
-    within(10, "all links are there", async {
-        while [&a, &b].iter().any(|node| node.remote_link_stats().active_link_count < 50) {
-            tokio::task::yield_now().await;
-        }
+    until(10, "all links are there", || {
+        [&a, &b].iter().all(|node| node.remote_link_stats().active_link_count >= 50)
     })
     .await;
     way.abort();
@@ -254,10 +258,7 @@ async fn the_loss_of_the_connection_breaks_every_link_at_both_ends_once() -> Res
 
 #[actix_rt::test]
 async fn the_loss_of_the_connection_ends_every_watch_of_both_ends_once() -> Res {
-    let a = start(config("a").build()?).await?;
-    let (port, way) = proxy(a.local_node_id().port()).await?;
-    let b = start(config("b").seed(format!("127.0.0.1:{port}")).build()?).await?;
-    both_up(&a, &b).await;
+    let (a, b, way) = severable().await?;
     let mut pairs = Vec::new();
     for _ in 0..50 {
         let (here, there) = (member(&a, true).await?, member(&b, true).await?);
@@ -269,12 +270,7 @@ async fn the_loss_of_the_connection_ends_every_watch_of_both_ends_once() -> Res 
         let stats = node.remote_monitor_stats();
         (stats.active_outgoing_count, stats.active_incoming_count)
     };
-    within(10, "all watches are there", async {
-        while [&a, &b].iter().any(|node| watching(node) != (50, 50)) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until(10, "all watches are there", || [&a, &b].iter().all(|node| watching(node) == (50, 50))).await;
     way.abort();
     for (here, there) in &pairs {
         assert_eq!(seen(here, 1).await, [format!("lost {}", there.pid().number())]);

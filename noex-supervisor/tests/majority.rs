@@ -4,19 +4,9 @@
 
 mod cluster;
 
-use cluster::{Event, Log, Worker, alive, each_once, event, join, nodes, stop_all, within, worker};
+use cluster::{Event, alive, come_back, each_once, event, join, nodes, stop_all, within, worker};
 use noex_actors::NodeId;
-use noex_net::{Cluster, ClusterConfig};
 use noex_supervisor::{DistributedSupervisor, PartitionPolicy};
-
-async fn back(was: &NodeId, seed: &Cluster, log: &Log) -> Cluster {
-    let config = ClusterConfig::test(was.name())
-        .secret("a secret for the tests")
-        .port(was.port())
-        .seed(seed.local_node_id().as_str());
-    let builder = Cluster::builder(config.build().unwrap()).behavior::<Worker>().data(log.clone());
-    builder.arbiters(1).start().await.unwrap()
-}
 
 #[actix_rt::test]
 async fn two_of_three_voters_run_the_children_and_one_waits_for_another() {
@@ -44,7 +34,7 @@ async fn two_of_three_voters_run_the_children_and_one_waits_for_another() {
     assert!(reachable.contains(a.local_node_id()) && !reachable.contains(&was), "{reachable:?}");
     assert!(sup.stats().await.unwrap().waits_for_majority);
 
-    let b = back(&was, &a, &log).await;
+    let b = come_back(&was, a.local_node_id().as_str(), &log).await;
     event(&mut events, "majority_regained").await;
     assert!(!sup.stats().await.unwrap().waits_for_majority);
     within("each child runs", async {

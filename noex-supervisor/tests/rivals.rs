@@ -120,7 +120,7 @@ async fn knows(loses: &DistributedSupervisor) {
             if stats.children_by_node.is_empty() || stats.total_restarts > 0 {
                 return;
             }
-            actix_rt::time::sleep(Duration::from_millis(5)).await;
+            actix_rt::task::yield_now().await;
         }
     };
     within("it knows", wait).await;

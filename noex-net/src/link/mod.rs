@@ -46,7 +46,6 @@ pub(crate) use self::{
     requests::{RequestError, Requests},
     ties::Ties,
     vitals::{PROBE, Vitals, load},
-    waking::here,
     watches::Watches,
 };
 use crate::{

@@ -3,14 +3,12 @@
 //! A waker that is woken from another thread costs a system call, and may take the processor from who wakes: each caller would then
 //! find itself alone, and send what it has by itself. So those of one thread are handed to its runtime, which wakes them there.
 
-use std::{
-    sync::OnceLock,
-    task::Waker,
-    thread::{self, ThreadId},
-};
+use std::{sync::OnceLock, task::Waker, thread::ThreadId};
 
 use noex_actors::__private::contained;
 use tokio::runtime::Handle;
+
+use crate::io::here::here;
 
 /// Threads that are known of one connection, beside its own. Those beyond are woken one by one.
 const HOMES: usize = 31;
@@ -24,14 +22,6 @@ pub(super) struct Homes {
 
 /// The thread of a caller, as a place in [`Homes`]; `None` for that of the connection.
 pub(super) type Home = Option<u8>;
-
-/// This thread.
-#[inline]
-pub(crate) fn here() -> ThreadId {
-    // `thread::current` clones a handle, for each message of a user.
-    thread_local!(static HERE: ThreadId = thread::current().id());
-    HERE.with(|here| *here)
-}
 
 impl Homes {
     /// Those of a connection that this thread reads.
@@ -116,6 +106,7 @@ mod tests {
     use std::{
         sync::{Arc, Mutex, mpsc},
         task::Wake,
+        thread,
     };
 
     use tokio::runtime::Builder;

@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use noex_actors::{Context, Events, ExitReason, behavior};
-use noex_net::{Cluster, ClusterBuilder, ClusterConfig};
+use noex_actors::{Context, Events, ExitReason, NodeId, behavior};
+use noex_net::{Cluster, ClusterBuilder, ClusterConfig, ClusterConfigBuilder};
 use noex_supervisor::DistributedChildSpec;
 pub(crate) use noex_supervisor::DistributedSupervisorEvent as Event;
 use parking_lot::Mutex;
@@ -103,11 +103,25 @@ async fn join_as(
     seed: Option<&str>,
     knowing: &impl Fn(ClusterBuilder) -> ClusterBuilder,
 ) -> Cluster {
-    let mut config = ClusterConfig::test(name).secret("a secret for the tests");
-    if let Some(seed) = seed {
-        config = config.seed(seed);
+    up(config(name, seed), knowing).await
+}
+
+fn config(name: &str, seed: Option<&str>) -> ClusterConfigBuilder {
+    let config = ClusterConfig::test(name).secret("a secret for the tests");
+    match seed {
+        Some(seed) => config.seed(seed),
+        None => config,
     }
+}
+
+async fn up(config: ClusterConfigBuilder, knowing: &impl Fn(ClusterBuilder) -> ClusterBuilder) -> Cluster {
     knowing(Cluster::builder(config.build().unwrap())).arbiters(1).start().await.unwrap()
+}
+
+/// A node that was there before comes again, under its id.
+pub(crate) async fn come_back(was: &NodeId, seed: &str, log: &Log) -> Cluster {
+    let config = config(was.name(), Some(seed)).port(was.port());
+    up(config, &|builder| builder.behavior::<Worker>().data(log.clone())).await
 }
 
 /// Fully connected nodes of these names, with one log.

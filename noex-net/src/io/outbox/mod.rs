@@ -55,8 +55,7 @@ use self::{
     seal::Writer,
 };
 use crate::{
-    io::socket::WriteHalf,
-    link::here,
+    io::{here::here, socket::WriteHalf},
     tls::Cipher,
     wire::{
         compression::Compression,
