@@ -14,6 +14,7 @@ use noex_actors::{Incarnation, NodeDownReason, NodeId};
 use noex_net::{Cluster, ClusterConfig, ClusterEvent, ClusterStatus, DialError, NodeStatus, RefusedReason};
 use support::{
     Res, builder, config, id, node, pair, plain,
+    ports::free_port,
     raw::{self, RawPeer},
     start, stop_all, until, within,
 };
@@ -67,9 +68,7 @@ async fn eight_nodes(quiet: Duration) -> Res {
 
 #[actix_rt::test]
 async fn every_node_may_list_every_other_as_a_seed_and_one_may_come_late() -> Res {
-    let ports: Vec<u16> = (0..4)
-        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map(|a| a.port()))
-        .collect::<Result<_, _>>()?;
+    let ports = [(); 4].map(|()| free_port());
     let start = |n: usize| {
         let others = ports.iter().enumerate().filter(|(other, _)| *other != n);
         let seeds: Vec<String> = others.map(|(other, port)| format!("n{other}@127.0.0.1:{port}")).collect();
@@ -91,11 +90,7 @@ async fn every_node_may_list_every_other_as_a_seed_and_one_may_come_late() -> Re
 #[actix_rt::test]
 async fn simultaneous_dials_leave_one_connection_and_one_node_up_each() -> Res {
     for round in 0..20 {
-        let ports: Vec<u16> = (0..2)
-            .map(|_| {
-                std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map(|a| a.port())
-            })
-            .collect::<Result<_, _>>()?;
+        let ports = [(); 2].map(|()| free_port());
         let start = |n: usize| {
             let other = format!("n{}@127.0.0.1:{}", 1 - n, ports[1 - n]);
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(

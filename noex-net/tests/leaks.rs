@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use noex_actors::Ref;
 use noex_net::Cluster;
 use peak_alloc::PeakAlloc;
-use support::{Box_, Res, builder, config, id, node, until, within};
+use support::{Box_, Res, builder, config, id, node, ports::free_port, until, within};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -89,7 +89,7 @@ async fn visits(rounds: usize) -> Res {
     let one = node("one", &[]).await?;
     let stay = [one.clone(), node("other", &[&one]).await?];
     until(10, "two nodes", || stay.iter().all(|node| node.connected_node_count() == 1)).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_port();
     for round in 0..8 {
         come_and_go(&stay, port, round).await?;
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use cable::Cable;
 use noex_net::{Cluster, ClusterConfig, RefusedReason};
-use support::{Box_, Res, builder, config, id, stop_all, until};
+use support::{Box_, Res, builder, config, id, ports::free_port, stop_all, until};
 
 fn downs(cluster: &Cluster) -> u64 {
     cluster.stats().node_down_total.values().sum()
@@ -107,11 +107,7 @@ async fn both_up(nodes: &[Cluster; 2], ups: u64, round: usize) -> Res {
 async fn mutual_dials(pairs: usize) -> Res {
     let began = Instant::now();
     for round in 0..pairs {
-        let ports: Vec<u16> = (0..2)
-            .map(|_| {
-                std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map(|a| a.port())
-            })
-            .collect::<Result<_, _>>()?;
+        let ports = [(); 2].map(|()| free_port());
         // The first dials of both pass at once; who is the pair's arbiter changes from round to round.
         let cables = Cable::crossed([ports[1], ports[0]]).await?;
         let names = if round.is_multiple_of(2) { ["n0", "n1"] } else { ["n1", "n0"] };

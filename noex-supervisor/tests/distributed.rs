@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "../../noex-net/tests/support/ports.rs"]
+mod ports;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use noex_actors::{Context, ExitReason, NodeId, behavior};
@@ -46,7 +49,7 @@ async fn within<F: Future>(what: &str, future: F) -> F::Output {
 }
 
 fn config(name: &str, seed: Option<&Cluster>) -> ClusterConfig {
-    let mut config = ClusterConfig::test(name).secret("a secret for the tests");
+    let mut config = ClusterConfig::test(name).port(ports::free_port()).secret("a secret for the tests");
     if let Some(seed) = seed {
         config = config.seed(seed.local_node_id().as_str());
     }

@@ -8,7 +8,9 @@ mod cluster;
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
-use cluster::{Event, LONG, Log, Worker, alive, each_once, event, stop_all, within, worker};
+use cluster::{
+    Event, LONG, Log, Worker, alive, each_once, event, ports::free_port, stop_all, within, worker,
+};
 use noex_actors::{Events, ExitReason};
 use noex_net::{Cluster, ClusterConfig};
 use noex_supervisor::{
@@ -57,6 +59,7 @@ async fn node(
     log: &Log,
 ) -> Cluster {
     let mut config = ClusterConfig::test(name)
+        .port(free_port())
         .secret("a secret for the tests")
         .advertise_host(host)
         .heartbeat_interval(detection / 3)

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::{
     http,
-    lab::{Lab, Node, SOON, free_port},
+    lab::{Lab, Node, SOON},
+    ports::free_port,
     wait,
 };
 

@@ -3,9 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    hash::{BuildHasher, RandomState},
     io::{BufRead, BufReader, Read},
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -19,6 +17,7 @@ use serde_json::Value;
 use crate::{
     http::{self, Answer},
     place::place,
+    ports::free_port,
     wait,
     witness::{self, Alive},
 };
@@ -129,14 +128,6 @@ impl Drop for Lab {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
-}
-
-/// A port that nobody has now, and that no outgoing connection will get before the node does: those are given ports
-/// from 32768 on.
-pub(crate) fn free_port() -> u16 {
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    let random = || 10_000 + u16::try_from(RandomState::new().hash_one(()) % 22_000).unwrap();
-    std::iter::repeat_with(random).take(1000).find(free).expect("one of thousands of ports is free")
 }
 
 /// How a node is started. The same setup can be started again: the same id, another life.

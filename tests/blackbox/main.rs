@@ -28,6 +28,8 @@ mod lab;
 #[path = "../../noex-net/tests/support/noise.rs"]
 mod noise;
 mod place;
+#[path = "../../noex-net/tests/support/ports.rs"]
+mod ports;
 mod proxy;
 mod wait;
 mod witness;

@@ -4,6 +4,7 @@
 #[cfg(feature = "tls")]
 pub mod certificates;
 pub mod gate;
+pub mod ports;
 pub mod raw;
 
 use std::{borrow::Borrow, time::Duration};
@@ -28,7 +29,8 @@ pub fn plain(name: &str) -> ClusterConfigBuilder {
     let _ = logs.with_test_writer().try_init();
     ClusterConfig::builder(name)
         .host("127.0.0.1")
-        .port(0)
+        // Not 0: a test that starts a node again on its port must find it free.
+        .port(ports::free_port())
         .secret("a secret of the tests")
         .heartbeat_interval(Duration::from_millis(500))
         .heartbeat_miss_threshold(4)

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "shared by several test programs")]
 
+#[path = "../../../noex-net/tests/support/ports.rs"]
+pub(crate) mod ports;
+
 use std::{
     collections::BTreeMap,
     io::Read,
@@ -107,7 +110,7 @@ async fn join_as(
 }
 
 fn config(name: &str, seed: Option<&str>) -> ClusterConfigBuilder {
-    let config = ClusterConfig::test(name).secret("a secret for the tests");
+    let config = ClusterConfig::test(name).port(ports::free_port()).secret("a secret for the tests");
     match seed {
         Some(seed) => config.seed(seed),
         None => config,
