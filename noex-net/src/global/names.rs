@@ -31,8 +31,9 @@ const MANY_WATCHES: usize = 100;
 
 pub(super) struct Table {
     pub(super) machine: names::Names,
-    /// Peers that know all that was told: they are told of changes.
-    pub(super) listeners: BTreeMap<NodeId, Arc<Link>>,
+    /// Peers that know all that was told: they are told of changes. Weak, as a link keeps the node, and the node this table: of a
+    /// node that stops, nobody may be left who hears that the session is over.
+    pub(super) listeners: BTreeMap<NodeId, Weak<Link>>,
     /// Processes of this node, by number, whose end is awaited.
     monitored: BTreeSet<u64>,
     /// Of these processes, for some of their names; the others have the default.
@@ -264,7 +265,7 @@ impl Names {
         out.into_iter().for_each(|output| self.perform(net, table, output));
         while let Some(told) = table.machine.news(MAX_NAMES) {
             let message = told.into();
-            table.listeners.values().for_each(|link| link.control(&message));
+            table.listeners.values().filter_map(Weak::upgrade).for_each(|link| link.control(&message));
         }
         if table.machine.has_work() {
             self.more.notify_one();

@@ -74,7 +74,7 @@ impl Names {
         let count = told.updates.len();
         link.control(&told.into());
         if done {
-            table.listeners.insert(link.peer.clone(), Arc::clone(link));
+            table.listeners.insert(link.peer.clone(), Arc::downgrade(link));
         }
         self.finish(&link.net, table, count, VecDeque::new());
         done
@@ -92,11 +92,9 @@ impl Names {
         let removed = net.up.write().remove(id);
         drop(removed);
         let mut table = self.table.lock();
-        let listener = table.listeners.remove(id);
+        table.listeners.remove(id);
         table.machine.node_down(id);
         self.finish(net, &mut table, 0, VecDeque::new());
-        drop(table);
-        drop(listener);
     }
 }
 
