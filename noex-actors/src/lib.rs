@@ -104,6 +104,7 @@ mod thread_mark;
 mod time;
 mod timer;
 pub mod trace;
+mod watchdog;
 mod wrap;
 
 pub use application::{
@@ -140,6 +141,7 @@ pub use spawn::{Placement, Spawn, SpawnAny, SpawnMonitorOn, SpawnOn, SpawnOption
 pub use supervision::{FencingToken, Generation};
 pub use time::Monotonic;
 pub use timer::TimerRef;
+pub use watchdog::BlockedArbiter;
 
 /// What generated code and the other crates of noex need.
 #[doc(hidden)]

@@ -8,13 +8,20 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64},
     },
+    time::Duration,
 };
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    BehaviorRegistry, Clock, Incarnation, Node, NodeId, NodeStartError, RemoteBehavior, deadlines::Deadlines,
-    events::Hub, names::Names, node::NodeInner, pool::Pool, trace::Tracer,
+    BehaviorRegistry, Clock, Incarnation, Node, NodeId, NodeStartError, RemoteBehavior,
+    deadlines::Deadlines,
+    events::Hub,
+    names::Names,
+    node::NodeInner,
+    pool::Pool,
+    trace::Tracer,
+    watchdog::{self, Blockages},
 };
 
 /// Configures a [`Node`].
@@ -24,6 +31,7 @@ pub struct NodeBuilder {
     behaviors: BehaviorRegistry,
     data: BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>,
     tracer: Option<Box<dyn Tracer>>,
+    watchdog: Option<Duration>,
     identity: Option<(NodeId, Incarnation)>,
     #[cfg(feature = "testkit")]
     on_this_thread: bool,
@@ -36,6 +44,7 @@ impl NodeBuilder {
             behaviors: BehaviorRegistry::new(),
             data: BTreeMap::new(),
             tracer: None,
+            watchdog: Some(watchdog::LIMIT),
             identity: None,
             #[cfg(feature = "testkit")]
             on_this_thread: false,
@@ -70,6 +79,16 @@ impl NodeBuilder {
     /// ([`trace`](crate::trace)).
     pub fn tracer(mut self, tracer: impl Tracer) -> Self {
         self.tracer = Some(Box::new(tracer));
+        self
+    }
+
+    /// For how long a handler may block the thread of an arbiter before that is reported: logged as a warning that names the
+    /// process, and counted in [`RuntimeStats`](crate::RuntimeStats). Default: 1 s. `None`: nobody looks.
+    ///
+    /// Lower: shorter blockages are found, and a machine that is too busy is taken for one. An arbiter is asked for a sign of
+    /// life twice in that time.
+    pub fn watchdog(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.watchdog = limit.into();
         self
     }
 
@@ -111,11 +130,12 @@ impl NodeBuilder {
         let (id, incarnation) = self.identity.unwrap_or_else(|| (NodeId::nonode(), Incarnation::fresh()));
         let (clock, deadlines) = (Clock::start(), Arc::new(Deadlines::default()));
         pool.control().spawn(Arc::clone(&deadlines).keep(clock));
-        Ok(Node(Arc::new(NodeInner {
+        let node = Arc::new(NodeInner {
             id,
             incarnation,
             clock,
             deadlines,
+            blockages: Blockages::default(),
             events: Hub::new(pool.next()),
             pool,
             behaviors: self.behaviors,
@@ -133,7 +153,12 @@ impl NodeBuilder {
             stop_once: tokio::sync::Mutex::new(false),
             next_pid: AtomicU64::new(1),
             next_monitor: AtomicU64::new(1),
-        })))
+        });
+        // A thread of a test has no other one that could watch it.
+        if let Some(limit) = self.watchdog.filter(|_| !node.pool.is_borrowed()) {
+            node.pool.control().spawn(watchdog::watch(Arc::downgrade(&node), limit));
+        }
+        Ok(Node(node))
     }
 }
 

@@ -165,6 +165,16 @@ impl Pool {
         self.pinned(least)
     }
 
+    /// The ways to the arbiters of the pool, in their order.
+    pub(crate) fn own(&self) -> &[Launcher] {
+        &self.launchers
+    }
+
+    /// The ways to the arbiters of threads from which processes were started, whosever they are: those of the pool once more.
+    pub(crate) fn by_thread(&self) -> Vec<(ThreadId, Launcher)> {
+        self.by_thread.read().clone()
+    }
+
     /// An arbiter for one process, until it is [given back](Self::give_back): a new one, or that of one that ended. None where
     /// nothing is started.
     pub(crate) fn dedicated(&self) -> Option<Launcher> {

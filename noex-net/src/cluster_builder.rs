@@ -26,6 +26,7 @@ use crate::{
         warden::Warden,
     },
     config::{ClusterConfig, InvalidClusterConfig, Seed},
+    event::ClusterEvent,
     io::socket::{Bound, Transport},
     machine::keys::Keys,
     net::{Net, NetRouter},
@@ -121,6 +122,13 @@ impl ClusterBuilder {
     /// How many arbiters (threads) run processes and connections. Default: one per core.
     pub fn arbiters(mut self, arbiters: usize) -> Self {
         self.node = self.node.arbiters(arbiters);
+        self
+    }
+
+    /// For how long a handler may block the thread of an arbiter before that is reported, as [`NodeBuilder::watchdog`]: here as a
+    /// [`ClusterEvent::ArbiterBlocked`](crate::ClusterEvent::ArbiterBlocked) as well.
+    pub fn watchdog(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.node = self.node.watchdog(limit);
         self
     }
 
@@ -240,6 +248,13 @@ fn connect_node(net: &Arc<Net>) {
     net.node.set_router(Arc::new(NetRouter::new(net)));
     let weak = Arc::downgrade(net);
     net.node.extension_or_init(|| Weak::clone(&weak));
+    let blocked = Arc::downgrade(net);
+    net.node.set_block_hook(move |arbiter, is| {
+        if let Some(net) = blocked.upgrade() {
+            let event = if is { ClusterEvent::ArbiterBlocked } else { ClusterEvent::ArbiterFreed };
+            net.events.emit(event(arbiter.clone()));
+        }
+    });
     net.node.set_stopper(move || {
         let net = weak.upgrade();
         Box::pin(async move {

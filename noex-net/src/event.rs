@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use noex_actors::{Incarnation, NodeDownReason, NodeId};
+use noex_actors::{BlockedArbiter, Incarnation, NodeDownReason, NodeId};
 
 use crate::{ClusterStatus, NodeInfo, machine::handshake::RefusedReason};
 
@@ -25,6 +25,11 @@ pub enum ClusterEvent {
     NodeDraining(NodeId),
     /// This node's status changed.
     StatusChange(ClusterStatus),
+    /// Somebody's code blocks the thread of an arbiter of this node. Its heartbeats go on; whatever lives there does not. To be
+    /// read as a stream: a closure may be called on the arbiter that is blocked.
+    ArbiterBlocked(BlockedArbiter),
+    /// An arbiter that was told to be blocked is not any more.
+    ArbiterFreed(BlockedArbiter),
     /// A connection was refused before it was a session.
     PeerRefused {
         /// Its other end.

@@ -11,14 +11,18 @@ mod support;
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Condvar, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use cable::{Cable, RECEIVE_BUFFER};
-use noex_actors::{CastError, ExitReason, NodeDownReason, NodeId, Overload, Ref, behavior};
+use noex_actors::{CastError, NodeDownReason, NodeId, Overload, Ref};
 use noex_net::{Cluster, ClusterConfigBuilder, ClusterEvent, Detector};
-use support::{Box_, Res, builder, config, id, start, until, within};
+use support::{
+    Box_, Res,
+    barred::{Barred, Blocker},
+    builder, config, id, start, until, within,
+};
 
 /// Two nodes that are connected through a cable. The second one dials.
 async fn wired(
@@ -144,50 +148,6 @@ async fn a_delay_longer_than_the_silence_that_kills_harms_nobody() -> Res {
     b.stop().await;
     a.stop().await;
     Ok(())
-}
-
-/// Closed until a test opens it; a minute at most.
-#[derive(Default)]
-struct Barred {
-    entered: Mutex<bool>,
-    open: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Barred {
-    fn wait(&self) {
-        *self.entered.lock().unwrap() = true;
-        let open = self.open.lock().unwrap();
-        let _ = self.opened.wait_timeout_while(open, Duration::from_secs(60), |open| !*open).unwrap();
-    }
-    fn entered(&self) -> bool {
-        *self.entered.lock().unwrap()
-    }
-    fn open(&self) {
-        *self.open.lock().unwrap() = true;
-        self.opened.notify_all();
-    }
-}
-
-struct Blocker;
-
-#[behavior(name = "blocker")]
-impl Blocker {
-    #[init]
-    fn new() -> Result<Self, ExitReason> {
-        Ok(Blocker)
-    }
-    /// Blocks the thread, as no handler should.
-    #[cast]
-    fn block(&mut self, cx: &mut noex_actors::Context<Self>) {
-        if let Some(barred) = cx.node().data::<Arc<Barred>>() {
-            barred.wait();
-        }
-    }
-    #[call]
-    fn awake(&self) -> bool {
-        true
-    }
 }
 
 /// A user's handler blocks the only arbiter of a node until its peer has heard so many heartbeats of it.

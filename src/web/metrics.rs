@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use actix_web::{HttpResponse, web::Data};
-use noex_actors::NodeDownReason;
+use noex_actors::{NodeDownReason, RuntimeStats};
 use noex_net::{Cluster, ClusterStats, ClusterStatus, ProtocolError, RefusedReason};
 use noex_supervisor::{DistributedSupervisor, SupervisorTotals};
 
@@ -25,16 +25,21 @@ struct Figures {
     running: bool,
     connected: usize,
     processes: usize,
+    blocked_arbiters: usize,
+    blockages: u64,
     cluster: ClusterStats,
     supervisors: SupervisorTotals,
 }
 
 impl Figures {
     fn of(cluster: &Cluster) -> Self {
+        let RuntimeStats { processes, blocked_arbiters, blockages, .. } = cluster.runtime_stats();
         Self {
             running: cluster.status() == ClusterStatus::Running,
             connected: cluster.connected_node_count(),
-            processes: cluster.process_count(),
+            processes,
+            blocked_arbiters,
+            blockages,
             cluster: cluster.stats(),
             supervisors: DistributedSupervisor::totals(cluster),
         }
@@ -76,6 +81,12 @@ fn render(figures: &Figures) -> String {
         ProtocolError::ALL.iter().map(|error| (error.as_str(), count(&stats.protocol_errors_total, error))),
     );
     page.gauge("noex_processes", "Processes alive on this node", wide(figures.processes));
+    page.gauge(
+        "noex_arbiters_blocked",
+        "Arbiters of this node whose thread is blocked by somebody's code",
+        wide(figures.blocked_arbiters),
+    );
+    page.counter("noex_arbiter_blockages_total", "How often an arbiter was found blocked", figures.blockages);
     let SupervisorTotals { restarts, failovers, .. } = figures.supervisors;
     page.counter(
         "noex_supervisor_restarts_total",
@@ -160,6 +171,8 @@ mod tests {
                 ("noex_refused_total", "counter"),
                 ("noex_protocol_errors_total", "counter"),
                 ("noex_processes", "gauge"),
+                ("noex_arbiters_blocked", "gauge"),
+                ("noex_arbiter_blockages_total", "counter"),
                 ("noex_supervisor_restarts_total", "counter"),
                 ("noex_failovers_total", "counter"),
                 ("process_resident_memory_bytes", "gauge"),

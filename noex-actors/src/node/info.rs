@@ -77,6 +77,11 @@ pub struct RuntimeStats {
     pub mailbox_len: usize,
     /// Arbiters for processes.
     pub arbiters: usize,
+    /// Arbiters whose thread is blocked by somebody's code, for longer than
+    /// [`watchdog`](crate::NodeBuilder::watchdog) allows.
+    pub blocked_arbiters: usize,
+    /// How often an arbiter was found blocked.
+    pub blockages: u64,
 }
 
 /// A supervised instance alive on this node.

@@ -11,8 +11,8 @@ use futures_util::future::BoxFuture;
 
 use super::ProcessEvent;
 use crate::{
-    AnyRef, Behavior, COARSE, Clock, ExitReason, FencingToken, Monotonic, NameError, Node, NodeDownReason,
-    NodeId, Pid, Registration, SpawnError, SpawnOptions, StartError,
+    AnyRef, Behavior, BlockedArbiter, COARSE, Clock, ExitReason, FencingToken, Monotonic, NameError, Node,
+    NodeDownReason, NodeId, Pid, Registration, SpawnError, SpawnOptions, StartError,
     deadlines::Deadlines,
     lease::Lease,
     mailbox::Mailbox,
@@ -77,6 +77,11 @@ impl Node {
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let any = self.0.extensions.lock().get(&TypeId::of::<T>()).cloned()?;
         any.downcast().ok()
+    }
+
+    /// Calls `f` when an arbiter is blocked (`true`), and when it is free again, on the control arbiter. Once.
+    pub fn set_block_hook(&self, f: impl Fn(&BlockedArbiter, bool) + Send + Sync + 'static) {
+        self.0.blockages.set_hook(Box::new(f));
     }
 
     /// Whether `stop` began.

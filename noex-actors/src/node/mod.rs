@@ -34,6 +34,7 @@ use crate::{
     route::Router,
     table::Table,
     trace::Tracer,
+    watchdog::Blockages,
 };
 
 pub use crate::node_builder::NodeBuilder;
@@ -51,6 +52,7 @@ pub(crate) struct NodeInner {
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
     pub(crate) deadlines: Arc<Deadlines>,
+    pub(crate) blockages: Blockages,
     pub(crate) behaviors: BehaviorRegistry,
     pub(crate) data: BTreeMap<TypeId, Anything>,
     pub(crate) events: Hub<ProcessEvent>,
@@ -204,11 +206,14 @@ impl Node {
     #[must_use]
     pub fn runtime_stats(&self) -> RuntimeStats {
         let processes = self.0.processes.read();
+        let (blocked_arbiters, blockages) = self.0.blockages.counts();
         RuntimeStats {
             processes: processes.len(),
             spawned: self.0.next_pid.load(Ordering::Relaxed) - 1,
             mailbox_len: processes.values().map(|process| process.mailbox().len).sum(),
             arbiters: self.0.pool.len(),
+            blocked_arbiters,
+            blockages,
         }
     }
 

@@ -211,9 +211,14 @@ impl ProcessCore {
         self.busy.store(mark, Ordering::Relaxed);
     }
 
+    /// The mark of the thread on which its own code runs; 0 if it does not.
+    pub(crate) fn busy(&self) -> u32 {
+        self.busy.load(Ordering::Relaxed)
+    }
+
     /// Whether the process itself is being unwound on this thread, and not somebody else.
     pub(crate) fn is_panicking(&self) -> bool {
-        std::thread::panicking() && self.busy.load(Ordering::Relaxed) == ThreadMark::current().number()
+        std::thread::panicking() && self.busy() == ThreadMark::current().number()
     }
 
     pub(crate) fn trap(&self) -> Trap {

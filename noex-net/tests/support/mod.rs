@@ -1,6 +1,7 @@
 //! Real nodes on loopback, and waiting for what can be seen, with a deadline.
 #![allow(unreachable_pub, dead_code, reason = "shared by several test programs")]
 
+pub mod barred;
 #[cfg(feature = "tls")]
 pub mod certificates;
 pub mod gate;
