@@ -285,7 +285,7 @@ fn ci_and_the_workflow_run_the_same_commands() -> io::Result<()> {
         .filter_map(|line| line.strip_prefix("step "))
         .filter_map(|step| step.find("cargo ").and_then(|at| step.get(at..)))
         .collect();
-    assert_eq!(steps.len(), 13, "{steps:?}");
+    assert_eq!(steps.len(), 14, "{steps:?}");
     for entry in fs::read_dir(root().join("examples"))? {
         let name = entry?.file_name().to_string_lossy().trim_end_matches(".rs").to_owned();
         // A node to deploy runs until it is told to stop: the black box tests do that. `support` holds its modules.
