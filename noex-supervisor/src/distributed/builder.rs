@@ -73,7 +73,7 @@ impl Default for DistributedSupervisorBuilder {
             auto_shutdown: AutoShutdown::default(),
             intensity: RestartIntensity::default(),
             backoff: Backoff::default(),
-            restart_rate: 100,
+            restart_rate: 250,
             partition_policy: PartitionPolicy::default(),
             voters: BTreeSet::new(),
             listeners: Vec::new(),
@@ -138,7 +138,7 @@ impl DistributedSupervisorBuilder {
         self
     }
 
-    /// How many children of a lost node are started per second. Default: 100. At least 1.
+    /// How many children of lost nodes are started per second. Default: 250. At least 1.
     pub fn restart_rate(mut self, per_second: u32) -> Self {
         self.restart_rate = per_second.max(1);
         self
