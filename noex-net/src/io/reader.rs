@@ -65,7 +65,10 @@ impl Batches {
         }
         if self.end == self.buffer.len() || self.buffer.len() < wanted.min(LEN + MAX_BATCH) {
             let len = wanted.max(self.end + READ_BUFFER).min(LEN + MAX_BATCH + READ_BUFFER);
-            self.buffer.resize(len.max(self.end + 1), 0);
+            let len = len.max(self.end + 1);
+            // Left to itself a vector doubles.
+            self.buffer.reserve_exact(len.saturating_sub(self.buffer.len()));
+            self.buffer.resize(len, 0);
         }
         &mut self.buffer[self.end..]
     }
@@ -75,10 +78,10 @@ impl Batches {
         self.end = (self.end + bytes).min(self.buffer.len());
     }
 
-    /// Bytes of the buffer.
-    #[cfg(feature = "__fuzz")]
+    /// Bytes that are held.
+    #[cfg(any(test, feature = "__fuzz"))]
     pub(crate) fn held(&self) -> usize {
-        self.buffer.len()
+        self.buffer.capacity() + self.plain.capacity()
     }
 
     /// Length of the next batch with its prefix, once the prefix is there.
@@ -159,7 +162,7 @@ mod tests {
             let stream: Vec<u8> = frames.iter().flat_map(|f| sealed(&mut send, f)).collect();
             let mut batches = Batches::new(Some(tagger()));
             assert_eq!(feed(&mut batches, &stream, step).unwrap(), frames);
-            assert!(batches.buffer.len() <= LEN + MAX_BATCH + READ_BUFFER);
+            assert!(batches.held() <= LEN + MAX_BATCH + READ_BUFFER);
         }
     }
 
@@ -167,7 +170,7 @@ mod tests {
     fn four_bytes_of_ff_are_an_error_and_no_allocation() {
         let mut batches = Batches::new(None);
         assert_eq!(feed(&mut batches, &[0xFF; 4], 4), Err(BatchError::Length(u32::MAX as usize)));
-        assert!(batches.buffer.len() <= LEN + MAX_BATCH + READ_BUFFER);
+        assert!(batches.held() <= LEN + MAX_BATCH + READ_BUFFER);
     }
 
     #[test]

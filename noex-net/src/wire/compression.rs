@@ -91,7 +91,9 @@ pub(crate) fn decompress<'a>(body: &'a [u8], plain: &'a mut Vec<u8>) -> Option<&
                 return None;
             }
             if plain.len() < len {
-                plain.resize(len, 0);
+                // The old one goes first, and the new one is no longer than it must be.
+                *plain = Vec::new();
+                *plain = vec![0; len];
             }
             let frames = &mut plain[..len];
             (block::decompress_into(block, frames).ok()? == len).then_some(&*frames)
