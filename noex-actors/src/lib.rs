@@ -138,7 +138,7 @@ pub use schema::BehaviorIncompatible;
 pub use shared_bytes::Bytes;
 pub use signal::{Signal, shutdown_signal};
 pub use spawn::{Placement, Spawn, SpawnAny, SpawnMonitorOn, SpawnOn, SpawnOptions, Starting};
-pub use supervision::{FencingToken, Generation};
+pub use supervision::{FencingToken, Generation, Owner};
 pub use time::Monotonic;
 pub use timer::TimerRef;
 pub use watchdog::BlockedArbiter;

@@ -17,8 +17,8 @@ use std::{
 
 use noex_actors::{
     __private::{NotAdmitted, check_process_name},
-    AnyRef, CallError, Generation, NameError, NodeId, Overload, Pid, Registration, SpawnError, SpawnOptions,
-    StartError,
+    AnyRef, CallError, FencingToken, Generation, NameError, NodeId, Overload, Owner, Pid, Registration,
+    SpawnError, SpawnOptions, StartError, SupervisedProcess,
     route::{SpawnRequest, Watcher},
 };
 
@@ -43,6 +43,8 @@ pub struct Instance {
     pub child: String,
     /// Which instance of the child it is.
     pub generation: Generation,
+    /// The supervisor instance that started it, if its node knows.
+    pub owner: Option<Owner>,
     /// The process.
     pub pid: Pid,
     /// Wire name of its behavior.
@@ -235,19 +237,24 @@ async fn kill_unconfirmed(link: Weak<Link>) {
     }
 }
 
-fn local_instances(net: &Net, supervisor: &str) -> Vec<(String, Generation, AnyRef, String)> {
+fn local_instances(net: &Net, supervisor: &str) -> Vec<Instance> {
     let supervised = net.node.supervised().into_iter();
     let of = supervised.filter(|process| process.token.supervisor == supervisor);
-    of.map(|process| (process.token.child, process.token.generation, process.any, process.behavior)).collect()
+    let instance = |SupervisedProcess { token, any, behavior, .. }| {
+        let FencingToken { child, generation, owner, .. } = token;
+        Instance { child, generation, owner, pid: any.pid().clone(), behavior }
+    };
+    of.map(instance).collect()
 }
 
 /// Tells which instances of a supervisor's children live here.
 pub(crate) fn serve_instances(link: &Link, id: u64, supervisor: &str) {
-    let entry = |(child, generation, any, behavior): (String, Generation, AnyRef, String)| InstanceEntry {
+    let entry = |Instance { child, generation, owner, pid, behavior }| InstanceEntry {
         child,
         generation: generation.0,
-        number: any.pid().number(),
+        number: pid.number(),
         behavior,
+        owner,
     };
     let instances = local_instances(&link.net, supervisor).into_iter().map(entry).collect();
     link.control(&Control::Response { id, body: Response::Instances(instances) });
@@ -274,13 +281,7 @@ pub(crate) async fn instances(
     timeout: Duration,
 ) -> Result<Vec<Instance>, CallError> {
     if id == net.node.id() {
-        let instance = |(child, generation, any, behavior): (String, Generation, AnyRef, String)| Instance {
-            child,
-            generation,
-            pid: any.pid().clone(),
-            behavior,
-        };
-        return Ok(local_instances(net, supervisor).into_iter().map(instance).collect());
+        return Ok(local_instances(net, supervisor));
     }
     let link = net.link(id).ok_or_else(|| CallError::NoConnection(id.clone()))?;
     let request = Request::Instances { supervisor: supervisor.to_owned() };
@@ -289,6 +290,7 @@ pub(crate) async fn instances(
             let instance = |entry: InstanceEntry| Instance {
                 child: entry.child,
                 generation: Generation(entry.generation),
+                owner: entry.owner,
                 pid: Pid::new(id.clone(), link.incarnation, entry.number),
                 behavior: entry.behavior,
             };

@@ -11,7 +11,7 @@ use actix_rt::task::JoinHandle;
 use cluster::{
     Event, LONG, Log, Worker, alive, each_once, event, ports::free_port, stop_all, within, worker,
 };
-use noex_actors::{Events, ExitReason};
+use noex_actors::{Events, ExitReason, Generation, SupervisedProcess};
 use noex_net::{Cluster, ClusterConfig};
 use noex_supervisor::{
     DistributedSupervisor, DistributedSupervisorBuilder, NodeSelector, Strategy, SupervisorExit,
@@ -154,6 +154,58 @@ async fn what_a_rival_stops_before_they_have_met_is_not_started_again() {
             }
         }
         assert_eq!(keeps.stats().await.unwrap().total_restarts, 8, "by hand");
+        within("stop", keeps.stop()).await.unwrap();
+        stop_all(&[&other, &one, &between]).await;
+    }
+}
+
+/// What lives on a node, in which generation.
+fn generations(node: &Cluster) -> Vec<(String, Generation)> {
+    let of = |process: SupervisedProcess| (process.token.child, process.token.generation);
+    let mut all: Vec<_> = node.supervised().into_iter().map(of).collect();
+    all.sort();
+    all
+}
+
+#[actix_rt::test]
+async fn of_equal_generations_the_one_of_the_earlier_owner_gives_way_whoever_looks_first() {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+        let log = Log::default();
+        let between = node("b", BETWEEN, LONG, None, &log).await;
+        let from_one = Way::open(FROM_ONE, &between).await;
+        let one = node("a", ONE, LONG, Some((FROM_ONE, &between)), &log).await;
+        within("a is connected", one.wait_for_nodes(2)).await.unwrap();
+        let there = NodeSelector::Node(between.local_node_id().clone());
+        let children = ["x", "y"].map(|id| worker(id).node_selector(there.clone()));
+        let keeps = supervisor(strategy).children(children).__unix_seconds(7).start(&one).await.unwrap();
+        let other = node("c", OTHER, LONG, Some((FROM_OTHER, &between)), &log).await;
+        let children = ["x", "y"].map(worker);
+        let loses = supervisor(strategy).children(children).__unix_seconds(7).start(&other).await.unwrap();
+        assert_eq!(log.take(), ["+x@b", "+y@b", "+x@c", "+y@c"]);
+        let before = generations(&between);
+        assert_eq!(before, generations(&other), "nothing but the owner tells them apart");
+
+        // The one that is to lose the name meets what is the other one's before it meets that one.
+        let from_other = Way::open(FROM_OTHER, &between).await;
+        within("c reaches b", other.wait_for_nodes(2)).await.unwrap();
+        for _ in 0..20 {
+            other.instances(between.local_node_id(), "s", LONG).await.unwrap();
+            loses.stats().await.unwrap();
+        }
+        let _ways = [from_one, from_other, Way::open(OTHER, &other).await];
+        let lost = SupervisorExit::Stopped(ExitReason::error("name_lost"));
+        assert_eq!(within("it gives way", loses.wait()).await, lost);
+        let gone = async {
+            while !other.supervised().is_empty() {
+                actix_rt::task::yield_now().await;
+            }
+        };
+        within("its instances are gone", gone).await;
+        let mut lines = log.take();
+        lines.sort();
+        assert_eq!(lines, ["-x@c", "-y@c"], "{strategy}");
+        assert_eq!(generations(&between), before);
+        assert_eq!(keeps.stats().await.unwrap().total_restarts, 0);
         within("stop", keeps.stop()).await.unwrap();
         stop_all(&[&other, &one, &between]).await;
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use noex_actors::{
     __private::{CallFailure, encode_into},
-    Delivery, ExitReason, Generation, Incarnation, MailboxPolicy, NodeId, Pid, Registration,
+    Delivery, ExitReason, Generation, Incarnation, MailboxPolicy, NodeId, Owner, Pid, Registration,
     route::{BY_NAME, BehaviorId},
     trace::TraceContext,
 };
@@ -47,10 +47,15 @@ fn controls() -> Vec<Vec<u8>> {
     let peer = NodeId::parse("peer@127.0.0.1:2").expect("a valid id");
     let pid = Pid::new(peer.clone(), Incarnation(5), 1);
     let owner = pid.clone();
-    let token = noex_actors::FencingToken::new("s", "c", Generation(1));
+    let token = noex_actors::FencingToken::new("s", "c", Generation(1)).owned_by(Owner(pid.clone()));
     let update = Update { name: "n".to_owned(), version: 1, held: Some(Held { pid, token: Some(token) }) };
-    let entry =
-        InstanceEntry { child: "c".to_owned(), generation: 1, number: 2, behavior: "fuzz".to_owned() };
+    let entry = InstanceEntry {
+        child: "c".to_owned(),
+        generation: 1,
+        number: 2,
+        behavior: "fuzz".to_owned(),
+        owner: Some(Owner(owner.clone())),
+    };
     let reason = ExitReason::error("why");
     let order = SpawnOrder {
         behavior: "fuzz".to_owned(),

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use actix_rt::{System, SystemRunner};
 use noex_actors::{
     __private::encode_into,
-    Caller, ExitReason, FencingToken, Generation, Incarnation, Info, MailboxPolicy, Node, NodeId, Pid, Ref,
-    Registration, SpawnOptions, behavior, behavior_number,
+    Caller, ExitReason, FencingToken, Generation, Incarnation, Info, MailboxPolicy, Node, NodeId, Owner, Pid,
+    Ref, Registration, SpawnOptions, behavior, behavior_number,
     route::{BY_NAME, BehaviorId},
     trace::TraceContext,
 };
@@ -308,7 +308,7 @@ fn update(link: &Link, input: &mut Input<'_>) -> Update {
     let held = |pid, token| Some(Held { pid, token });
     let held = match input.byte() {
         0..0x80 => held(own, None),
-        0x80..0xA0 => held(own, Some(token)),
+        0x80..0xA0 => held(own.clone(), Some(token.owned_by(Owner(own)))),
         0xA0..0xA4 => held(Pid::new(link.net.node.id().clone(), Incarnation(1), 1), None),
         _ => None,
     };

@@ -4,7 +4,8 @@
 //! session, so a new one is sent only to peers whose capabilities name it; a new field goes to the end, with a default.
 
 use noex_actors::{
-    __private::LeaseTerms, ExitReason, FencingToken, Incarnation, MailboxPolicy, NodeId, Pid, Registration,
+    __private::LeaseTerms, ExitReason, FencingToken, Incarnation, MailboxPolicy, NodeId, Owner, Pid,
+    Registration,
 };
 use serde::{Deserialize, Serialize};
 
@@ -213,6 +214,9 @@ pub(crate) struct InstanceEntry {
     pub(crate) generation: u64,
     pub(crate) number: u64,
     pub(crate) behavior: String,
+    /// The supervisor that started it. Absent, and not written, where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<Owner>,
 }
 
 /// A process that has a name.

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt::Debug};
 
 use noex_actors::{
     __private::{CallFailure, decode, encode_into},
-    Delivery, ExitReason, FencingToken, Generation, Incarnation, MailboxPolicy, NodeId, Overload, Pid,
+    Delivery, ExitReason, FencingToken, Generation, Incarnation, MailboxPolicy, NodeId, Overload, Owner, Pid,
     Registration,
     route::{BY_NAME, BehaviorId},
     schema::Shape,
@@ -141,6 +141,8 @@ fn controls(table: &mut Table) {
     let held =
         Update { name: "n".to_owned(), version: 2, held: Some(Held { pid: pid(), token: Some(token()) }) };
     let free = Update { name: "n".to_owned(), version: 3, held: None };
+    let owned_token = Some(token().owned_by(Owner(pid())));
+    let owned = Update { held: Some(Held { pid: pid(), token: owned_token.clone() }), ..free.clone() };
     let bare = Update { held: Some(Held { pid: pid(), token: None }), ..free.clone() };
     let heartbeat = Heartbeat {
         processes: 1,
@@ -169,6 +171,7 @@ fn controls(table: &mut Table) {
         Control::Behaviors(behaviors),
         Control::Names { after: 0, upto: 300, done: false, updates: vec![held, bare] },
         Control::Names { after: 300, upto: 301, done: true, updates: vec![free] },
+        Control::Names { after: 301, upto: 302, done: true, updates: vec![owned] },
         Control::Unregister { name: "n".to_owned(), number: 300 },
         Control::Monitor { id: 1, number: 300 },
         Control::Demonitor { id: 1 },
@@ -186,7 +189,7 @@ fn controls(table: &mut Table) {
         Control::Broadcast { group: "g".to_owned(), behavior: 0xA1B2_C3D4, body: b"cast".to_vec() },
     ];
     table.every("control", encoded, &all);
-    let order = |registration, mailbox_policy| {
+    let order = |registration, mailbox_policy, token| {
         Request::Spawn(Box::new(SpawnOrder {
             behavior: "box".to_owned(),
             args: b"args".to_vec(),
@@ -194,29 +197,32 @@ fn controls(table: &mut Table) {
             registration,
             init_timeout_ms: 5000,
             mailbox_capacity: 10,
-            token: Some(token()),
+            token,
             mailbox_policy,
             trap_exit: true,
             lease: None,
         }))
     };
     let requests = [
-        order(Registration::Local, MailboxPolicy::Reject),
-        order(Registration::Global, MailboxPolicy::Block),
-        order(Registration::None, MailboxPolicy::DropNewest),
-        order(Registration::None, MailboxPolicy::DropOldest),
+        order(Registration::Local, MailboxPolicy::Reject, Some(token())),
+        order(Registration::Global, MailboxPolicy::Block, Some(token())),
+        order(Registration::None, MailboxPolicy::DropNewest, Some(token())),
+        order(Registration::None, MailboxPolicy::DropOldest, Some(token())),
+        order(Registration::None, MailboxPolicy::Reject, owned_token),
         Request::Instances { supervisor: "s".to_owned() },
         Request::IsAlive { number: 300 },
         Request::WhereIs { name: "n".to_owned() },
         Request::OwnerOf { name: "n".to_owned() },
     ];
     table.every("request", encoded, &requests);
-    let child =
-        InstanceEntry { child: "c".to_owned(), generation: 7, number: 300, behavior: "box".to_owned() };
+    let behavior = "box".to_owned();
+    let child = InstanceEntry { child: "c".to_owned(), generation: 7, number: 300, behavior, owner: None };
+    let owned = InstanceEntry { owner: Some(Owner(pid())), ..child.clone() };
     let responses = [
         Response::Spawned(Ok(300)),
         Response::Spawned(Err(SpawnFailure::TooMany)),
         Response::Instances(vec![child]),
+        Response::Instances(vec![owned]),
         Response::Alive(false),
         Response::Holder(None),
         Response::Holder(Some(Holder { number: 300, behavior: "box".to_owned() })),

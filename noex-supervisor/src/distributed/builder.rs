@@ -60,6 +60,8 @@ pub struct DistributedSupervisorBuilder {
     partition_policy: PartitionPolicy,
     voters: BTreeSet<NodeId>,
     listeners: Vec<Listener>,
+    /// What the clock says to it, in place of the real one.
+    unix_seconds: Option<u64>,
 }
 
 impl Default for DistributedSupervisorBuilder {
@@ -77,6 +79,7 @@ impl Default for DistributedSupervisorBuilder {
             partition_policy: PartitionPolicy::default(),
             voters: BTreeSet::new(),
             listeners: Vec::new(),
+            unix_seconds: None,
         }
     }
 }
@@ -160,6 +163,13 @@ impl DistributedSupervisorBuilder {
     /// Calls `f` with every event of this supervisor from the start on: in order, off its stack; must not block.
     pub fn on_event(mut self, f: impl FnMut(&DistributedSupervisorEvent) + Send + 'static) -> Self {
         self.listeners.push(Arc::new(Mutex::new(f)));
+        self
+    }
+
+    /// For tests: its clock stands still there.
+    #[doc(hidden)]
+    pub fn __unix_seconds(mut self, seconds: u64) -> Self {
+        self.unix_seconds = Some(seconds);
         self
     }
 
@@ -254,7 +264,7 @@ impl DistributedSupervisorBuilder {
             backoff: self.backoff,
             pace: Duration::from_secs(1) / self.restart_rate,
             scope: Scope::Cluster,
-            unix_seconds: Clock::unix_seconds(),
+            unix_seconds: self.unix_seconds.unwrap_or_else(Clock::unix_seconds),
         };
         let detection = cluster.config().detection_time();
         let partitions = Partitions { policy: self.partition_policy, voters: self.voters, detection };

@@ -25,12 +25,22 @@ pub(crate) mod rebalance;
 pub(crate) mod standing;
 pub(crate) mod supervision;
 
-use noex_actors::{Generation, Pid};
+use noex_actors::{Generation, Owner, Pid};
+
+use self::generation::Rank;
 
 /// A living instance that a node told of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Found {
     pub(crate) child: String,
     pub(crate) generation: Generation,
+    /// Who started it, if its node knows.
+    pub(crate) owner: Option<Owner>,
     pub(crate) pid: Pid,
+}
+
+impl Found {
+    pub(crate) fn rank(&self) -> Rank {
+        Rank { generation: self.generation, owner: self.owner.clone() }
+    }
 }

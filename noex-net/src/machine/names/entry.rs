@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use noex_actors::{FencingToken, Generation, NodeId, Pid};
+use noex_actors::{FencingToken, Generation, NodeId, Owner, Pid};
 use serde::{Deserialize, Serialize};
 
 /// A name, shared by all that speak of it.
@@ -91,24 +91,19 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn generation(&self) -> Generation {
-        self.held.token.as_ref().map_or(Generation(0), |token| token.generation)
+    /// Version first, then generation, of which the owner decides between equal ones.
+    fn rank(&self) -> (u64, Option<(Generation, Option<&Owner>)>) {
+        let generation = self.held.token.as_ref().map(|token| (token.generation, token.owner.as_ref()));
+        (self.version, generation)
     }
 
     pub(super) fn beats(&self, other: &Self) -> bool {
-        let rank = |entry: &Self| (entry.version, entry.generation());
         // The smaller pid wins: ids first, then lives, then numbers.
-        rank(self).cmp(&rank(other)).then_with(|| other.held.pid.cmp(&self.held.pid)).is_gt()
+        self.rank().cmp(&other.rank()).then_with(|| other.held.pid.cmp(&self.held.pid)).is_gt()
     }
 
     /// Whether `token` is a later instance of the same supervised child.
     pub(super) fn superseded_by(&self, token: Option<&FencingToken>) -> bool {
-        match (&self.held.token, token) {
-            (Some(old), Some(new)) => {
-                (&old.supervisor, &old.child) == (&new.supervisor, &new.child)
-                    && old.generation < new.generation
-            }
-            (None, _) | (_, None) => false,
-        }
+        self.held.token.as_ref().zip(token).is_some_and(|(old, new)| new.supersedes(old))
     }
 }

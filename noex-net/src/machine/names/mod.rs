@@ -5,7 +5,7 @@
 //! node and of those that it is connected to. Where two parts name the same name, one order decides everywhere:
 //!
 //! 1. the higher version (1 + the highest that the writer had seen for the name, tombstones included);
-//! 2. the higher generation of a supervised child (0 for all others);
+//! 2. the higher generation of a supervised child (0 for all others), and of equal ones the greater owner;
 //! 3. the smaller (node id, incarnation, number).
 //!
 //! `register` answers at once, provisionally. An owner that sees a better entry than its own gives its own up and

@@ -8,7 +8,7 @@
 
 mod claims;
 
-use noex_actors::Generation;
+use noex_actors::{Generation, Owner};
 
 use super::*;
 use crate::machine::backoff::Entropy;
@@ -295,13 +295,16 @@ impl World {
     }
 
     fn register(&mut self, n: usize, name: &str) {
-        let generation = self.dice.roll(6);
+        let generation = self.dice.roll(9);
         // One of those that have names already, or a fresh one.
         let fresh = self.dice.roll(3) > 0;
         let old = self.nodes[n].truth.values().next().copied().filter(|_| !fresh);
         self.processes += 1;
         let number = old.unwrap_or(self.processes);
-        let token = (generation > 2).then(|| FencingToken::new("sup", "child", Generation(generation)));
+        // Of two supervisors, which may give the same generations.
+        let owner = Owner(self.pid(0, generation % 2));
+        let generation = Generation(generation / 2);
+        let token = (generation.0 > 1).then(|| FencingToken::new("sup", "child", generation).owned_by(owner));
         let held = Held { pid: self.pid(n, number), token };
         let before = self.nodes[n].truth.get(name).copied();
         // As the machine says it: another one of this node lost the name, before this one has it.

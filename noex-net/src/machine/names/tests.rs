@@ -1,4 +1,4 @@
-use noex_actors::{FencingToken, Generation};
+use noex_actors::{FencingToken, Generation, Owner};
 use proptest::prelude::*;
 
 use super::*;
@@ -185,6 +185,28 @@ fn a_later_instance_of_the_same_child_takes_the_name_over() {
     // On one node the same.
     let (_, outputs) = register(&mut new, child(1, 2, 7));
     assert_eq!(outputs[0], Output::Lost { name: "x".into(), winner: pid(1, 2), loser: pid(1, 1) });
+}
+
+#[test]
+fn of_equal_generations_the_greater_owner_has_the_name_and_takes_it_over() {
+    let owned = |node: usize, owner: u64| {
+        let Held { pid, token } = child(node, 1, 5);
+        Held { pid, token: token.map(|token| token.owned_by(Owner(self::pid(9, owner)))) }
+    };
+    // Of two owners, the one with the smaller pid is the greater; the pids of the instances say nothing.
+    let mut names = names(1);
+    register(&mut names, owned(1, 7)).0.unwrap();
+    assert!(
+        !merge(&mut names, 0, update(1, Some(owned(0, 8))))
+            .1
+            .iter()
+            .any(|out| matches!(out, Output::Lost { .. }))
+    );
+    assert_eq!(names.lookup("x"), Some(&pid(1, 1)));
+    assert_eq!(names.holder_against("x", owned(2, 8).token.as_ref()), Some(&pid(1, 1)));
+    assert_eq!(names.holder_against("x", owned(2, 6).token.as_ref()), None);
+    merge(&mut names, 2, update(1, Some(owned(2, 6))));
+    assert_eq!(names.lookup("x"), Some(&pid(2, 1)));
 }
 
 #[test]
@@ -387,13 +409,16 @@ fn the_work_of_many_names_is_done_so_many_at_a_time() {
 proptest! {
     #[test]
     fn updates_of_different_owners_commute(
-        updates in proptest::collection::vec((1..3usize, 1..4u64, 0..3u64, 0..3u64), 2..6),
+        updates in proptest::collection::vec((1..3usize, 1..4u64, 0..3u64, 0..3u64, 0..3u64), 2..6),
     ) {
         // One update per owner survives; what was written before it by the same owner does not count.
-        let view = |order: Vec<&(usize, u64, u64, u64)>| {
+        let view = |order: Vec<&(usize, u64, u64, u64, u64)>| {
             let mut names = names(0);
-            for (from, version, number, generation) in order {
-                let held = if *generation == 0 { held(*from, *number) } else { child(*from, *number, *generation) };
+            for (from, version, number, generation, owner) in order {
+                let mut held = if *generation == 0 { held(*from, *number) } else { child(*from, *number, *generation) };
+                if *owner > 0 {
+                    held.token = held.token.map(|token| token.owned_by(Owner(pid(5, *owner))));
+                }
                 merge(&mut names, *from, update(*version, Some(held)));
             }
             names.lookup("x").cloned()

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use noex_actors::{
-    __private::LeaseTerms, AnyRef, Context, Down, FencingToken, Generation, NameError, NodeId, Pid,
+    __private::LeaseTerms, AnyRef, Context, Down, FencingToken, Generation, NameError, NodeId, Owner, Pid,
     Registration, SpawnError, StartError,
 };
 use noex_net::{Instance, NodeInfo};
@@ -93,7 +93,8 @@ impl DistributedProcess {
         let Some(node) = self.placement.choose(&selector, &candidates, order, entropy()) else {
             return inlet.send(Fact::NoNode { child, generation });
         };
-        let token = FencingToken::new(&self.identity.id, &child, generation);
+        let owner = Owner(cx.pid().clone());
+        let token = FencingToken::new(&self.identity.id, &child, generation).owned_by(owner);
         let lease = self.identity.partitions.lease(spec.orphan, &self.identity.id);
         tracing::debug!(supervisor = self.identity.id, child, %generation, %node, "starting a child");
         let (cluster, parent) = (self.cluster.clone(), cx.pid().clone());
@@ -166,7 +167,8 @@ impl DistributedProcess {
     pub(super) fn ask(&mut self, node: NodeId, query: u64, timeout: Duration, cx: &mut Context<Self>) {
         let (cluster, id, inlet) = (self.cluster.clone(), self.identity.id.clone(), self.inlet.clone());
         cx.task(async move {
-            let instance = |Instance { child, generation, pid, .. }| Found { child, generation, pid };
+            let instance =
+                |Instance { child, generation, owner, pid, .. }| Found { child, generation, owner, pid };
             let found = match cluster.instances(&node, &id, timeout).await {
                 Ok(found) => Some(found.into_iter().map(instance).collect()),
                 Err(error) => {

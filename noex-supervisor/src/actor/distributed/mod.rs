@@ -16,7 +16,7 @@ use std::{
 };
 
 use noex_actors::{
-    AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, NodeId, Notifier, Pid,
+    AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, NodeId, Notifier, Owner, Pid,
     RawRef, RemoteBehavior, SpawnError, Subscription,
 };
 use noex_net::{Cluster, ClusterEvent, DialError, OnConflict};
@@ -193,7 +193,7 @@ impl Behavior for DistributedProcess {
         desk.started(&identity.id);
         listeners.subscribe(&desk.hub_of(&identity.id));
         let rules = children.iter().map(|spec| spec.rule(&identity.selector));
-        let supervision = Supervision::new(identity.settings, rules);
+        let supervision = Supervision::new(identity.settings, rules).owned_by(Owner(cx.pid().clone()));
         let config = cluster.config();
         let standing = Standing::new(
             identity.partitions.policy.rule(&identity.partitions.voters),

@@ -9,7 +9,7 @@ mod two_sides;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use noex_actors::{ExitReason, Generation, Incarnation, NodeDownReason, Pid};
+use noex_actors::{ExitReason, Generation, Incarnation, NodeDownReason, Owner, Pid};
 use proptest::prelude::*;
 
 use self::{loser::Loser, partition::Terms};
@@ -46,6 +46,8 @@ impl Dice {
 struct Process {
     child: String,
     generation: Generation,
+    /// The supervisor that started it.
+    era: u64,
     watched: bool,
 }
 
@@ -135,7 +137,7 @@ struct World {
     placement: Placement,
     in_flight: BTreeSet<String>,
     numbers: u64,
-    ever: BTreeMap<(String, Generation), Pid>,
+    ever: BTreeMap<(String, Generation, u64), Pid>,
     /// Starts are refused now and then, which would end a supervisor that only begins.
     unlucky: bool,
     ended: bool,
@@ -173,6 +175,11 @@ fn node(index: u64) -> NodeId {
     NodeId::new(&format!("n{index}"), "127.0.0.1", 4369).unwrap()
 }
 
+/// Supervisors one after the other, in whatever order of pids.
+fn owner(era: u64) -> Owner {
+    Owner(Pid::new(node(0), Incarnation(1), era * 7919 % 101))
+}
+
 impl World {
     fn new(seed: u64, nodes: u64, children: u64, strategy: Strategy, terms: Terms) -> Self {
         let settings = Settings {
@@ -202,7 +209,7 @@ impl World {
             sequence: 0,
             nodes: (0..nodes).map(|n| (node(n), fresh(n))).collect(),
             machine: Coordinator::new(
-                Supervision::new(settings, rules(strategy, children)),
+                Supervision::new(settings, rules(strategy, children)).owned_by(owner(0)),
                 terms.failover(),
             ),
             placement: Placement::default(),
@@ -247,9 +254,11 @@ impl World {
     fn replace(&mut self) {
         // Children of a template are stopped by the supervisor that loses its name: nothing to see here.
         let beaten = self.settings.strategy != Strategy::SimpleOneForOne && self.dice.roll(2) == 0;
-        self.settings.unix_seconds += 1 + self.dice.roll(2);
+        // Also in the same second.
+        self.settings.unix_seconds += self.dice.roll(3);
         let rules = rules(self.settings.strategy, self.children);
-        let next = Coordinator::new(Supervision::new(self.settings, rules), self.terms.failover());
+        let supervision = Supervision::new(self.settings, rules).owned_by(owner(self.era + 1));
+        let next = Coordinator::new(supervision, self.terms.failover());
         let last = std::mem::replace(&mut self.machine, next);
         self.loser = beaten.then(|| Loser::new(last));
         self.era += 1;
@@ -293,6 +302,7 @@ impl World {
         let tell = |(pid, p): (&Pid, &Process)| Found {
             child: p.child.clone(),
             generation: p.generation,
+            owner: Some(owner(p.era)),
             pid: pid.clone(),
         };
         let reachable = target.connected && target.session == session;
@@ -556,9 +566,9 @@ impl World {
         let target = self.nodes.get_mut(&node).unwrap();
         self.numbers += 1;
         let pid = Pid::new(node.clone(), Incarnation(target.incarnation), self.numbers);
-        let before = self.ever.insert((child.clone(), generation), pid.clone());
+        let before = self.ever.insert((child.clone(), generation, era), pid.clone());
         assert!(before.is_none(), "two instances of {child} in generation {generation}");
-        let process = Process { child: child.clone(), generation, watched: false };
+        let process = Process { child: child.clone(), generation, era, watched: false };
         target.processes.insert(pid.clone(), process);
         self.born.insert(pid.clone(), (self.now, era));
         if ours {

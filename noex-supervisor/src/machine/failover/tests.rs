@@ -101,6 +101,7 @@ fn the_same_incarnation_is_asked_and_its_answer_is_taken() {
     let found = vec![Found {
         child: "x".into(),
         generation: Generation(7),
+        owner: None,
         pid: Pid::new(node(), Incarnation(1), 1),
     }];
     let out = bench.answer(query, Some(found.clone()));
@@ -232,6 +233,7 @@ fn instance() -> Found {
     Found {
         child: "c".to_owned(),
         generation: Generation::new(1, 1),
+        owner: None,
         pid: Pid::new(node(), Incarnation(1), 7),
     }
 }

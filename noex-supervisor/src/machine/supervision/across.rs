@@ -29,7 +29,7 @@ fn placed(strategy: Strategy, max_restarts: u32, children: &[&str]) -> Bench {
 }
 
 fn found(child: &str, generation: Generation, on: &str, number: u64) -> Found {
-    Found { child: child.into(), generation, pid: pid(on, number) }
+    Found { child: child.into(), generation, owner: None, pid: pid(on, number) }
 }
 
 fn told(on: &str, found: Vec<Found>) -> Input {

@@ -8,8 +8,8 @@
 //!
 //! Invariants: 1. of a child that must not be taken over, the next instance is higher than every one that was met; a
 //! living one that is lower is replaced, by the strategy's rule, which counts nothing; 2. children that belong together
-//! are those of one supervisor: no instance of another joins them once it has begun; 3. an instance of a later term is
-//! another supervisor's: it is never stopped, and while it is not known who has the name no other instance is either;
+//! are those of one supervisor: no instance of another joins them once it has begun; 3. an instance of a later supervisor,
+//! by term or by owner, is never stopped, and while it is not known who has the name no other instance is either;
 //! 4. what was told to go is never taken over; 5. what another supervisor stopped is not started again before it is known who
 //! has the name.
 //!
@@ -22,10 +22,7 @@ use super::{
     child::{State, Then},
 };
 use crate::{
-    machine::{
-        generation::Generations,
-        plan::{Needs, Plan, concerned},
-    },
+    machine::plan::{Needs, Plan, concerned},
     options::{Restart, Strategy},
 };
 
@@ -36,8 +33,8 @@ impl Supervision {
             return self.reinstate(found, now, out);
         }
         let highest = found.iter().map(|instance| instance.generation).max();
-        self.generations = Generations::begin(highest, self.settings.unix_seconds);
-        found.sort_by_key(|instance| std::cmp::Reverse(instance.generation));
+        self.generations.begin(highest);
+        found.sort_by_key(|instance| std::cmp::Reverse(instance.rank()));
         for instance in found {
             self.meet(instance, now, out);
         }
@@ -76,18 +73,22 @@ impl Supervision {
     /// Weighs an instance that a node told of against the table: the higher generation stays.
     pub(super) fn meet(&mut self, found: Found, now: Monotonic, out: &mut Outputs) {
         let (open, takes_over) = (self.is_open(), self.takes_over());
-        if open && found.generation.term() > self.generations.term() {
+        let rank = found.rank();
+        if self.generations.is_later(&rank) {
             // Started by a supervisor that came after this one. Whoever has the name now decides about it.
-            self.generations.doubt(found.generation);
-            return self.doubt(out);
+            if open {
+                self.generations.doubt(rank);
+                self.doubt(out);
+            }
+            return;
         }
-        if self.phase == Phase::Ended || found.generation.term() > self.generations.term() {
+        if self.phase == Phase::Ended {
             return;
         }
         let Some(child) = self.children.get_mut(&found.child) else {
             return self.stop_stray(found, Cause::NoChild, now, out);
         };
-        let current = child.generation;
+        let (current, own) = (child.generation, child.rank());
         // One that was told to go is never taken over, however long it takes.
         let takes_over = takes_over && !self.strays.contains_key(&found.pid);
         match child.state.clone() {
@@ -112,21 +113,21 @@ impl Supervision {
                 out.push_back(Output::Stop { child: id, generation: current, pid, how, cause });
             }
             // Its success is on the way.
-            State::Starting | State::Stopping { pid: None, .. } if found.generation == current => {}
+            State::Starting | State::Stopping { pid: None, .. } if rank == own => {}
             State::Fresh | State::Waiting { .. } | State::Pending | State::Queued
-                if takes_over && found.generation >= child.may_live =>
+                if takes_over && child.may_be(&rank) =>
             {
                 self.adopt(found, now, out);
             }
             // Another supervisor may have the name, and one of the two: it is told of again.
             State::Running { .. } if self.superseded && open => {}
             // Not ours, and higher: it wins.
-            State::Running { pid } if takes_over && found.generation > current => {
-                let old = Found { child: found.child.clone(), generation: current, pid };
+            State::Running { pid } if takes_over && rank > own => {
+                let old = Found { child: found.child.clone(), generation: current, owner: own.owner, pid };
                 self.stop_stray(old, Cause::Duplicate, now, out);
                 self.adopt(found, now, out);
             }
-            State::Starting if takes_over && found.generation > current => self.adopt(found, now, out),
+            State::Starting if takes_over && rank > own => self.adopt(found, now, out),
             State::Fresh
             | State::Starting
             | State::Running { .. }
@@ -149,7 +150,7 @@ impl Supervision {
         let Some(key) = self.children.key(&found.child) else { return };
         let Some(child) = self.children.at(key) else { return };
         let lives = matches!(child.state, State::Running { .. } | State::Starting);
-        if !lives || found.generation <= child.generation {
+        if !lives || found.rank() <= child.rank() {
             return;
         }
         match concerned(self.settings.strategy, key) {
@@ -180,10 +181,10 @@ impl Supervision {
         }
         self.superseded = false;
         for instance in &found {
-            self.generations.doubt(instance.generation);
+            self.generations.doubt(instance.rank());
         }
         self.generations.outlive();
-        found.sort_by_key(|instance| std::cmp::Reverse(instance.generation));
+        found.sort_by_key(|instance| std::cmp::Reverse(instance.rank()));
         for instance in found {
             self.meet(instance, now, out);
         }
@@ -201,7 +202,7 @@ impl Supervision {
         self.generations.observe(found.generation);
         self.leave_round(&found.child);
         let Some(child) = self.children.get_mut(&found.child) else { return };
-        child.generation = found.generation;
+        (child.generation, child.owner) = (found.generation, found.owner);
         (child.state, child.confirmed) = (State::Running { pid: found.pid.clone() }, true);
         child.started_at = child.started_at.or(Some(now));
         child.attempt = 1;
@@ -211,7 +212,7 @@ impl Supervision {
             let answer = Answer::Started { pid: found.pid.clone() };
             out.push_back(Output::Reply { request, answer });
         }
-        let Found { child, generation, pid } = found;
+        let Found { child, generation, pid, .. } = found;
         out.push_back(Output::Watch { child, generation, pid });
     }
 }

@@ -1,11 +1,14 @@
 //! One child: what is known of it, and where it stands.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    ops::{Bound, RangeBounds},
+};
 
-use noex_actors::{Generation, Monotonic, NodeId, Pid};
+use noex_actors::{Generation, Monotonic, NodeId, Owner, Pid};
 
 use crate::{
-    machine::policy::Stop,
+    machine::{generation::Rank, policy::Stop},
     options::{Restart, Shutdown},
 };
 
@@ -88,8 +91,10 @@ pub(crate) struct Child {
     pub(crate) state: State,
     /// Of the instance, or of the start in flight, or of the last one.
     pub(crate) generation: Generation,
-    /// The lowest generation that may still be alive somewhere while no instance is known.
-    pub(crate) may_live: Generation,
+    /// Who started it.
+    pub(crate) owner: Option<Owner>,
+    /// From where on an instance may still be alive somewhere while none is known.
+    pub(crate) may_live: Bound<Rank>,
     /// False while nobody knows whether the node of the instance is lost.
     pub(crate) confirmed: bool,
     /// It was told to go a second time, after it was out of reach: with the reason by which else a rival is known.
@@ -119,7 +124,8 @@ impl Child {
             rule,
             state: State::Fresh,
             generation: Generation::default(),
-            may_live: Generation::default(),
+            owner: None,
+            may_live: Bound::Unbounded,
             confirmed: true,
             reached: false,
             why,
@@ -134,6 +140,21 @@ impl Child {
             start_waiters: Vec::new(),
             stop_waiters: Vec::new(),
         }
+    }
+
+    /// How late the instance is, or the start in flight, or the last one.
+    pub(crate) fn rank(&self) -> Rank {
+        Rank { generation: self.generation, owner: self.owner.clone() }
+    }
+
+    /// Its instance is over: no earlier one is taken for it.
+    pub(super) fn note_end(&mut self) {
+        self.may_live = Bound::Excluded(self.rank());
+    }
+
+    /// Whether that instance may be its own.
+    pub(super) fn may_be(&self, rank: &Rank) -> bool {
+        (self.may_live.as_ref(), Bound::Unbounded).contains(rank)
     }
 
     /// The living instance, as far as is known.

@@ -1,6 +1,6 @@
 //! The end of an instance.
 
-use noex_actors::{ExitReason, Generation, Monotonic, NodeId, Pid};
+use noex_actors::{ExitReason, Monotonic, NodeId, Pid};
 
 use super::{
     Output, Outputs, Report, Scope, Stray, Supervision,
@@ -55,7 +55,7 @@ impl Supervision {
             return self.made_way(id, reason, out);
         }
         let Some(child) = self.children.get_mut(id) else { return };
-        child.may_live = Generation(child.generation.0 + 1);
+        child.note_end();
         let leaving = self.draining.contains(&node)
             && reason != ExitReason::Normal
             && after_node_loss(child.rule.restart) == Verdict::Restart;

@@ -55,7 +55,7 @@ use std::{
     time::Duration,
 };
 
-use noex_actors::{Generation, Monotonic, NodeId, Pid};
+use noex_actors::{Generation, Monotonic, NodeId, Owner, Pid};
 
 use self::children::Children;
 pub(crate) use self::{
@@ -150,7 +150,7 @@ impl Supervision {
             intensity: Intensity::new(settings.intensity),
             rounds: BTreeMap::new(),
             next_round: 0,
-            generations: Generations::begin(None, settings.unix_seconds),
+            generations: Generations::new(None, settings.unix_seconds),
             draining: BTreeSet::new(),
             moves: VecDeque::new(),
             moving: BTreeSet::new(),
@@ -166,6 +166,12 @@ impl Supervision {
             all_told: false,
             totals: Totals::default(),
         }
+    }
+
+    /// The same, for that supervisor among those of its name.
+    pub(crate) fn owned_by(mut self, owner: Owner) -> Self {
+        self.generations = Generations::new(Some(owner), self.settings.unix_seconds);
+        self
     }
 
     /// Takes a fact.

@@ -1,6 +1,6 @@
 //! What becomes of children whose node is suspected, lost, back, or leaving.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Bound};
 
 use noex_actors::{ExitReason, Monotonic, NodeId, Pid};
 
@@ -63,7 +63,7 @@ impl Supervision {
             let Some(child) = self.children.get_mut(&id) else { continue };
             let verdict = after_node_loss(child.rule.restart);
             child.state = State::Pending;
-            child.may_live = child.generation;
+            child.may_live = Bound::Included(child.rank());
             if verdict == Verdict::Restart {
                 to_restart.push(id);
             } else {
@@ -196,7 +196,7 @@ impl Supervision {
         out: &mut Outputs,
     ) {
         // The highest first: whether another supervisor may have the name is known before anything is stopped.
-        found.sort_by_key(|instance| std::cmp::Reverse(instance.generation));
+        found.sort_by_key(|instance| std::cmp::Reverse(instance.rank()));
         let alive: BTreeSet<Pid> = found.iter().map(|instance| instance.pid.clone()).collect();
         for instance in found {
             self.meet(instance, now, out);

@@ -11,7 +11,7 @@ use super::{
 use crate::options::{AutoShutdown, PartitionDecision, PartitionView, Restart, Strategy};
 
 fn found(child: &str, generation: Generation, number: u64) -> Found {
-    Found { child: child.into(), generation, pid: pid("b", number) }
+    Found { child: child.into(), generation, owner: None, pid: pid("b", number) }
 }
 
 fn told(found: Vec<Found>) -> Input {
@@ -303,7 +303,7 @@ fn what_was_told_to_go_is_never_taken_over() {
     };
     // While a start is in flight, and then none: nobody can be started anywhere.
     let (child, generation) = bench.next_start().unwrap();
-    let late = Found { child, generation, pid: pid("b", 50) };
+    let late = Found { child, generation, owner: None, pid: pid("b", 50) };
     bench.fail_if_started("x");
     bench.after(Duration::from_secs(1));
     let (child, generation) = bench.next_start().unwrap();
@@ -327,6 +327,7 @@ fn what_it_stopped_before_it_was_out_of_reach_it_stops_again_only_once_it_is_sur
         .map(|child| Found {
             child: child.rule.id.clone(),
             generation: child.generation,
+            owner: None,
             pid: child.pid().cloned().unwrap(),
         })
         .collect();

@@ -15,7 +15,7 @@
 
 use std::ops::RangeFrom;
 
-use noex_actors::{ExitReason, Generation, Monotonic};
+use noex_actors::{ExitReason, Monotonic};
 
 use super::{
     Outputs, Phase, Supervision,
@@ -164,7 +164,7 @@ impl Supervision {
     pub(super) fn made_way(&mut self, id: &str, reason: ExitReason, out: &mut Outputs) {
         let Some(key) = self.children.key(id) else { return };
         let Some(child) = self.children.at_mut(key) else { return };
-        child.may_live = Generation(child.generation.0 + 1);
+        child.note_end();
         match child.why {
             // Its first start was cut short, or it is to start behind one that has not: the start-up does it.
             Why::Initial if self.phase == Phase::StartingUp => {

@@ -37,6 +37,7 @@ impl Supervision {
             return;
         }
         child.generation = self.generations.next();
+        child.owner = self.generations.owner().cloned();
         child.arrivals = self.arrivals;
         child.reached = false;
         child.state = State::Starting;
@@ -74,7 +75,7 @@ impl Supervision {
         out: &mut Outputs,
     ) {
         let Some(child) = self.children.get_mut(&id).filter(|child| child.generation == generation) else {
-            return self.stop_stray(Found { child: id, generation, pid }, Cause::Late, now, out);
+            return self.stop_stray(self.started(id, generation, pid), Cause::Late, now, out);
         };
         match child.state.clone() {
             State::Starting => {
@@ -97,9 +98,14 @@ impl Supervision {
             // Told before already, by its node.
             State::Running { .. } | State::Stopping { pid: Some(_), .. } => {}
             State::Fresh | State::Waiting { .. } | State::Pending | State::Queued => {
-                self.stop_stray(Found { child: id, generation, pid }, Cause::Late, now, out);
+                self.stop_stray(self.started(id, generation, pid), Cause::Late, now, out);
             }
         }
+    }
+
+    /// An instance that it started itself.
+    fn started(&self, child: String, generation: Generation, pid: Pid) -> Found {
+        Found { child, generation, owner: self.generations.owner().cloned(), pid }
     }
 
     /// A start has become an instance: counts, reports, answers.

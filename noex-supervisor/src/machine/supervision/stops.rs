@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use noex_actors::{ExitReason, Generation, Monotonic};
+use noex_actors::{ExitReason, Monotonic};
 
 use super::{
     Answer, Cause, Child, Ending, Failure, Found, Output, Outputs, Phase, Report, Stray, Supervision,
@@ -99,7 +99,7 @@ impl Supervision {
         let Some(child) = self.children.get_mut(id) else { return };
         let State::Stopping { then, .. } = &child.state else { return };
         let then = then.clone();
-        child.may_live = Generation(child.generation.0 + 1);
+        child.note_end();
         match then {
             Then::Restart if open => {
                 child.state = State::Pending;
@@ -167,7 +167,7 @@ impl Supervision {
         if self.handed_over || (self.superseded && self.is_open()) {
             return;
         }
-        let Found { child, generation, pid } = found;
+        let Found { child, generation, pid, .. } = found;
         let known = self.strays.contains_key(&pid);
         out.push_back(Output::Watch { child: child.clone(), generation, pid: pid.clone() });
         let kill_at = (!known).then(|| now.plus(DUPLICATE_GRACE));

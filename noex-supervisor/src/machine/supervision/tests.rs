@@ -159,6 +159,7 @@ fn a_lost_connection_restarts_nothing() {
     let found = Found {
         child: "x".into(),
         generation: bench.machine.child("x").unwrap().generation,
+        owner: None,
         pid: bench.pid_of("x"),
     };
     bench.fact(Input::InstancesTold { node: node("a"), purpose: Purpose::Readopt, found: vec![found] });
@@ -173,6 +174,7 @@ fn what_is_missing_after_a_reset_is_lost_and_what_is_there_stays() {
     let found = Found {
         child: "y".into(),
         generation: bench.machine.child("y").unwrap().generation,
+        owner: None,
         pid: bench.pid_of("y"),
     };
     bench.fact(Input::InstancesTold { node: node("a"), purpose: Purpose::Readopt, found: vec![found] });
@@ -189,7 +191,7 @@ fn a_pinned_child_waits_for_its_node_and_is_taken_back_alive() {
     bench.fact(Input::NodeLost { node: node("a"), loss: Loss::Crash });
     bench.fail_next(Failure::NoNode);
     assert_eq!(bench.machine.child("x").unwrap().state, State::Pending);
-    let found = vec![Found { child: "x".into(), generation, pid }];
+    let found = vec![Found { child: "x".into(), generation, owner: None, pid }];
     bench.fact(Input::InstancesTold { node: node("a"), purpose: Purpose::Reconcile, found });
     bench.fact(Input::NodeAvailable);
     assert!(bench.next_start().is_none(), "it never died");
@@ -241,6 +243,7 @@ fn a_start_adopts_the_highest_and_stops_the_rest() {
     let instance = |child: &str, term, number| Found {
         child: child.into(),
         generation: Generation::new(term, 1),
+        owner: None,
         pid: pid("b", number),
     };
     let found = vec![instance("x", 2000, 1), instance("x", 1999, 2), instance("old", 1990, 3)];
@@ -354,7 +357,8 @@ fn a_start_whose_node_went_away_is_tried_elsewhere_at_once() {
 #[test]
 fn a_supervisor_in_doubt_about_its_name_starts_nothing_until_it_is_sure() {
     let mut bench = Bench::running(Scope::Cluster, vec![rule("x"), rule("y")]);
-    let later = Found { child: "x".into(), generation: Generation::new(1007, 3), pid: pid("b", 50) };
+    let later =
+        Found { child: "x".into(), generation: Generation::new(1007, 3), owner: None, pid: pid("b", 50) };
     let told = |found: &Found| Input::InstancesTold {
         node: node("b"),
         purpose: Purpose::Reconcile,

@@ -1,6 +1,8 @@
 //! Two supervisors of one name, each with all children on its side of a partition, while the connections between the sides come
 //! back one by one. The first one is to lose its name, and is the last to hear of the other one: its children are stopped before.
 
+use noex_actors::Owner;
+
 use super::*;
 
 /// So that whatever comes back does so while a doubt lasts.
@@ -14,6 +16,7 @@ const WINNER: usize = 1;
 struct Process {
     child: String,
     generation: Generation,
+    by: usize,
     watched: [bool; 2],
 }
 
@@ -58,6 +61,7 @@ struct World {
     named: BTreeSet<(usize, usize)>,
     processes: BTreeMap<Pid, Process>,
     machines: [Coordinator; 2],
+    owners: [Owner; 2],
     lives: [bool; 2],
     has_name: [bool; 2],
     yields: bool,
@@ -81,23 +85,31 @@ fn pair(a: usize, b: usize) -> (usize, usize) {
 impl World {
     /// The terms say who has the higher generations.
     fn new(seed: u64, sides: (usize, usize), strategy: Strategy, terms: [u64; 2]) -> Self {
-        Self::with(seed, sides, strategy, terms, false)
+        Self::with(seed, sides, strategy, (terms, WINNER), false)
+    }
+
+    /// Both began in the same second. The owner that is the greater one started the later of two instances of one generation.
+    fn equal(seed: u64, sides: (usize, usize), strategy: Strategy, greater: usize) -> Self {
+        Self::with(seed, sides, strategy, ([1000; 2], greater), false)
     }
 
     /// The same, where the first one had all children on all nodes before the cut: each side has some of those, and newer ones in
     /// place of the others.
     fn cut(seed: u64, sides: (usize, usize), strategy: Strategy) -> Self {
-        Self::with(seed, sides, strategy, [1000, 1001], true)
+        Self::with(seed, sides, strategy, ([1000, 1001], WINNER), true)
     }
 
     fn with(
         seed: u64,
         (here, there): (usize, usize),
         strategy: Strategy,
-        terms: [u64; 2],
+        (terms, greater): ([u64; 2], usize),
         cut: bool,
     ) -> Self {
-        let machine = |unix_seconds| {
+        // Of two, the one with the smaller pid is the greater.
+        let owner = |of: usize| Owner(Pid::new(name(0), Incarnation(1), u64::from(of != greater)));
+        let machine = |of: usize| {
+            let unix_seconds = terms[of];
             let settings = Settings {
                 strategy,
                 auto_shutdown: AutoShutdown::Never,
@@ -108,7 +120,8 @@ impl World {
                 unix_seconds,
             };
             let rules = (0..CHILDREN).map(|n| Rule { pinned: false, ..rule(format!("c{n}")) });
-            Coordinator::new(Supervision::new(settings, rules), Failover::new(INTERVAL, 3))
+            let supervision = Supervision::new(settings, rules).owned_by(owner(of));
+            Coordinator::new(supervision, Failover::new(INTERVAL, 3))
         };
         let nodes = here + there;
         let all: BTreeSet<_> = (0..nodes).flat_map(|b| (0..=b).map(move |a| (a, b))).collect();
@@ -125,7 +138,8 @@ impl World {
             named: links.clone(),
             links,
             processes: BTreeMap::new(),
-            machines: terms.map(machine),
+            machines: [LOSER, WINNER].map(machine),
+            owners: [LOSER, WINNER].map(owner),
             lives: [true; 2],
             has_name: [true; 2],
             yields: false,
@@ -272,12 +286,12 @@ impl World {
                 }
             }
             Event::Spawn { by, on, child, generation } => {
-                let before =
-                    self.processes.values().find(|p| (&p.child, p.generation) == (&child, generation));
+                let rank = |p: &&Process| (&p.child, p.generation, p.by) == (&child, generation, by);
+                let before = self.processes.values().find(rank);
                 assert!(before.is_none(), "two of one generation");
                 self.sequence += 1;
                 let pid = Pid::new(name(on), Incarnation(1), self.sequence);
-                let process = Process { child: child.clone(), generation, watched: [false; 2] };
+                let process = Process { child: child.clone(), generation, by, watched: [false; 2] };
                 self.processes.insert(pid.clone(), process);
                 let fact = supervision::Input::StartSucceeded { child, generation, pid };
                 self.say(on, by, Input::Child(fact));
@@ -287,6 +301,7 @@ impl World {
                 let tell = |(pid, p): (&Pid, &Process)| Found {
                     child: p.child.clone(),
                     generation: p.generation,
+                    owner: Some(self.owners[p.by].clone()),
                     pid: pid.clone(),
                 };
                 let reached = (0..self.nodes).any(|n| name(n) == node && self.reaches(to, n));
@@ -518,6 +533,30 @@ proptest! {
             prop_assert!(most <= patience + Duration::from_millis(1500), "{most:?} {strategy}");
             let long = waits.iter().filter(|wait| **wait > Duration::from_millis(1500)).count();
             prop_assert!(long <= 9, "{long} {strategy}: {waits:?}");
+        }
+    }
+
+    #[test]
+    fn two_that_began_in_the_same_second_agree_on_what_stays(seed: u64) {
+        for (sides, strategy) in SIDES.into_iter().flat_map(|sides| STRATEGIES.map(|s| (sides, s))) {
+            for greater in [WINNER, LOSER] {
+                let mut world = World::equal(seed, sides, strategy, greater);
+                let generations = |world: &World, by: usize| -> BTreeSet<Generation> {
+                    world.processes.values().filter(|p| p.by == by).map(|p| p.generation).collect()
+                };
+                prop_assert_eq!(generations(&world, LOSER), generations(&world, WINNER));
+                world.meet(true);
+                world.run(Duration::from_secs(20));
+                prop_assert_eq!(world.lives, [false, true]);
+                world.check(WINNER, |_| true);
+                // What the winner has is the later one of two, or it takes over what is.
+                if greater == WINNER || strategy == Strategy::OneForOne {
+                    prop_assert_eq!(world.starts, [0, 0], "{:?} {}", sides, strategy);
+                    prop_assert!(world.processes.values().all(|p| p.by == greater));
+                } else {
+                    prop_assert_eq!(world.starts[LOSER], 0, "{:?} {}", sides, strategy);
+                }
+            }
         }
     }
 }
