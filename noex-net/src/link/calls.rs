@@ -1,9 +1,10 @@
 //! Calls of this node that wait for a reply on one connection.
 //!
 //! A slab with generations for the callers of each thread, so that those of one do not wait for those of another: a late reply finds
-//! nothing ([`CallId`]). Deadlines are kept by one alarm per connection: it is set for
+//! nothing ([`CallId`]). Deadlines are kept by one alarm for each of these tables: it is set for
 //! the earliest deadline known, and a stale alarm only looks again. With one timeout for most calls that is one look
-//! per timeout, however many calls there were.
+//! per timeout, however many calls there were; with many timeouts, one in [`COARSE`]. A wheel would cost each call, for what
+//! few calls ever see (adr/0038).
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +14,7 @@ use std::{
 
 use noex_actors::{
     __private::{CallFailure, contained},
-    Delivery, Monotonic,
+    COARSE, Delivery, Monotonic,
     route::ReplyBytes,
 };
 use parking_lot::{Mutex, MutexGuard};
@@ -300,6 +301,9 @@ impl Calls {
     pub(crate) fn expire(&self, now: Monotonic) -> Vec<GivenUp> {
         let (mut wake, mut given_up) = (Vec::new(), Vec::new());
         for (at, mut table) in self.tables().enumerate() {
+            if table.alarm.is_none_or(|alarm| now < alarm) {
+                continue;
+            }
             let mut next: Option<Monotonic> = None;
             let before = given_up.len();
             let Table { entries, generations, .. } = &mut *table;
@@ -315,7 +319,8 @@ impl Calls {
                     next = Some(next.map_or(entry.deadline, |next| next.min(entry.deadline)));
                 }
             }
-            table.alarm = next;
+            // One look ends all that have come since the last, however many deadlines they have.
+            table.alarm = next.map(|next| next.max(now.plus(COARSE)));
             table.totals.timed_out += u64::try_from(given_up.len() - before).unwrap_or(u64::MAX);
         }
         wake.into_iter().for_each(Waker::wake);
@@ -483,6 +488,32 @@ mod tests {
         assert_eq!(calls.expire(at(10)), [GivenUp { id: early.id, target: 7 }], "the other end is told");
         assert!(matches!(poll(&calls, early.id), Poll::Ready(Err(CallFailure::Timeout(_)))));
         assert_eq!(calls.alarm(), Some(at(50)));
+    }
+
+    #[test]
+    fn however_many_deadlines_there_are_one_look_ends_those_of_a_while() {
+        const CALLS: u64 = 50_000;
+        let calls = Calls::new();
+        // A deadline each, within five seconds; a few on another thread, which wait longer.
+        let micros = |n| Monotonic::ZERO.plus(std::time::Duration::from_micros(n));
+        for n in 0..CALLS {
+            calls.insert(micros(100 * n), (n, 0), HERE).unwrap();
+        }
+        let elsewhere = (Some(0), Waker::noop());
+        for _ in 0..10 {
+            calls.insert(Monotonic::from_millis(60_000), (CALLS, 0), elsewhere).unwrap();
+        }
+        let (mut looks, mut ended) = (0, 0);
+        while let Some(at) = calls.alarm().filter(|at| *at < Monotonic::from_millis(60_000)) {
+            looks += 1;
+            for given_up in calls.expire(at) {
+                ended += 1;
+                let deadline = micros(100 * given_up.target);
+                assert!((deadline..=deadline.plus(COARSE)).contains(&at), "{given_up:?} at {at:?}");
+            }
+        }
+        assert_eq!((ended, calls.totals().timed_out), (CALLS, CALLS));
+        assert!(looks <= 501, "{looks}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod watches;
 
 use std::{
     cell::Cell,
+    num::NonZero,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -50,7 +51,7 @@ pub(crate) use self::{
 };
 use crate::{
     io::{
-        outbox::{Outbox, Refusal, portions},
+        outbox::{Outbox, Refusal, portions::Groups},
         socket::WriteHalf,
     },
     machine::{
@@ -95,6 +96,7 @@ pub(crate) struct Link {
     /// Calls of the peer whose callers gave up.
     given_up: Mutex<flow::Recent>,
     socket: Arc<WriteHalf>,
+    groups: Groups,
     pub(crate) vitals: Vitals,
     /// The arbiter of the reader.
     home: ArbiterHandle,
@@ -118,6 +120,7 @@ impl Link {
         let compression = Compression::of(established.capabilities);
         let outbox = Outbox::new(Arc::clone(&socket), tagger, cipher, compression, limits);
         let now = net.node.now();
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         Arc::new(Self {
             conn,
             peer: established.peer.clone(),
@@ -135,6 +138,7 @@ impl Link {
             ties: Ties::default(),
             requests: Requests::default(),
             given_up: Mutex::default(),
+            groups: Groups::between(processors, socket.is_of_this_machine()),
             socket,
             vitals: Vitals::new(now),
             home: Arbiter::current(),
@@ -179,7 +183,7 @@ impl Link {
         let id = Cell::new(None);
         let sending = Sending { link: self, id: &id };
         let home = self.calls.here();
-        let portion = portions::of_calls(self.calls.lately_waiting(home));
+        let portion = self.groups.calls(self.calls.lately_waiting(home));
         let sent = self.outbox.append(
             (number, portion),
             |offset| {

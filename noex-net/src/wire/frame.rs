@@ -29,7 +29,7 @@ use super::{
 /// Bytes of a frame before its kind.
 pub(crate) const HEADER: usize = 2;
 /// Bytes of the longest head: length, kind, and the fields of a call.
-const MAX_HEAD: usize = HEADER + 1 + MAX_VARINT + 5 + MAX_VARINT + MAX_VARINT;
+pub(crate) const MAX_HEAD: usize = HEADER + 1 + MAX_VARINT + 5 + MAX_VARINT + MAX_VARINT;
 
 pub(crate) const CONTROL: u8 = 0;
 pub(crate) const CALL: u8 = 1;

@@ -2,15 +2,20 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use noex_actors::{__private::lending, EncodeError};
 
 use super::{
     Outbox, Refusal,
+    ahead::{Encoded, Kind},
     content::{Content, Lent},
     lanes::{Lanes, What},
+    portions::WHOLE,
 };
 use crate::{
     machine::credits::Credits,
@@ -46,6 +51,23 @@ pub(super) struct Frame<'a, 'b> {
     pub(super) encode: &'a mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
     /// Is told if it goes to a lane.
     pub(super) laned: &'b mut dyn FnMut(),
+}
+
+/// What holds for a frame beside what it says.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    /// The process whose credit it uses.
+    pub(super) target: Option<u64>,
+    /// `None`: no code of a user encodes it.
+    pub(super) kind: Option<Kind>,
+    /// It is a call or a cast.
+    pub(super) is_message: bool,
+    /// As many frames do not wait for the end of the tick.
+    pub(super) portion: u32,
+}
+
+impl Terms {
+    pub(super) const OF_CONTROL: Self = Self { target: None, kind: None, is_message: false, portion: WHOLE };
 }
 
 impl Open {
@@ -88,7 +110,64 @@ impl Open {
 }
 
 impl Outbox {
-    /// Appends a frame; gives the length of its content.
+    /// Appends a frame, and makes sure that it goes out.
+    pub(super) fn put(
+        self: &Arc<Self>,
+        head: impl FnOnce(u64) -> Head,
+        frame: Frame<'_, '_>,
+        terms: Terms,
+    ) -> Result<(), Refusal> {
+        let Terms { target, kind, is_message, portion } = terms;
+        let Frame { place, encode, laned } = frame;
+        // With the lock, others would wait for it.
+        let is_long = kind.is_some_and(|kind| self.long_lately.has(kind));
+        let ahead = if is_long { Some(Encoded::new(encode)?) } else { None };
+        let mut portion_is_full = false;
+        let put = {
+            let mut open = self.open.lock();
+            if open.closed {
+                return Err(Refusal::Closed);
+            }
+            let put = match (target.filter(|target| !open.credits.admit(*target)), ahead) {
+                (Some(target), _) => Err(self.no_credit(&mut open, target)),
+                (None, None) => self.put_frame(&mut open, head, Frame { place, encode, laned }),
+                (None, Some(encoded)) => {
+                    let head = head(self.appended_total());
+                    self.put_encoded(&mut open, head, encoded, place, laned)
+                }
+            };
+            if let Ok(len) = put {
+                open.messages += u64::from(is_message);
+                open.gathered = open.gathered.saturating_add(1);
+                portion_is_full = open.gathered >= portion;
+                grow(&self.frames, 1);
+                if let Some(target) = target {
+                    self.charge(&mut open, target, len);
+                }
+            }
+            put
+        };
+        match put {
+            Ok(len) => kind.into_iter().for_each(|kind| self.long_lately.note(kind, len)),
+            Err(refusal) => {
+                // A flush may have left out what was here before, as the lock was held.
+                self.schedule();
+                return Err(refusal);
+            }
+        }
+        let queued = self.queued();
+        if queued > self.high_water.load(Ordering::Relaxed) {
+            self.high_water.fetch_max(queued, Ordering::Relaxed);
+        }
+        if portion_is_full && !self.blocked.load(Ordering::Relaxed) {
+            self.flush_anyway();
+        } else {
+            self.schedule();
+        }
+        Ok(())
+    }
+
+    /// Encodes a frame where it stays; gives the length of its content.
     pub(super) fn put_frame(
         &self,
         open: &mut Open,
@@ -120,7 +199,7 @@ impl Outbox {
         if len <= LONG && !open.lanes.concern(place) {
             self.settle(open, at);
         } else {
-            self.to_lane(open, at, place, head.call(), (len + frame::HEADER, lent));
+            self.take_to_lane(open, at, place, head.call(), (len + frame::HEADER, lent));
             laned();
         }
         Ok(len)
@@ -128,15 +207,15 @@ impl Outbox {
 
     /// The frame that begins at `at` in the last batch stays there.
     #[inline]
-    fn settle(&self, open: &mut Open, at: usize) {
+    pub(super) fn settle(&self, open: &mut Open, at: usize) {
         let Some(batch) = open.batches.back_mut() else { return };
         frame::finish(batch, at);
         let from = if at == self.header { 0 } else { at };
         self.grew(batch.len() - from);
     }
 
-    /// It moves to where it waits.
-    fn to_lane(
+    /// The frame that begins at `at` in the last batch leaves it for where it waits.
+    fn take_to_lane(
         &self,
         open: &mut Open,
         at: usize,
@@ -160,13 +239,18 @@ impl Outbox {
             let buffer = open.take_end(at, self.header);
             What::Long { content: Content::new(buffer, at + frame::HEADER, lent), call }
         };
+        self.to_lane(open, place, len, what);
+    }
+
+    /// So many bytes wait in a lane, behind what was appended before.
+    pub(super) fn to_lane(&self, open: &mut Open, place: Place, len: usize, what: What) {
         self.waiting.fetch_add(len, Ordering::Relaxed);
         let behind = open.taken + u64::try_from(open.batches.len()).unwrap_or(0);
         open.lanes.push(place, behind, what);
     }
 
     /// The batch that takes the next frame.
-    fn writable<'a>(&self, open: &'a mut Open) -> &'a mut Vec<u8> {
+    pub(super) fn writable<'a>(&self, open: &'a mut Open) -> &'a mut Vec<u8> {
         if open.batches.back().is_none_or(|batch| batch.len() >= BATCH) {
             let batch = open.fresh(self.header);
             open.batches.push_back(batch);

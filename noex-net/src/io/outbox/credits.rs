@@ -6,8 +6,7 @@ use noex_actors::Overload;
 
 use super::{
     Outbox, Refusal,
-    batch::{Frame, Open},
-    portions::WHOLE,
+    batch::{Frame, Open, Terms},
 };
 use crate::{
     machine::credits::{Figures, Forged, Mark},
@@ -45,7 +44,7 @@ impl Outbox {
     /// Appends a credit for the peer; the limit does not apply.
     pub(crate) fn append_credit(self: &Arc<Self>, Mark { target, position }: Mark) {
         let frame = Frame { place: None, encode: &mut |_| Ok(()), laned: &mut || {} };
-        let _ = self.put(|_| Head::Credit { target, position }, frame, None, (0, WHOLE));
+        let _ = self.put(|_| Head::Credit { target, position }, frame, Terms::OF_CONTROL);
     }
 
     /// The peer takes so much for each of its processes.

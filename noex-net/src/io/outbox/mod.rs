@@ -23,6 +23,7 @@
 //! which they were appended; 2. a failing or panicking
 //! `Serialize` leaves the outbox as it was; 3. `dirty` is set whenever an append was not seen by a flush yet.
 
+mod ahead;
 mod batch;
 mod content;
 mod credits;
@@ -49,7 +50,8 @@ use tokio::sync::Notify;
 
 pub(crate) use self::turn::turn;
 use self::{
-    batch::{Frame, Open, grow},
+    ahead::{Kind, LongLately},
+    batch::{Frame, Open, Terms, grow},
     lanes::Withdrawn,
     portions::WHOLE,
     seal::Writer,
@@ -95,6 +97,7 @@ pub(crate) struct Outbox {
     header: usize,
     limit: usize,
     max_message: usize,
+    long_lately: LongLately,
     /// Frames of calls, casts and replies appended since the beginning. Written with `open` locked.
     frames: AtomicU64,
     /// Bytes appended to batches since the beginning, headers included; not those in lanes. Written with `open` locked.
@@ -151,6 +154,7 @@ impl Outbox {
             header,
             limit,
             max_message,
+            long_lately: LongLately::default(),
             frames: AtomicU64::new(0),
             appended: AtomicU64::new(0),
             appended_urgent: AtomicU64::new(0),
@@ -216,8 +220,10 @@ impl Outbox {
     ) -> Result<(), Refusal> {
         self.has_room(self.limit)?;
         // Whom a message reaches that goes to a name, only the other end knows: no credit is counted.
+        let kind = Some(Kind::To(target));
         let target = (target & BY_NAME == 0).then_some(target);
-        self.put(head, Frame { place: None, encode, laned }, target, (1, portion))
+        let terms = Terms { target, kind, is_message: true, portion };
+        self.put(head, Frame { place: None, encode, laned }, terms)
     }
 
     /// Appends a user's message for more than one process, within the limits.
@@ -227,7 +233,8 @@ impl Outbox {
     ) -> Result<(), Refusal> {
         self.has_room(self.limit)?;
         let place = Some(Place::Barrier);
-        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, None, (1, WHOLE))
+        let terms = Terms { target: None, kind: None, is_message: true, portion: WHOLE };
+        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, terms)
     }
 
     /// Calls and casts appended so far.
@@ -242,7 +249,8 @@ impl Outbox {
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), Refusal> {
         self.has_room(self.limit.saturating_mul(2))?;
-        self.put(|_| head, Frame { place: None, encode, laned: &mut || {} }, None, (0, WHOLE))
+        let terms = Terms { target: None, kind: Some(Kind::Replies), is_message: false, portion: WHOLE };
+        self.put(|_| head, Frame { place: None, encode, laned: &mut || {} }, terms)
     }
 
     /// Appends a control frame; the limit does not apply: control traffic is small and bounded by itself.
@@ -252,7 +260,7 @@ impl Outbox {
         encode: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), Refusal> {
         let place = Some(place);
-        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, None, (0, WHOLE))
+        self.put(|_| Head::Control, Frame { place, encode, laned: &mut || {} }, Terms::OF_CONTROL)
     }
 
     /// Nobody waits for the reply to this call any more: tells the other end, unless the call, or the end of it, is still here.
@@ -285,51 +293,6 @@ impl Outbox {
         if self.queued() <= self.limit / 2 {
             self.room.notify_waiters();
         }
-    }
-
-    fn put(
-        self: &Arc<Self>,
-        head: impl FnOnce(u64) -> Head,
-        frame: Frame<'_, '_>,
-        target: Option<u64>,
-        (counts, portion): (u64, u32),
-    ) -> Result<(), Refusal> {
-        let mut portion_is_full = false;
-        let put = {
-            let mut open = self.open.lock();
-            if open.closed {
-                return Err(Refusal::Closed);
-            }
-            let put = match target.filter(|target| !open.credits.admit(*target)) {
-                Some(target) => Err(self.no_credit(&mut open, target)),
-                None => self.put_frame(&mut open, head, frame),
-            };
-            if let Ok(len) = put {
-                open.messages += counts;
-                open.gathered = open.gathered.saturating_add(1);
-                portion_is_full = open.gathered >= portion;
-                grow(&self.frames, 1);
-                if let Some(target) = target {
-                    self.charge(&mut open, target, len);
-                }
-            }
-            put
-        };
-        if let Err(refusal) = put {
-            // A flush may have left out what was here before, as the lock was held.
-            self.schedule();
-            return Err(refusal);
-        }
-        let queued = self.queued();
-        if queued > self.high_water.load(Ordering::Relaxed) {
-            self.high_water.fetch_max(queued, Ordering::Relaxed);
-        }
-        if portion_is_full && !self.blocked.load(Ordering::Relaxed) {
-            self.flush_anyway();
-        } else {
-            self.schedule();
-        }
-        Ok(())
     }
 
     fn appended_total(&self) -> u64 {

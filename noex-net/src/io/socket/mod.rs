@@ -61,10 +61,7 @@ impl Socket {
     /// Whether the other end is on this machine, for certain.
     pub(crate) fn is_of_this_machine(&self) -> bool {
         match self {
-            Self::Tcp(socket) => match (socket.peer_addr(), socket.local_addr()) {
-                (Ok(peer), Ok(local)) => peer.ip().to_canonical().is_loopback() || peer.ip() == local.ip(),
-                _ => false,
-            },
+            Self::Tcp(socket) => ends_here(socket),
             Self::Memory(_) => true,
         }
     }
@@ -206,6 +203,21 @@ impl WriteHalf {
             Self::Tcp(socket) => socket.peer_addr(),
             Self::Memory(socket) => Ok(socket.peer_addr()),
         }
+    }
+
+    /// Whether the other end is on this machine, for certain.
+    pub(crate) fn is_of_this_machine(&self) -> bool {
+        match self {
+            Self::Tcp(socket) => ends_here(socket.as_ref()),
+            Self::Memory(_) => true,
+        }
+    }
+}
+
+fn ends_here(socket: &TcpStream) -> bool {
+    match (socket.peer_addr(), socket.local_addr()) {
+        (Ok(peer), Ok(local)) => peer.ip().to_canonical().is_loopback() || peer.ip() == local.ip(),
+        _ => false,
     }
 }
 
