@@ -1,9 +1,11 @@
 //! `--gate`: what must hold, what was reached.
 //!
 //! Pinned means both processes on one CPU: the stable regime, in which throughput is processor time per message. Apart means a CPU
-//! each. Every ratio is the median of the ratios within a round. A line whose rows or phases were not measured is left out.
+//! each. Every ratio is the median of the ratios within a round. A line whose rows or phases were not measured is a miss.
 
 use std::fmt;
+
+use clap::ValueEnum;
 
 use crate::{
     load::Metric,
@@ -31,16 +33,17 @@ pub(crate) struct Line {
     what: String,
     bound: Bound,
     required: f64,
-    reached: f64,
+    /// `None`: it was not measured.
+    reached: Option<f64>,
 }
 
 impl Line {
     pub(crate) fn holds(&self) -> bool {
-        match self.bound {
-            Bound::AtLeast => self.reached >= self.required,
-            Bound::AtMost => self.reached <= self.required,
-            Bound::Above => self.reached > self.required,
-        }
+        self.reached.is_some_and(|reached| match self.bound {
+            Bound::AtLeast => reached >= self.required,
+            Bound::AtMost => reached <= self.required,
+            Bound::Above => reached > self.required,
+        })
     }
 }
 
@@ -52,7 +55,8 @@ impl fmt::Display for Line {
             Bound::Above => ">",
         };
         let verdict = if self.holds() { "PASS" } else { "MISS" };
-        write!(f, "{:<58} {bound:>2} {:>9.3} {:>10.3}  {verdict}", self.what, self.required, self.reached)
+        let reached = self.reached.map_or_else(|| "none".to_owned(), |reached| format!("{reached:.3}"));
+        write!(f, "{:<58} {bound:>2} {:>9.3} {reached:>10}  {verdict}", self.what, self.required)
     }
 }
 
@@ -111,52 +115,52 @@ pub(crate) fn lines(measured: &[Measured], pinned: bool) -> Vec<Line> {
     let find = |row: Row| measured.iter().find(|measured| measured.row == row);
     let mut lines = Vec::new();
     for Ratio(regime, row, metric, base, bound, required) in RATIOS {
-        let applies = regime == Both || (regime == Pinned) == pinned;
-        let Some((Some(measured), Some(of))) = applies.then(|| (find(row), find(base))) else { continue };
-        let Some(reached) = ratio(measured, of, metric) else { continue };
-        lines.push(Line { what: format!("{row}: {metric:?} x {base}"), bound, required, reached });
+        if regime == Both || (regime == Pinned) == pinned {
+            let reached = find(row).zip(find(base)).and_then(|(row, base)| ratio(row, base, metric));
+            lines.push(Line { what: format!("{row}: {metric:?} x {base}"), bound, required, reached });
+        }
     }
-    if let Some(noex) = find(Row::Noex) {
-        lines.extend(absolute(noex));
-    }
+    lines.extend(absolute(find(Row::Noex)));
+    let peers: Vec<&Measured> = measured.iter().filter(|measured| measured.row.is_peer()).collect();
+    let all = Row::value_variants().iter().filter(|row| row.is_peer()).count();
+    let count = |peers| f64::from(u32::try_from(peers).unwrap_or(u32::MAX));
+    let what = "peers in the run".to_owned();
+    lines.push(Line { what, bound: AtLeast, required: count(all), reached: Some(count(peers.len())) });
     for (row, metric, less) in AHEAD {
-        let Some(own) = find(row) else { continue };
-        let ahead = |peer: &Measured| {
+        let ahead = |peer: &&Measured| {
+            let own = find(row)?;
             let ratio = if less { ratio(peer, own, metric) } else { ratio(own, peer, metric) };
             Some((peer.row, ratio?))
         };
-        let peers = measured.iter().filter(|peer| peer.row.is_peer()).filter_map(ahead);
-        let Some((peer, reached)) = peers.min_by(|one, other| one.1.total_cmp(&other.1)) else { continue };
-        let what = format!("{row}: ahead of the closest peer ({peer}) in {metric:?}");
+        let closest = peers.iter().filter_map(ahead).min_by(|one, other| one.1.total_cmp(&other.1));
+        let name = closest.map(|(peer, _)| format!(" ({peer})")).unwrap_or_default();
+        let what = format!("{row}: ahead of the closest peer{name} in {metric:?}");
         let bound = if row == Row::NoexOpen { AtLeast } else { Bound::Above };
-        lines.push(Line { what, bound, required: 1.0, reached });
+        lines.push(Line { what, bound, required: 1.0, reached: closest.map(|(_, ratio)| ratio) });
     }
     lines
 }
 
 /// What needs no other row.
-fn absolute(noex: &Measured) -> Vec<Line> {
-    let median = |metric| report::median_of(noex, metric);
-    let mut lines = Vec::new();
-    let mut at_most = |what: &str, required, reached| {
-        lines.push(Line { what: what.to_owned(), bound: AtMost, required, reached });
-    };
-    if let Some(reached) = median(Metric::SyscallsPerCall512) {
-        at_most("noex: system calls per call at 512, both sides", 0.05, reached);
-    }
-    if let (Some(quiet), Some(beside), Some(rate)) =
-        (median(Metric::PingQuietP99Us), median(Metric::PingBulkP99Us), median(Metric::PingBulkMbPerS))
-    {
-        // Bytes over megabytes per second are microseconds.
-        at_most("noex: ping p99 beside calls of 8 MiB, us", quiet + 8.0 * CHUNK / rate, beside);
-    }
-    if median(Metric::CastsArrived).is_some_and(|casts| casts >= FLOOD) {
-        let growths = [Metric::CastGrowthClientMib, Metric::CastGrowthServerMib];
-        if let Some(grown) = growths.into_iter().filter_map(median).max_by(f64::total_cmp) {
-            at_most("noex: MiB that a flood of a million casts grows a side", 64.0, grown);
-        }
-    }
-    lines
+fn absolute(noex: Option<&Measured>) -> [Line; 3] {
+    let median = |metric| noex.and_then(|noex| report::median_of(noex, metric));
+    let at_most =
+        |what: &str, required, reached| Line { what: what.to_owned(), bound: AtMost, required, reached };
+    // Bytes over megabytes per second are microseconds.
+    let eight_chunks = median(Metric::PingBulkMbPerS).map(|rate| 8.0 * CHUNK / rate);
+    let patience = median(Metric::PingQuietP99Us).zip(eight_chunks).map(|(quiet, chunks)| quiet + chunks);
+    let flood = median(Metric::CastsArrived).is_some_and(|casts| casts >= FLOOD);
+    let growths = [Metric::CastGrowthClientMib, Metric::CastGrowthServerMib];
+    let grown = growths.into_iter().filter_map(median).max_by(f64::total_cmp).filter(|_| flood);
+    [
+        at_most("noex: system calls per call at 512, both sides", 0.05, median(Metric::SyscallsPerCall512)),
+        at_most(
+            "noex: ping p99 beside calls of 8 MiB, us",
+            patience.unwrap_or(0.0),
+            patience.and_then(|_| median(Metric::PingBulkP99Us)),
+        ),
+        at_most("noex: MiB that a flood of a million casts grows a side", 64.0, grown),
+    ]
 }
 
 /// The lines as text.
@@ -179,8 +183,10 @@ mod tests {
         Measured { row, values, rss_peaks: [0; 2] }
     }
 
-    fn verdicts(measured: &[Measured], pinned: bool) -> BTreeMap<String, bool> {
-        lines(measured, pinned).iter().map(|line| (line.what.clone(), line.holds())).collect()
+    /// What was measured of these rows.
+    fn reached(measured: &[Measured], pinned: bool) -> BTreeMap<String, bool> {
+        let lines = lines(measured, pinned).into_iter().filter(|line| line.what != "peers in the run");
+        lines.filter(|line| line.reached.is_some()).map(|line| (line.what.clone(), line.holds())).collect()
     }
 
     #[test]
@@ -190,8 +196,8 @@ mod tests {
             row(Row::Noex, &[(Metric::Calls512PerS, 80.0)]),
         ];
         let line = "noex: Calls512PerS x mux-mp".to_owned();
-        assert_eq!(verdicts(&rows, true), BTreeMap::from([(line.clone(), false)]));
-        assert_eq!(verdicts(&rows, false), BTreeMap::from([(line, true)]));
+        assert_eq!(reached(&rows, true), BTreeMap::from([(line.clone(), false)]));
+        assert_eq!(reached(&rows, false), BTreeMap::from([(line, true)]));
     }
 
     #[test]
@@ -203,7 +209,7 @@ mod tests {
             row(Row::Erlang, &figures(50.0)),
         ];
         let line = "noex: ahead of the closest peer (elfo) in RttP50Us".to_owned();
-        assert_eq!(verdicts(&rows, true), BTreeMap::from([(line, false)]));
+        assert_eq!(reached(&rows, true), BTreeMap::from([(line, false)]));
     }
 
     #[test]
@@ -215,7 +221,7 @@ mod tests {
                 (Metric::PingBulkMbPerS, 524.28),
             ]
         };
-        let holds = |beside| verdicts(&[row(Row::Noex, &figures(beside))], false).into_values().all(|it| it);
+        let holds = |beside| reached(&[row(Row::Noex, &figures(beside))], false).into_values().all(|it| it);
         assert!(holds(1_049.0));
         assert!(!holds(1_051.0));
     }
@@ -223,14 +229,16 @@ mod tests {
     #[test]
     fn a_flood_counts_when_a_million_arrived() {
         let figures = |casts| [(Metric::CastsArrived, casts), (Metric::CastGrowthServerMib, 65.0)];
-        assert!(lines(&[row(Row::Noex, &figures(9e5))], true).is_empty());
-        let flood = lines(&[row(Row::Noex, &figures(1e6))], true);
-        assert!(flood.len() == 1 && !flood[0].holds());
-        assert!(text(&flood).contains("MISS"));
+        assert!(reached(&[row(Row::Noex, &figures(9e5))], true).is_empty());
+        let line = "noex: MiB that a flood of a million casts grows a side".to_owned();
+        assert_eq!(reached(&[row(Row::Noex, &figures(1e6))], true), BTreeMap::from([(line, false)]));
     }
 
     #[test]
-    fn nothing_measured_is_nothing_to_hold() {
-        assert!(lines(&[row(Row::Noex, &[]), row(Row::Bare, &[])], true).is_empty());
+    fn what_was_not_measured_does_not_hold() {
+        let lines = lines(&[row(Row::Noex, &[]), row(Row::Bare, &[])], true);
+        assert_eq!(lines.len(), 14 + 3 + 1 + 6);
+        assert!(lines.iter().all(|line| !line.holds()));
+        assert!(text(&lines).contains("none  MISS"));
     }
 }

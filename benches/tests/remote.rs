@@ -125,9 +125,11 @@ fn a_gate_prints_what_must_hold_and_fails_on_a_miss() {
     let text = String::from_utf8(run.stdout).unwrap();
     let line = text.lines().find(|line| line.contains("noex: Calls64PerS x mux-mp")).expect("a line");
     assert!(line.contains(">=     1.000"), "{line}");
-    assert_eq!(run.status.success(), line.ends_with("PASS"), "{text}");
-    // Without anything to compare nothing has been shown.
-    assert!(!remote(&["--rows", "bare", "--phases", "seq", "--gate"]).status.success());
+    assert!(line.ends_with("PASS") || line.ends_with("MISS"), "{line}");
+    // What was left out has not been shown.
+    assert!(!run.status.success(), "{text}");
+    let line = text.lines().find(|line| line.contains("noex: CastsPerS x mux-mp")).expect("a line");
+    assert!(line.ends_with("none  MISS"), "{line}");
 }
 
 #[test]

@@ -196,8 +196,11 @@ impl<R: Send + 'static> Caller<R> {
         }
     }
 
-    /// Forgets a call whose deadline passed: its caller knows.
+    /// Forgets a call that nobody waits for any more: its caller knows.
     pub(crate) fn forget(mut self) {
+        if let Some((session, _)) = self.remote_id() {
+            session.not_started();
+        }
         self.0 = None;
     }
 }

@@ -106,7 +106,7 @@ pub struct RemoteCallStats {
     pub total_timed_out: u64,
     /// Calls whose future was dropped before their outcome came.
     pub total_cancelled: u64,
-    /// Calls of other nodes that were cancelled while they were queued here, and did not run.
+    /// Calls of other nodes that were cancelled while they were queued here, or whose time was over, and did not run.
     pub total_not_started: u64,
     /// Casts ever sent.
     pub total_casts: u64,
@@ -210,7 +210,7 @@ pub struct PeerStats {
     pub cancels_sent: u64,
     /// The same from there.
     pub cancels_received: u64,
-    /// Calls from there that were cancelled while they were queued, and did not run.
+    /// Calls from there that were cancelled while they were queued, or whose time was over, and did not run.
     pub calls_not_started: u64,
     /// Processes there of which it is not known that they handled everything that was sent to them.
     pub credit_targets: usize,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/cable.rs"]
+mod cable;
 mod support;
 
 use std::{
@@ -12,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use cable::Cable;
 use noex_actors::{CallError, Caller, Context, ExitReason, Pid, Ref, behavior};
 use noex_net::Cluster;
 use support::{
@@ -186,6 +189,36 @@ async fn a_call_whose_time_is_over_when_its_turn_comes_does_not_run_over_there()
     assert_eq!(here.work(5).await?, 5);
     assert_eq!(gate.ran(), [0, 2, 5]);
     a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_call_of_another_node_whose_time_is_over_does_not_run_though_nobody_can_cancel_it() -> Res {
+    // Silence alone loses nobody.
+    let (b, gate) = start::<Slow>(config("b").heartbeat_interval(LONG)).await?;
+    let cable = Cable::to(id(&b).port()).await?;
+    let seed = format!("127.0.0.1:{}", cable.port);
+    let (a, _) = start::<Slow>(config("a").heartbeat_interval(LONG).seed(seed)).await?;
+    within(5, "both are up", async { a.wait_for_nodes(2).await.and(b.wait_for_nodes(2).await) }).await?;
+    let there = a.spawn_on::<Slow>(&id(&b), ()).await?;
+    let running = work(&there, 0, LONG);
+    until(5, "the first runs", || gate.ran() == [0]).await;
+    let (late, kept) = (work(&there, 1, Duration::from_millis(100)), work(&there, 2, LONG));
+    until(5, "the others are queued", || mailbox_len(&b, there.pid()) == 2).await;
+    cable.silence();
+    let late = within(5, "its deadline", late).await;
+    assert!(matches!(late, Err(CallError::Timeout { .. })), "{late:?}");
+    // One of that node that ends later: the time of the other is over there, too.
+    let here: Ref<Slow> = b.resolve(there.pid());
+    assert!(here.work(3).timeout(Duration::from_millis(200)).await.is_err());
+    gate.open();
+    assert_eq!(within(5, "the next", here.work(4).into_future()).await?, 4);
+    assert_eq!(gate.ran(), [0, 2, 4]);
+    let stats = b.peer_stats(&id(&a)).unwrap();
+    assert_eq!((stats.calls_not_started, stats.cancels_received), (1, 0));
+    cable.speak_slowly(Duration::ZERO);
+    assert_eq!((within(5, "the replies", running).await?, within(5, "the replies", kept).await?), (0, 2));
+    stop_all(&[a, b]).await;
     Ok(())
 }
 

@@ -205,11 +205,7 @@ impl<B: Behavior> Inbox<B> {
             return false;
         }
         let Some((session, id)) = from.remote_id() else { return false };
-        let cancelled = self.mailbox.is_cancelled(RemoteId::new(session, id), self.taken);
-        if cancelled {
-            session.not_started();
-        }
-        cancelled
+        self.mailbox.is_cancelled(RemoteId::new(session, id), self.taken)
     }
 
     /// Takes the cast at the front.
