@@ -54,10 +54,11 @@ impl Homes {
 
     /// Those of other threads, by their runtime. What stays in `woken` is for this thread to wake.
     pub(super) fn away(&self, woken: &mut Vec<(Home, Waker)>) -> Vec<(Handle, Together)> {
-        let mut away: Vec<(u8, Vec<Waker>)> = Vec::new();
-        if woken.iter().all(|(home, _)| home.is_none()) {
+        // One alone costs the same from here.
+        if woken.len() <= 1 || woken.iter().all(|(home, _)| home.is_none()) {
             return Vec::new();
         }
+        let mut away: Vec<(u8, Vec<Waker>)> = Vec::new();
         let mut here = Vec::with_capacity(woken.len());
         for (home, waker) in woken.drain(..) {
             let Some(at) = home else {
