@@ -81,7 +81,10 @@ async fn node() -> Result<(), BoxError> {
 
     let ended = tokio::select! {
         signal = &mut stop => Ended::Signal(signal),
-        () = halted(&cluster) => Ended::Failed("the cluster stopped by itself".into()),
+        () = halted(&cluster) => Ended::Failed(match cluster.failure() {
+            Some(failure) => failure.clone().into(),
+            None => "the cluster stopped by itself".into(),
+        }),
         Err(error) = supervise(&cluster, &settings) => Ended::Failed(error),
     };
     match &ended {

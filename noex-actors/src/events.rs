@@ -17,7 +17,7 @@ use futures_util::{Stream, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::panics::panic_text;
+use crate::panics::{contained, panic_text};
 
 /// How many events a stream keeps for a slow reader, before the oldest are lost.
 const BUFFERED: usize = 1024;
@@ -94,7 +94,8 @@ impl<E: Clone + Send + 'static> Hub<E> {
             let _ = listener.events.send(event.clone());
         }
         if let Some(stream) = &*self.stream.lock() {
-            let _ = stream.send(event);
+            // Wakes whoever reads: that may be code of a user.
+            contained(|| drop(stream.send(event)));
         }
     }
 

@@ -156,7 +156,7 @@ impl<B: Behavior, F: Future<Output = ExitReason>> Future for Life<B, F> {
                 }
                 Ok(Poll::Ready(reason)) => reason,
                 Err(panic) => {
-                    let reason = ExitReason::Panic(into_text(panic));
+                    let reason = this.mailbox.panicked(panic);
                     // A panic in `terminate` does not change why the process went.
                     let reason = core.ending().unwrap_or(reason);
                     core.set_ending(reason.clone());
@@ -178,10 +178,18 @@ pub(crate) fn decoded<T>(f: impl FnOnce() -> Result<T, DecodeError>) -> Result<T
 }
 
 fn end<B: Behavior>(mailbox: &Arc<Mailbox<B>>, reason: ExitReason) {
+    // Nothing of a user runs in it that is not contained.
+    let ended = catch_unwind(AssertUnwindSafe(|| end_of(mailbox, &reason)));
+    if let Err(panic) = ended {
+        mailbox.core.node.0.failsafe.failed("the end of a process", panic);
+    }
+}
+
+fn end_of<B: Behavior>(mailbox: &Arc<Mailbox<B>>, reason: &ExitReason) {
     // The inbox closed the mailbox when it ended in good order; after a panic or a kill, or without a start, it is done here.
-    mailbox.close(&reason, &mut std::collections::VecDeque::new());
+    mailbox.close(reason, &mut std::collections::VecDeque::new());
     let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(mailbox);
-    mailbox.core.node.ended(&process, &reason);
+    mailbox.core.node.ended(&process, reason);
 }
 
 /// `init`, the loop, `terminate`.
@@ -215,13 +223,13 @@ async fn leave<B: Behavior>(
             mailbox.core.set_ending(reason.clone());
             let last_words = AssertUnwindSafe(state.terminate(&reason, cx)).catch_unwind().await;
             if let Err(panic) = last_words {
-                let (pid, panic) = (&mailbox.core.pid, into_text(panic));
-                tracing::error!(%pid, behavior = mailbox.behavior(), panic, "terminate panicked");
+                let (pid, panic) = (&mailbox.core.pid, mailbox.panicked(panic));
+                tracing::error!(%pid, behavior = mailbox.behavior(), %panic, "terminate panicked");
             }
             reason
         }
         Err(panic) => {
-            let reason = ExitReason::Panic(into_text(panic));
+            let reason = mailbox.panicked(panic);
             mailbox.core.set_ending(reason.clone());
             reason
         }
@@ -246,7 +254,7 @@ async fn begin<B: Behavior>(start: Box<Start<B>>, cx: &mut Context<B>) -> Result
         Ok(Ok(Ok(Err(reason)) | Err(reason))) => (reason.clone(), StartError::Init(reason)),
         Ok(Err(_elapsed)) => (ExitReason::Killed, StartError::InitTimeout(init_timeout)),
         Err(panic) => {
-            let reason = ExitReason::Panic(into_text(panic));
+            let reason = starting.mailbox.panicked(panic);
             (reason.clone(), StartError::Init(reason))
         }
     };

@@ -14,7 +14,10 @@ use std::{
 use actix_rt::ArbiterHandle;
 use parking_lot::Mutex;
 
-use crate::thread_mark::ThreadMark;
+use crate::{
+    thread_mark::ThreadMark,
+    vital::{Failsafe, Vital},
+};
 
 /// What is run there.
 pub(crate) trait Job: Send {
@@ -36,17 +39,17 @@ pub(crate) struct Launcher(Arc<Mutex<State>>);
 
 impl Launcher {
     /// A launcher whose task runs on that arbiter.
-    pub(crate) fn on(arbiter: &ArbiterHandle) -> Self {
-        let (launcher, running) = Self::unplaced();
+    pub(crate) fn on(arbiter: &ArbiterHandle, failsafe: &Failsafe) -> Self {
+        let (launcher, running) = Self::unplaced(failsafe);
         arbiter.spawn(running);
         launcher
     }
 
     /// A launcher and its task, for an arbiter that is yet to come. Where the task is dropped, as by an arbiter that is gone, the
     /// launcher is closed.
-    pub(crate) fn unplaced() -> (Self, Running) {
+    pub(crate) fn unplaced(failsafe: &Failsafe) -> (Self, Vital<Running>) {
         let launcher = Self::default();
-        let running = Running(launcher.clone(), None);
+        let running = failsafe.vital("a launcher", Running(launcher.clone(), None));
         (launcher, running)
     }
 
@@ -133,7 +136,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn the_task_of_a_closed_launcher_ends_though_its_arbiter_lives_on() {
-        let launcher = Launcher::on(&actix_rt::Arbiter::current());
+        let launcher = Launcher::on(&actix_rt::Arbiter::current(), &Failsafe::default());
         tokio::task::yield_now().await;
         let state = Arc::downgrade(&launcher.0);
         launcher.close();

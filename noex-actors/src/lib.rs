@@ -104,6 +104,7 @@ mod thread_mark;
 mod time;
 mod timer;
 pub mod trace;
+mod vital;
 mod watchdog;
 mod wrap;
 
@@ -141,6 +142,7 @@ pub use spawn::{Placement, Spawn, SpawnAny, SpawnMonitorOn, SpawnOn, SpawnOption
 pub use supervision::{FencingToken, Generation, Owner};
 pub use time::Monotonic;
 pub use timer::TimerRef;
+pub use vital::NodeFailure;
 pub use watchdog::BlockedArbiter;
 
 /// What generated code and the other crates of noex need.
@@ -156,6 +158,7 @@ pub mod __private {
         numbered::Methods,
         panics::{contained, panic_text},
         payload::{decode, encode_into},
+        vital::Vital,
     };
     pub use serde;
 }

@@ -21,6 +21,7 @@ use crate::{
     node::NodeInner,
     pool::Pool,
     trace::Tracer,
+    vital::Failsafe,
     watchdog::{self, Blockages},
 };
 
@@ -106,13 +107,13 @@ impl NodeBuilder {
         self
     }
 
-    async fn pool(&self) -> std::io::Result<Pool> {
+    async fn pool(&self, failsafe: &Failsafe) -> std::io::Result<Pool> {
         #[cfg(feature = "testkit")]
         if self.on_this_thread {
-            return Ok(Pool::on_this_thread());
+            return Ok(Pool::on_this_thread(failsafe));
         }
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Pool::start(self.arbiters.unwrap_or_else(cores)).await
+        Pool::start(self.arbiters.unwrap_or_else(cores), failsafe).await
     }
 
     /// Starts the node.
@@ -126,16 +127,19 @@ impl NodeBuilder {
         if let Some(duplicate) = self.behaviors.duplicate() {
             return Err(duplicate.into());
         }
-        let pool = self.pool().await.map_err(NodeStartError::Thread)?;
+        let failsafe = Failsafe::default();
+        let pool = self.pool(&failsafe).await.map_err(NodeStartError::Thread)?;
         let (id, incarnation) = self.identity.unwrap_or_else(|| (NodeId::nonode(), Incarnation::fresh()));
         let (clock, deadlines) = (Clock::start(), Arc::new(Deadlines::default()));
-        pool.control().spawn(Arc::clone(&deadlines).keep(clock));
+        let ringing = Arc::clone(&deadlines).keep(clock);
+        pool.control().spawn(failsafe.vital("the deadlines of calls", ringing));
         let node = Arc::new(NodeInner {
             id,
             incarnation,
             clock,
             deadlines,
             blockages: Blockages::default(),
+            failsafe,
             events: Hub::new(pool.next()),
             pool,
             behaviors: self.behaviors,
@@ -148,6 +152,7 @@ impl NodeBuilder {
             leased: Mutex::new(Vec::new()),
             extensions: Mutex::new(BTreeMap::new()),
             stopper: OnceLock::new(),
+            on_failure: OnceLock::new(),
             encodes: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             stop_once: tokio::sync::Mutex::new(false),
@@ -156,8 +161,10 @@ impl NodeBuilder {
         });
         // A thread of a test has no other one that could watch it.
         if let Some(limit) = self.watchdog.filter(|_| !node.pool.is_borrowed()) {
-            node.pool.control().spawn(watchdog::watch(Arc::downgrade(&node), limit));
+            let watch = watchdog::watch(Arc::downgrade(&node), limit);
+            node.pool.control().spawn(node.failsafe.vital("the watchdog", watch));
         }
+        node.failsafe.attach(&node);
         Ok(Node(node))
     }
 }

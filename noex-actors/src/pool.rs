@@ -15,7 +15,7 @@ use actix_rt::{Arbiter, ArbiterHandle, System};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
-use crate::launcher::Launcher;
+use crate::{launcher::Launcher, vital::Failsafe};
 
 pub(crate) struct Pool {
     control: ArbiterHandle,
@@ -29,6 +29,7 @@ pub(crate) struct Pool {
     /// Whether the arbiters belong to somebody else: nothing is started, and nothing stopped.
     borrowed: bool,
     own_system: Mutex<Option<oneshot::Sender<()>>>,
+    failsafe: Failsafe,
 }
 
 /// Arbiters that were started for one process each.
@@ -47,7 +48,7 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    pub(crate) async fn start(size: usize) -> io::Result<Self> {
+    pub(crate) async fn start(size: usize, failsafe: &Failsafe) -> io::Result<Self> {
         let size = size.max(1);
         let make = move || -> (ArbiterHandle, Vec<ArbiterHandle>) {
             let arbiters = (0..size).map(|_| Arbiter::new().handle()).collect();
@@ -80,21 +81,22 @@ impl Pool {
             control,
             next: AtomicUsize::new(0),
             loads: arbiters.iter().map(|_| AtomicUsize::new(0)).collect(),
-            launchers: arbiters.iter().map(Launcher::on).collect(),
+            launchers: arbiters.iter().map(|arbiter| Launcher::on(arbiter, failsafe)).collect(),
             by_thread: RwLock::default(),
             arbiters,
             dedicated: Arc::default(),
             borrowed: false,
             own_system: Mutex::new(own_system),
+            failsafe: failsafe.clone(),
         })
     }
 
     /// Everything on the arbiter of this thread.
     #[cfg(feature = "testkit")]
-    pub(crate) fn on_this_thread() -> Self {
+    pub(crate) fn on_this_thread(failsafe: &Failsafe) -> Self {
         Self {
             control: Arbiter::current(),
-            launchers: vec![Launcher::on(&Arbiter::current())],
+            launchers: vec![Launcher::on(&Arbiter::current(), failsafe)],
             by_thread: RwLock::default(),
             arbiters: vec![Arbiter::current()],
             next: AtomicUsize::new(0),
@@ -102,6 +104,7 @@ impl Pool {
             dedicated: Arc::default(),
             borrowed: true,
             own_system: Mutex::new(None),
+            failsafe: failsafe.clone(),
         }
     }
 
@@ -139,7 +142,7 @@ impl Pool {
         let arbiter = Arbiter::try_current()?;
         let mut launchers = self.by_thread.write();
         launchers.retain(|(_, launcher)| !launcher.is_closed());
-        let launcher = Launcher::on(&arbiter);
+        let launcher = Launcher::on(&arbiter, &self.failsafe);
         // The arbiter of a System that ended stays behind on its thread: that is none.
         if launcher.is_closed() {
             return None;
@@ -189,7 +192,7 @@ impl Pool {
                 }
             }
         }
-        let (launcher, running) = Launcher::unplaced();
+        let (launcher, running) = Launcher::unplaced(&self.failsafe);
         let dedicated = Arc::clone(&self.dedicated);
         // A new arbiter needs a System on the thread that starts it: this one has it, whoever asks.
         self.control.spawn_fn(move || {

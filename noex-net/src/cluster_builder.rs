@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Arbiter};
+use actix::Arbiter;
 use futures_util::future::BoxFuture;
 use noex_actors::{
     BehaviorRegistry, DuplicateBehavior, Incarnation, Node, NodeBuilder, NodeDownReason, NodeId,
@@ -23,6 +23,7 @@ use crate::{
         heartbeat_timer::HeartbeatTimer,
         listener::{ConnIds, Listener},
         messages::Fact,
+        start::start,
         warden::Warden,
     },
     config::{ClusterConfig, InvalidClusterConfig, Seed},
@@ -255,6 +256,12 @@ fn connect_node(net: &Arc<Net>) {
             net.events.emit(event(arbiter.clone()));
         }
     });
+    let failed = Arc::downgrade(net);
+    net.node.set_failure_hook(move |failure| {
+        if let Some(net) = failed.upgrade() {
+            net.abort(failure);
+        }
+    });
     net.node.set_stopper(move || {
         let net = weak.upgrade();
         Box::pin(async move {
@@ -272,9 +279,10 @@ async fn start_actors(net: &Arc<Net>, socket: Bound) -> Result<(), ClusterStartE
     let entropy = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     net.node.control().spawn_fn(move || {
         let here = Arbiter::current();
-        let timer = HeartbeatTimer::new(Arc::clone(&shared)).start();
-        GlobalRegistryActor::new(Arc::clone(&shared)).start();
-        Warden::new(Arc::clone(&shared)).start();
+        let node = &shared.node;
+        let timer = start(node, "the heartbeat timer", HeartbeatTimer::new(Arc::clone(&shared)));
+        start(node, "the global registry", GlobalRegistryActor::new(Arc::clone(&shared)));
+        start(node, "the warden of leases", Warden::new(Arc::clone(&shared)));
         let ids = ConnIds::default();
         let stopping = Arc::downgrade(&shared);
         let stop = Box::new(move || {
@@ -283,9 +291,10 @@ async fn start_actors(net: &Arc<Net>, socket: Bound) -> Result<(), ClusterStartE
                 net.node.next_arbiter().spawn(async move { Cluster::new(net).stop().await });
             }
         });
-        let manager = ClusterManager::new(Arc::clone(&shared), ids.clone(), timer, entropy, stop).start();
+        let manager = ClusterManager::new(Arc::clone(&shared), ids.clone(), timer, entropy, stop);
+        let manager = start(node, "the cluster manager", manager);
         shared.set_manager(manager);
-        let listener = Listener::new(Arc::clone(&shared), ids, socket).start();
+        let listener = start(node, "the listener", Listener::new(Arc::clone(&shared), ids, socket));
         let _ = started.send((here, listener));
     });
     let (_, listener) = ready

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use noex_actors::{BlockedArbiter, Incarnation, NodeDownReason, NodeId};
+use noex_actors::{BlockedArbiter, Incarnation, NodeDownReason, NodeFailure, NodeId};
 
 use crate::{ClusterStatus, NodeInfo, machine::handshake::RefusedReason};
 
@@ -25,6 +25,9 @@ pub enum ClusterEvent {
     NodeDraining(NodeId),
     /// This node's status changed.
     StatusChange(ClusterStatus),
+    /// noex itself panicked, and this node stops: [`Node::failure`](noex_actors::Node::failure). The status `stopped` follows at once, though
+    /// processes may end a little later.
+    Failed(NodeFailure),
     /// Somebody's code blocks the thread of an arbiter of this node. Its heartbeats go on; whatever lives there does not. To be
     /// read as a stream: a closure may be called on the arbiter that is blocked.
     ArbiterBlocked(BlockedArbiter),

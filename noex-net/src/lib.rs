@@ -21,6 +21,7 @@
 #[cfg(feature = "__fuzz")]
 #[doc(hidden)]
 pub mod __fuzz;
+mod abort;
 mod actor;
 mod advertise;
 mod cluster;

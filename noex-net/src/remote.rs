@@ -206,7 +206,10 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
             node.monitor(process.pid(), ended, |_| {});
             match link.requests.hold(id, process, node.now().plus(CONFIRM_TIMEOUT)) {
                 // On the control arbiter: a pending timer makes every wait of an arbiter dearer.
-                Ok(true) => drop(node.control().spawn(kill_unconfirmed(Arc::downgrade(&link)))),
+                Ok(true) => {
+                    let unconfirmed = kill_unconfirmed(Arc::downgrade(&link));
+                    node.control().spawn(node.vital("a task of a connection", unconfirmed));
+                }
                 Ok(false) => {}
                 Err(process) => return process.kill(),
             }

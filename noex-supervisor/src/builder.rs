@@ -131,7 +131,7 @@ impl SupervisorBuilder {
         };
         let (tell, ready) = oneshot::channel();
         let args = Args { shared: Arc::clone(&shared), settings, children, template, ready: tell };
-        let options = name.map_or_else(SpawnOptions::new, |name| SpawnOptions::new().name(name));
+        let options = name.map_or_else(SpawnOptions::new, |name| SpawnOptions::new().name(name)).vital();
         let process =
             node.spawn::<SupervisorProcess>(args).options(options).await.map_err(|error| match error {
                 StartError::Name(error) => StartSupervisorError::Name(error),

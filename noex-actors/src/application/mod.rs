@@ -27,7 +27,7 @@ pub use self::{
     handle::{AppHandle, ApplicationStatus},
     run::{run, run_with},
 };
-use crate::{ExitReason, Node, Signal};
+use crate::{ExitReason, Node, NodeFailure, Signal};
 
 /// How long `start` may take, and how long everything that stops may take together.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -167,6 +167,9 @@ pub enum ApplicationError {
     /// A second signal came while it was stopping. Nothing was waited for: end the program.
     #[error("ended by a second signal, {0}")]
     SecondSignal(Signal),
+    /// noex itself panicked, and stopped the node. The application was stopped as well as it went.
+    #[error("the node stopped: {0}")]
+    Node(NodeFailure),
     /// The node runs an application, with this name. Nothing was started, nothing was stopped.
     #[error("the application \"{0}\" is running on this node")]
     AlreadyRunning(String),

@@ -70,6 +70,10 @@ pub async fn run_with<A: Application>(
     let signals = if options.signals { Signals::listen() } else { Signals::Off };
     let app = claim.handle.name().to_owned();
     let result = Run { node, claim, signals, options }.whole::<A>(config).await;
+    let result = match node.failure() {
+        Some(failure) => Err(ApplicationError::Node(failure.clone())),
+        None => result,
+    };
     match &result {
         Ok(()) => tracing::info!(app, "application stopped"),
         Err(error) => tracing::error!(app, %error, "application ended"),

@@ -20,6 +20,7 @@ use crate::{
     pool::Pool,
     process::{Process, ProcessCore},
     route::{Router, Watcher},
+    vital::{NodeFailure, Vital},
 };
 
 /// For the other crates of noex.
@@ -62,6 +63,28 @@ impl Node {
     /// What `stop` does from now on. Once.
     pub fn set_stopper(&self, stopper: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) {
         let _ = self.0.stopper.set(Box::new(stopper));
+    }
+
+    /// What happens at once when a part of noex failed, before the node is stopped. Once.
+    pub fn set_failure_hook(&self, f: impl Fn(&NodeFailure) + Send + Sync + 'static) {
+        let _ = self.0.on_failure.set(Box::new(f));
+    }
+
+    /// A task of noex itself, by a name for people. A panic of it stops this node; user code in it is contained.
+    pub fn vital<F: Future<Output = ()>>(&self, part: &'static str, task: F) -> Vital<F> {
+        self.0.failsafe.vital(part, task)
+    }
+
+    /// From now on that part of noex panics at its next turn.
+    #[cfg(feature = "__fuzz")]
+    pub fn sabotage(&self, part: &'static str) {
+        self.0.failsafe.sabotage(part);
+    }
+
+    /// Panics if that part was sabotaged: for a part that is no task.
+    #[cfg(feature = "__fuzz")]
+    pub fn fail_if_sabotaged(&self, part: &'static str) {
+        self.0.failsafe.fail_if_sabotaged(part);
     }
 
     /// Something that another crate keeps with this node, made at the first question.
@@ -295,8 +318,13 @@ impl Node {
         let codec = self.0.behaviors.codec::<B>();
         let number = self.0.next_pid.fetch_add(1, Ordering::Relaxed);
         let pid = Pid::new(self.0.id.clone(), self.0.incarnation, number);
-        let core =
-            ProcessCore::new(pid.clone(), self.clone(), (options.take_supervised(), options.trap), parent);
+        let core = ProcessCore::new(
+            pid.clone(),
+            self.clone(),
+            (options.take_supervised(), options.trap),
+            parent,
+            options.vital,
+        );
         let mailbox = Arc::new(Mailbox::<B>::new(core, codec, options.policy, options.capacity));
         let process: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&mailbox);
         {

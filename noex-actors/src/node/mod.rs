@@ -34,6 +34,7 @@ use crate::{
     route::Router,
     table::Table,
     trace::Tracer,
+    vital::{Failsafe, NodeFailure},
     watchdog::Blockages,
 };
 
@@ -44,6 +45,7 @@ pub use crate::node_builder::NodeBuilder;
 pub struct Node(pub(crate) Arc<NodeInner>);
 
 type Stopper = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+type OnFailure = Box<dyn Fn(&NodeFailure) + Send + Sync>;
 type Anything = Arc<dyn Any + Send + Sync>;
 
 pub(crate) struct NodeInner {
@@ -53,6 +55,7 @@ pub(crate) struct NodeInner {
     pub(crate) pool: Pool,
     pub(crate) deadlines: Arc<Deadlines>,
     pub(crate) blockages: Blockages,
+    pub(crate) failsafe: Failsafe,
     pub(crate) behaviors: BehaviorRegistry,
     pub(crate) data: BTreeMap<TypeId, Anything>,
     pub(crate) events: Hub<ProcessEvent>,
@@ -66,6 +69,7 @@ pub(crate) struct NodeInner {
     pub(crate) leased: Mutex<Vec<Weak<dyn Process>>>,
     pub(crate) extensions: Mutex<BTreeMap<TypeId, Anything>>,
     pub(crate) stopper: OnceLock<Stopper>,
+    pub(crate) on_failure: OnceLock<OnFailure>,
     /// Whether local messages are encoded and decoded as those to other nodes are, for tests.
     pub(crate) encodes: AtomicBool,
     pub(crate) stopping: AtomicBool,

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{AnyRef, ExitReason, Node, process::Process};
+use crate::{AnyRef, ExitReason, Node, NodeFailure, panics::contained, process::Process};
 
 /// How long `stop` waits for processes before it kills them.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -14,6 +14,41 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Node {
+    /// What stopped this node, if it was a panic in noex itself and not [`stop`](Self::stop). It is stopped, or about to be: processes are
+    /// killed, and in a cluster peers see `connection_closed`.
+    #[must_use]
+    pub fn failure(&self) -> Option<&NodeFailure> {
+        self.0.failsafe.failure()
+    }
+
+    /// A part of noex failed. What can be ended is ended now, whatever still works: connections, then processes. The rest follows on a
+    /// thread of its own, as no arbiter is to be relied on.
+    pub(crate) fn abort(&self) {
+        self.refuse_processes();
+        if let (Some(hook), Some(failure)) = (self.0.on_failure.get(), self.failure()) {
+            contained(|| hook(failure));
+        }
+        let left: Vec<_> = self.0.processes.read().values().cloned().collect();
+        left.iter().for_each(|process| contained(|| process.kill()));
+        let node = self.clone();
+        let stopping = std::thread::Builder::new().name("noex-failed".to_owned()).spawn(move || {
+            match actix_rt::Runtime::new() {
+                Ok(runtime) => runtime.block_on(node.stop()),
+                Err(_) => node.0.pool.stop(),
+            }
+        });
+        if stopping.is_err() {
+            self.0.pool.stop();
+        }
+    }
+
+    /// Nobody starts here any more.
+    fn refuse_processes(&self) {
+        // Under the lock of the table: whoever is put there later sees it.
+        let _table = self.0.processes.write();
+        self.0.stopping.store(true, Ordering::Release);
+    }
+
     /// Stops the root processes, newest first, with reason `Shutdown`; what is left after 30 s is killed. Idempotent.
     /// The node of a cluster leaves the cluster by it.
     ///
@@ -32,11 +67,9 @@ impl Node {
     /// The first half of `stop`: processes.
     #[doc(hidden)]
     pub async fn stop_processes(&self) {
-        {
-            // Under the lock of the table: whoever is put there later sees it.
-            let _table = self.0.processes.write();
-            self.0.stopping.store(true, Ordering::Release);
-        }
+        self.refuse_processes();
+        // After a failure they are killed already: what is still there then is not waited for.
+        let patience = if self.failure().is_some() { KILL_TIMEOUT } else { STOP_TIMEOUT };
         let all_stopped = async {
             loop {
                 let root = {
@@ -52,7 +85,7 @@ impl Node {
                 let _ = root.stop(ExitReason::Shutdown).timeout(STOP_TIMEOUT).await;
             }
         };
-        if actix_rt::time::timeout(STOP_TIMEOUT, all_stopped).await.is_err() {
+        if actix_rt::time::timeout(patience, all_stopped).await.is_err() {
             let left: Vec<_> = self.0.processes.read().values().cloned().collect();
             tracing::warn!(left = left.len(), "processes did not stop in time and are killed");
             let ends: Vec<_> =

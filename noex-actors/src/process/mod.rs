@@ -59,6 +59,8 @@ pub struct ProcessCore {
     pub(crate) node: Node,
     pub(crate) started_at: Monotonic,
     supervised: Option<Box<Supervised>>,
+    /// It is a part of noex: a panic of it stops the node.
+    pub(crate) vital: bool,
     /// Number of the parent process; 0 for a root.
     pub(crate) parent: AtomicU64,
     /// The mark of the thread on which its future is being polled; 0 while it is not.
@@ -124,6 +126,7 @@ impl ProcessCore {
         node: Node,
         (supervised, trap): (Option<Box<Supervised>>, Trap),
         parent: u64,
+        vital: bool,
     ) -> Self {
         let started_at = node.about_now();
         Self {
@@ -131,6 +134,7 @@ impl ProcessCore {
             node,
             started_at,
             supervised,
+            vital,
             parent: AtomicU64::new(parent),
             busy: AtomicU32::new(0),
             status: AtomicU8::new(0),

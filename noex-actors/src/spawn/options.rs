@@ -22,6 +22,7 @@ pub struct SpawnOptions {
     pub(crate) trap: Trap,
     pub(crate) token: Option<Box<FencingToken>>,
     pub(crate) lease: Option<Box<LeaseTerms>>,
+    pub(crate) vital: bool,
 }
 
 impl Default for SpawnOptions {
@@ -42,6 +43,7 @@ impl SpawnOptions {
             trap: Trap::Off,
             token: None,
             lease: None,
+            vital: false,
         }
     }
 
@@ -95,6 +97,13 @@ impl SpawnOptions {
     #[doc(hidden)]
     pub fn lease(mut self, terms: LeaseTerms) -> Self {
         self.lease = Some(Box::new(terms));
+        self
+    }
+
+    /// It is a part of noex, in which user code is contained: a panic of it stops the node. For supervisors.
+    #[doc(hidden)]
+    pub fn vital(mut self) -> Self {
+        self.vital = true;
         self
     }
 

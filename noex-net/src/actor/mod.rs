@@ -15,4 +15,5 @@ pub(crate) mod heartbeat_timer;
 pub(crate) mod listener;
 pub(crate) mod messages;
 pub(crate) mod peer_connection;
+pub(crate) mod start;
 pub(crate) mod warden;

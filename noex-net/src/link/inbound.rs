@@ -12,10 +12,7 @@ mod registries;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     task::Waker,
     time::Duration,
 };
@@ -81,6 +78,8 @@ pub(crate) struct Inbound {
     facts: (u64, u32),
     /// The call that is being taken.
     calling: Option<u64>,
+    /// What runs is noex's own: a panic of it is no matter of one message.
+    own: bool,
     /// Room for who is to be woken.
     woken: Vec<(Home, Waker)>,
     /// What was done for registries since the last turn.
@@ -104,6 +103,7 @@ impl Inbound {
             refused_logged: AtomicU64::new(0),
             facts: (0, 0),
             calling: None,
+            own: false,
             woken: Vec::new(),
             work: 0,
         }
@@ -122,7 +122,7 @@ impl Inbound {
             loop {
                 match catch_unwind(AssertUnwindSafe(|| self.rest(frames))) {
                     Ok(step) => return step,
-                    Err(panic) => self.message_panicked(panic.as_ref()),
+                    Err(panic) => self.message_panicked(panic),
                 }
             }
         });
@@ -203,8 +203,12 @@ impl Inbound {
             }
             Frame::Control(body) => {
                 self.deliver();
+                self.own = true;
                 let control = decode::<Control>(body).map_err(|error| Broken::control(&error.to_string()))?;
-                return self.control(control);
+                self.own = !matches!(control, Control::Broadcast { .. });
+                let step = self.control(control);
+                self.own = false;
+                return step;
             }
             Frame::First { stream, total, piece } => {
                 let content = self.streams.first(stream, total, piece)?;
@@ -255,12 +259,6 @@ impl Inbound {
         self.intakes.crowded()
     }
 
-    /// Once a second at most: whoever sends too much must not fill the log as well.
-    fn is_news(&self) -> bool {
-        let second = self.link.net.node.now().as_nanos() / 1_000_000_000 + 1;
-        self.refused_logged.swap(second, Ordering::Relaxed) != second
-    }
-
     /// Tells the manager, as often as a peer may have it told something.
     fn tell(&mut self, fact: Fact, weight: usize) -> Result<Step, Broken> {
         let second = self.link.net.node.clock().coarse().as_nanos() / 1_000_000_000;
@@ -282,6 +280,8 @@ impl Inbound {
     fn control(&mut self, control: Control) -> Result<Step, Broken> {
         let link = Arc::clone(&self.link);
         let conn = link.conn;
+        #[cfg(feature = "__fuzz")]
+        link.net.node.fail_if_sabotaged("a control message");
         match control {
             Control::Welcome => return self.session(sessions::Input::WelcomeReceived { conn }),
             Control::Heartbeat(heartbeat) => return self.heartbeat(heartbeat),
@@ -379,7 +379,8 @@ impl Inbound {
         let link = Arc::clone(&self.link);
         match body {
             Request::Spawn(order) => {
-                actix_rt::spawn(remote::serve_spawn(link, id, *order));
+                let node = link.net.node.clone();
+                actix_rt::spawn(node.vital("a task of a connection", remote::serve_spawn(link, id, *order)));
             }
             Request::Instances { supervisor } => remote::serve_instances(&link, id, &supervisor),
             Request::IsAlive { number } => remote::serve_is_alive(&link, id, number),

@@ -236,7 +236,7 @@ impl Link {
 
     /// Runs a task on the arbiter of the reader.
     pub(crate) fn spawn_at_home(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.home.spawn(task);
+        self.home.spawn(self.net.node.vital("a task of a connection", task));
     }
 
     /// The socket; reading is the reader's.

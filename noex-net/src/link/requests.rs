@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use noex_actors::{AnyRef, CallError, Delivery, Monotonic, NodeId, Pid, process::Process};
+use noex_actors::{
+    __private::contained, AnyRef, CallError, Delivery, Monotonic, NodeId, Pid, process::Process,
+};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -64,7 +66,10 @@ impl Requests {
     /// The response came. False if nobody waits for it.
     pub(crate) fn answer(&self, id: u64, response: Response) -> bool {
         let waiting = self.0.lock().waiting.remove(&id);
-        waiting.is_some_and(|answer| answer.send(response).is_ok())
+        // Whom it wakes may be code of a user.
+        let mut taken = false;
+        contained(|| taken = waiting.is_some_and(|answer| answer.send(response).is_ok()));
+        taken
     }
 
     pub(crate) fn give_up(&self, id: u64) {
@@ -129,7 +134,7 @@ impl Requests {
             table.held.clear();
             (std::mem::take(&mut table.waiting), std::mem::take(&mut table.unconfirmed))
         };
-        drop(waiting);
+        contained(|| drop(waiting));
         unconfirmed.into_values().map(|(process, _)| process).collect()
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use noex_actors::{Down, ExitReason, Pid, route::Watcher};
+use noex_actors::{__private::contained, Down, ExitReason, Pid, route::Watcher};
 use parking_lot::Mutex;
 
 use super::Link;
@@ -47,7 +47,7 @@ impl Watches {
         let fired = self.0.lock().outgoing.remove(&id);
         match fired {
             Some((pid, watcher)) => {
-                watcher.tell_of(id, pid, reason);
+                contained(|| watcher.tell_of(id, pid, reason));
                 true
             }
             None => false,
@@ -76,7 +76,7 @@ impl Watches {
             (std::mem::take(&mut table.outgoing), std::mem::take(&mut table.incoming))
         };
         for (id, (pid, watcher)) in outgoing {
-            watcher.tell_of(id, pid, ExitReason::NoConnection);
+            contained(|| watcher.tell_of(id, pid, ExitReason::NoConnection));
         }
         incoming.into_values().collect()
     }

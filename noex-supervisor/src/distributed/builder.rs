@@ -207,7 +207,7 @@ impl DistributedSupervisorBuilder {
         let desk = Desk::of(cluster);
         let (tell, mut ready) = oneshot::channel();
         let ticket = desk.deposit(self.args(id.clone(), cluster, tell));
-        let options = SpawnOptions::new().init_timeout(longest_claim(cluster));
+        let options = SpawnOptions::new().init_timeout(longest_claim(cluster)).vital();
         let spawned = cluster.spawn::<DistributedProcess>(ticket).options(options).await;
         let handle = |process| DistributedSupervisor::new(process, &id, cluster);
         match spawned {

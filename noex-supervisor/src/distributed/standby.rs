@@ -55,7 +55,7 @@ impl Standby {
         let (tell, state) = watch::channel(StandbyState::Starting);
         let (stop, stopped) = watch::channel(false);
         let watcher = Watcher { builder, cluster: cluster.clone(), tell, stopped, last: None };
-        cluster.next_arbiter().spawn(watcher.run());
+        cluster.next_arbiter().spawn(cluster.vital("a standby", watcher.run()));
         Self { state, stop }
     }
 

@@ -24,6 +24,7 @@ use self::{
 use super::{
     listener::Listener,
     messages::{Admitted, CloseConnection, Evict, Fact},
+    start::start_on,
 };
 use crate::{
     event::DialError,
@@ -83,7 +84,8 @@ pub(crate) fn start(net: &Arc<Net>, conn: ConnId, origin: Origin) -> Option<Addr
         Portable::Accepted { remote, .. } => Some(*remote),
         Portable::Dialled(_) => None,
     };
-    Some(PeerConnection::start_in_arbiter(&arbiter, move |_| {
+    let node = net.node.clone();
+    Some(start_on(&arbiter, &node, "a connection", move || {
         let origin = match origin {
             Portable::Dialled(target) => Some(Origin::Dialled(target)),
             Portable::Accepted { socket, remote, listener } => socket
@@ -209,17 +211,18 @@ impl PeerConnection {
         }
         self.link = Some(Arc::clone(&link));
         // Tasks of their own: a context polls all its futures at every wake of one.
-        self.tasks = vec![tokio::spawn(flush(Arc::clone(&link)))];
+        let node = &self.net.node;
+        self.tasks = vec![tokio::spawn(node.vital("the flusher of a connection", flush(Arc::clone(&link))))];
         // Timers are the control arbiter's: an arbiter without timers of its own asks for the time less often.
-        self.net.node.control().spawn(keep_deadlines(Arc::clone(&link)));
+        let deadlines = node.vital("the deadlines of a connection", keep_deadlines(Arc::clone(&link)));
+        node.control().spawn(deadlines);
         let incoming = Incoming::new(read_half, secured, &link.outbox);
         let this = ctx.address();
-        let reading = actix_rt::spawn(async move {
-            // Also when a `Deserialize` of a user panics.
+        let reading = node.vital("the reader of a connection", async move {
             let mut over = TellOver(this, None);
             over.1 = read(link, incoming, receive).await;
         });
-        self.tasks.push(reading);
+        self.tasks.push(actix_rt::spawn(reading));
         Ok(())
     }
 

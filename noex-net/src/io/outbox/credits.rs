@@ -56,7 +56,7 @@ impl Outbox {
     pub(crate) fn credit_returned(&self, credit: Mark) -> Result<(), Forged> {
         let awaited = self.open.lock().credits.returned(credit)?;
         if awaited {
-            self.room.notify_waiters();
+            self.room_is_there();
         }
         Ok(())
     }

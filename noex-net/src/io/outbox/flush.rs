@@ -138,7 +138,7 @@ impl Outbox {
             self.waiting.fetch_sub(written.waited, Ordering::Relaxed);
         }
         if self.queued() <= self.limit / 2 {
-            self.room.notify_waiters();
+            self.room_is_there();
         }
     }
 

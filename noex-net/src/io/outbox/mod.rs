@@ -44,7 +44,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use noex_actors::{EncodeError, Overload, route::BY_NAME};
+use noex_actors::{__private::contained, EncodeError, Overload, route::BY_NAME};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -288,10 +288,15 @@ impl Outbox {
         true
     }
 
+    /// Wakes whoever waits for room, and that may be code of a user.
+    fn room_is_there(&self) {
+        contained(|| self.room.notify_waiters());
+    }
+
     fn no_longer_waits(&self, bytes: usize) {
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
         if self.queued() <= self.limit / 2 {
-            self.room.notify_waiters();
+            self.room_is_there();
         }
     }
 
@@ -346,6 +351,6 @@ impl Outbox {
     /// Nothing is taken any more. What was appended may still be flushed.
     pub(crate) fn close(&self) {
         self.open.lock().closed = true;
-        self.room.notify_waiters();
+        self.room_is_there();
     }
 }

@@ -4,8 +4,8 @@
 //! of the peer takes effect, what came before it is queued.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{Arc, atomic::Ordering},
 };
 
 use noex_actors::{
@@ -191,7 +191,7 @@ impl Inbound {
                         continue;
                     }
                 }
-                Err(panic) => self.message_panicked(panic.as_ref()),
+                Err(panic) => self.message_panicked(panic),
             }
             at += 1;
         }
@@ -213,9 +213,18 @@ impl Inbound {
         }
     }
 
-    /// Fails the call whose message could not be taken; frames behind it go on.
-    pub(super) fn message_panicked(&mut self, panic: &(dyn std::any::Any + Send)) {
-        let text = format!("panic: {}", panic_text(panic));
+    /// Once a second at most: whoever sends too much must not fill the log as well.
+    fn is_news(&self) -> bool {
+        let second = self.link.net.node.now().as_nanos() / 1_000_000_000 + 1;
+        self.refused_logged.swap(second, Ordering::Relaxed) != second
+    }
+
+    /// Fails the call whose message could not be taken; frames behind it go on. A panic of noex itself does.
+    pub(super) fn message_panicked(&mut self, panic: Box<dyn std::any::Any + Send>) {
+        if self.own {
+            resume_unwind(panic);
+        }
+        let text = format!("panic: {}", panic_text(panic.as_ref()));
         if self.is_news() {
             tracing::error!(peer = %self.link.peer, panic = text, "a message of a peer panicked while it was taken");
         }
