@@ -66,16 +66,32 @@ impl Cluster {
         let counters = &self.net.counters;
         let active = self.net.up.read().values().map(|link| link.watches.counts()).collect::<Vec<_>>();
         let count = |n: usize| u64::try_from(n).unwrap_or(0);
+        let (established, accepted) = (counters.monitors_established.get(), counters.monitors_accepted.get());
+        let (downs_received, downs_sent) = (counters.downs_received.get(), counters.downs_sent.get());
+        let (demonitored, disconnected) =
+            (counters.monitors_demonitored.get(), counters.monitors_disconnected.get());
         RemoteMonitorStats {
             pending_count: 0,
             active_outgoing_count: active.iter().map(|(outgoing, _)| count(*outgoing)).sum(),
             active_incoming_count: active.iter().map(|(_, incoming)| count(*incoming)).sum(),
             total_initiated: counters.monitors_initiated.get(),
-            total_established: counters.monitors_initiated.get(),
+            total_established: established,
             total_timed_out: 0,
-            total_demonitored: counters.monitors_demonitored.get(),
-            total_process_down_received: counters.downs_received.get(),
-            total_process_down_sent: counters.downs_sent.get(),
+            total_demonitored: demonitored,
+            total_process_down_received: downs_received,
+            total_process_down_sent: downs_sent,
+            total_monitor_requests: counters.monitor_requests.get(),
+            successful_monitors: accepted,
+            noproc_responses: counters.noproc_responses.get(),
+            total_demonitor_requests: counters.demonitor_requests.get(),
+            total_added: established + accepted,
+            total_removed: demonitored
+                + counters.demonitors_accepted.get()
+                + disconnected
+                + downs_received
+                + downs_sent,
+            node_disconnect_removals: disconnected,
+            process_termination_removals: downs_received + downs_sent,
         }
     }
 

@@ -186,16 +186,19 @@ impl Route for Peer {
 
     fn monitor(&self, id: u64, pid: &Pid, watcher: Watcher) {
         let tell = |watcher: Watcher, reason| watcher.tell_of(id, pid.clone(), reason);
+        if let Some(net) = self.net.upgrade() {
+            net.counters.monitors_initiated.one();
+        }
         match self.session_for(pid) {
             Err(CallError::NoProc(_)) => tell(watcher, ExitReason::NoProc),
             Err(_) => tell(watcher, ExitReason::NoConnection),
-            Ok(link) => {
-                link.net.counters.monitors_initiated.one();
-                match link.watches.add(id, pid, watcher) {
-                    Ok(()) => link.control(&Control::Monitor { id, number: pid.number() }),
-                    Err(watcher) => tell(watcher, ExitReason::NoConnection),
+            Ok(link) => match link.watches.add(id, pid, watcher) {
+                Ok(()) => {
+                    link.net.counters.monitors_established.one();
+                    link.control(&Control::Monitor { id, number: pid.number() });
                 }
-            }
+                Err(watcher) => tell(watcher, ExitReason::NoConnection),
+            },
         }
     }
 

@@ -58,7 +58,18 @@ pub(crate) struct Counters {
     pub(crate) spawns_rejected: Counter,
     pub(crate) spawns_timed_out: Counter,
     pub(crate) monitors_initiated: Counter,
+    /// Of those, the ones that were sent.
+    pub(crate) monitors_established: Counter,
     pub(crate) monitors_demonitored: Counter,
+    /// Watches of this node that ended with their session.
+    pub(crate) monitors_disconnected: Counter,
+    pub(crate) monitor_requests: Counter,
+    /// Of those, the ones on a process that was there.
+    pub(crate) monitors_accepted: Counter,
+    pub(crate) noproc_responses: Counter,
+    pub(crate) demonitor_requests: Counter,
+    /// Of those, the ones that came before the end of the process.
+    pub(crate) demonitors_accepted: Counter,
     pub(crate) downs_received: Counter,
     pub(crate) downs_sent: Counter,
     pub(crate) links_initiated: Counter,
@@ -138,18 +149,34 @@ pub struct RemoteMonitorStats {
     pub active_outgoing_count: u64,
     /// Watches of others on processes of this node.
     pub active_incoming_count: u64,
-    /// Watches ever asked for.
+    /// Watches on processes of other nodes ever asked for here.
     pub total_initiated: u64,
-    /// Watches ever sent.
+    /// Of those, the ones that were sent. The others had no session to go to and fired at once.
     pub total_established: u64,
-    /// Always 0: a watch has no time limit.
+    /// Always 0: a watch is not answered, so it has no time limit.
     pub total_timed_out: u64,
-    /// Watches given up.
+    /// Watches given up here, also by the end of the process that watched.
     pub total_demonitored: u64,
-    /// Ends of processes heard of from other nodes.
+    /// Ends of processes heard of from other nodes; that there was none is one.
     pub total_process_down_received: u64,
-    /// Ends of processes told to other nodes.
+    /// Ends of processes told to other nodes, without `noproc_responses`.
     pub total_process_down_sent: u64,
+    /// Watches that other nodes asked for.
+    pub total_monitor_requests: u64,
+    /// Of those, the ones on a process that was there.
+    pub successful_monitors: u64,
+    /// Of those, the ones that were answered with `noproc`.
+    pub noproc_responses: u64,
+    /// Watches that other nodes gave up, also such as had fired meanwhile.
+    pub total_demonitor_requests: u64,
+    /// Watches ever noted, those of this node and those of others.
+    pub total_added: u64,
+    /// Of those, the ones that are over. The rest is active.
+    pub total_removed: u64,
+    /// Of those, the ones that ended with their session.
+    pub node_disconnect_removals: u64,
+    /// Of those, the ones that ended with the process that was watched. The rest was given up.
+    pub process_termination_removals: u64,
 }
 
 /// Links across nodes.
@@ -168,7 +195,7 @@ pub struct RemoteLinkStats {
     pub total_timed_out: u64,
     /// Links taken away by processes of this node.
     pub total_unlinked: u64,
-    /// Exit signals that came from other nodes, of links and by hand.
+    /// Exit signals that came from other nodes, of links and by hand; also that a process ended normally, or was not there.
     pub total_exit_signals_received: u64,
     /// Exit signals sent to other nodes.
     pub total_exit_signals_sent: u64,

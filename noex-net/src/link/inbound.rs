@@ -314,13 +314,7 @@ impl Inbound {
             | Control::Groups(_)
             | Control::Broadcast { .. } => return self.registries(control),
             Control::Monitor { id, number } => link.watch_for_peer(id, number),
-            Control::Demonitor { id } => {
-                if let Some((number, watch)) = link.watches.remove_incoming(id)
-                    && let Some(process) = link.net.node.process_by_number(number)
-                {
-                    process.core().unwatch(watch);
-                }
-            }
+            Control::Demonitor { id } => link.unwatch_for_peer(id),
             Control::Down { id, reason } => {
                 if link.watches.fire(id, reason) {
                     link.net.counters.downs_received.one();

@@ -275,7 +275,9 @@ impl Link {
         let (written, unsent) = self.outbox.settled();
         self.calls.close(written, &unsent);
         self.net.counters.session_over(self.calls.totals(), self.casts_sent());
-        for (process, watch) in self.watches.close() {
+        let (watched, watches) = self.watches.close();
+        self.net.counters.monitors_disconnected.add(u64::try_from(watches).unwrap_or(0));
+        for (process, watch) in watched {
             if let Some(process) = self.net.node.process_by_number(process) {
                 process.core().unwatch(watch);
             }

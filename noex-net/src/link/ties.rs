@@ -65,6 +65,7 @@ impl Link {
         }
         self.ties.remove(near, far);
         let reason = fresh.and_then(|process| process.core().over()).unwrap_or(ExitReason::NoProc);
+        self.net.counters.exits_sent.one();
         self.control(&Control::Broken { from: near, to: far, reason });
     }
 

@@ -68,17 +68,18 @@ impl Watches {
         self.0.lock().incoming.remove(&id)
     }
 
-    /// The session is over. Returns the peer's watches, to be taken off.
-    pub(crate) fn close(&self) -> Vec<(u64, u64)> {
+    /// The session is over. Returns the peer's watches, to be taken off, and how many there were with ours.
+    pub(crate) fn close(&self) -> (Vec<(u64, u64)>, usize) {
         let (outgoing, incoming) = {
             let mut table = self.0.lock();
             table.closed = true;
             (std::mem::take(&mut table.outgoing), std::mem::take(&mut table.incoming))
         };
+        let all = outgoing.len() + incoming.len();
         for (id, (pid, watcher)) in outgoing {
             contained(|| watcher.tell_of(id, pid, ExitReason::NoConnection));
         }
-        incoming.into_values().collect()
+        (incoming.into_values().collect(), all)
     }
 
     /// Ours, and the peer's.
@@ -90,9 +91,22 @@ impl Watches {
 
 /// What the peer asks for.
 impl Link {
+    /// Ends a watch of the peer.
+    pub(super) fn unwatch_for_peer(&self, id: u64) {
+        self.net.counters.demonitor_requests.one();
+        let Some((number, watch)) = self.watches.remove_incoming(id) else { return };
+        self.net.counters.demonitors_accepted.one();
+        if let Some(process) = self.net.node.process_by_number(number) {
+            process.core().unwatch(watch);
+        }
+    }
+
     /// Watches a process of this node for the peer.
     pub(super) fn watch_for_peer(self: &Arc<Self>, id: u64, number: u64) {
+        let counters = &self.net.counters;
+        counters.monitor_requests.one();
         let Some(process) = self.addressable(number).or_else(|| self.requests.held(number)) else {
+            counters.noproc_responses.one();
             return self.control(&Control::Down { id, reason: ExitReason::NoProc });
         };
         let watch = self.net.node.fresh_monitor();
@@ -100,6 +114,7 @@ impl Link {
             return self.break_off(ProtocolError::Limit, "it watches too many processes");
         }
         if self.watches.add_incoming(id, number, watch) {
+            counters.monitors_accepted.one();
             let link = Arc::downgrade(self);
             let tell = move |down: Down| {
                 let Some(link) = link.upgrade() else { return };
