@@ -18,7 +18,8 @@ impl Generation {
     /// The generation of start `n` in `term`. A count beyond 20 bits runs over into the term, which keeps it rising.
     #[must_use]
     pub const fn new(term: u64, n: u64) -> Self {
-        Self((term << 20).saturating_add(n))
+        let term = if term > u64::MAX >> 20 { u64::MAX } else { term << 20 };
+        Self(term.saturating_add(n))
     }
 
     /// The term of the supervisor instance that started it.

@@ -361,6 +361,20 @@ impl Cluster {
         supervisor: &str,
         timeout: Duration,
     ) -> Result<Vec<Instance>, CallError> {
-        remote::instances(&self.net, id, supervisor, timeout).await
+        Ok(remote::instances(&self.net, id, (supervisor, 0), timeout).await?.0)
+    }
+
+    /// The same for a supervisor that tells its term, and asks for the highest one that the node had heard of before.
+    ///
+    /// # Errors
+    /// The same.
+    #[doc(hidden)]
+    pub async fn __reign(
+        &self,
+        id: &NodeId,
+        (supervisor, term): (&str, u64),
+        timeout: Duration,
+    ) -> Result<(Vec<Instance>, u64), CallError> {
+        remote::instances(&self.net, id, (supervisor, term), timeout).await
     }
 }

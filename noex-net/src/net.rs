@@ -29,6 +29,7 @@ use crate::{
         keys::Keys,
         membership::{Member, View},
         sessions::ConnId,
+        terms::Terms,
     },
     node_info::{ClusterStatus, NodeInfo},
     peer::Peer,
@@ -65,6 +66,8 @@ pub(crate) struct Net {
     sweep_at: AtomicUsize,
     /// Processes here that peers asked for.
     pub(crate) quota: Arc<Quota>,
+    /// Which terms supervisors had that this node heard of.
+    pub(crate) terms: Mutex<Terms>,
     /// What the manager knows, for everybody to read.
     members: RwLock<(BTreeMap<NodeId, Member>, View)>,
     pub(crate) configured_seeds: AtomicUsize,
@@ -95,6 +98,7 @@ impl Net {
             peers: RwLock::new(BTreeMap::new()),
             sweep_at: AtomicUsize::new(MANY_PEERS),
             quota: Arc::default(),
+            terms: Mutex::default(),
             members: RwLock::default(),
             configured_seeds: AtomicUsize::new(config.seeds().len()),
             leaving: AtomicBool::new(false),

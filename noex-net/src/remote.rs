@@ -250,8 +250,16 @@ fn local_instances(net: &Net, supervisor: &str) -> Vec<Instance> {
     of.map(instance).collect()
 }
 
+/// The highest term that was heard of before, and takes note of this one.
+fn exchange_term(net: &Net, supervisor: &str, term: u64) -> u64 {
+    let mut terms = net.terms.lock();
+    let before = terms.highest(supervisor);
+    terms.note(supervisor, term);
+    before
+}
+
 /// Tells which instances of a supervisor's children live here.
-pub(crate) fn serve_instances(link: &Link, id: u64, supervisor: &str) {
+pub(crate) fn serve_instances(link: &Link, id: u64, supervisor: &str, term: u64) {
     let entry = |Instance { child, generation, owner, pid, behavior }| InstanceEntry {
         child,
         generation: generation.0,
@@ -260,7 +268,11 @@ pub(crate) fn serve_instances(link: &Link, id: u64, supervisor: &str) {
         owner,
     };
     let instances = local_instances(&link.net, supervisor).into_iter().map(entry).collect();
-    link.control(&Control::Response { id, body: Response::Instances(instances) });
+    let body = match term {
+        0 => Response::Instances(instances),
+        _ => Response::Reign { term: exchange_term(&link.net, supervisor, term), instances },
+    };
+    link.control(&Control::Response { id, body });
 }
 
 /// Tells whether a process lives.
@@ -276,20 +288,25 @@ pub(crate) fn serve_where_is(link: &Link, id: u64, name: &str) {
     link.control(&Control::Response { id, body: Response::Holder(holder) });
 }
 
-/// The instances of a supervisor's children alive on a node.
+/// The instances of a supervisor's children alive on a node; and, for one that tells its term, the highest one that the node had heard
+/// of before, 0 if none.
 pub(crate) async fn instances(
     net: &Arc<Net>,
     id: &NodeId,
-    supervisor: &str,
+    (supervisor, term): (&str, u64),
     timeout: Duration,
-) -> Result<Vec<Instance>, CallError> {
+) -> Result<(Vec<Instance>, u64), CallError> {
     if id == net.node.id() {
-        return Ok(local_instances(net, supervisor));
+        return Ok((local_instances(net, supervisor), exchange_term(net, supervisor, term)));
     }
     let link = net.link(id).ok_or_else(|| CallError::NoConnection(id.clone()))?;
-    let request = Request::Instances { supervisor: supervisor.to_owned() };
-    match link.request(request, timeout).await {
-        Ok((_, Response::Instances(entries))) => {
+    let request = Request::Instances { supervisor: supervisor.to_owned(), term };
+    let answer = link.request(request, timeout).await.map(|(_, response)| match response {
+        Response::Instances(instances) => Response::Reign { term: 0, instances },
+        other => other,
+    });
+    match answer {
+        Ok(Response::Reign { term, instances }) => {
             let instance = |entry: InstanceEntry| Instance {
                 child: entry.child,
                 generation: Generation(entry.generation),
@@ -297,7 +314,7 @@ pub(crate) async fn instances(
                 pid: Pid::new(id.clone(), link.incarnation, entry.number),
                 behavior: entry.behavior,
             };
-            Ok(entries.into_iter().map(instance).collect())
+            Ok((instances.into_iter().map(instance).collect(), term))
         }
         Ok(_) => Err(CallError::ConnectionLost(id.clone())),
         Err(error) => {

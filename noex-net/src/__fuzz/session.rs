@@ -356,7 +356,7 @@ fn message(link: &Link, targets: &[Ref<Subject>; 2], input: &mut Input<'_>) -> C
         18 => Control::Exit { from: id, to: near, reason: reason(input) },
         19 => Control::Stop { number: near, reason: reason(input) },
         20 => Control::Kill { number: near },
-        21 => Control::Request { id, body: Request::Instances { supervisor: text(input) } },
+        21 => Control::Request { id, body: Request::Instances { supervisor: text(input), term: id } },
         22 => Control::Request { id, body: Request::IsAlive { number: near } },
         23 => Control::Response { id, body: Response::Alive(true) },
         24 => Control::Confirm { id },

@@ -118,7 +118,10 @@ pub fn control(bytes: &[u8]) {
         Control::Heartbeat(heartbeat) => behaviors(heartbeat.behaviors.as_deref().unwrap_or_default()),
         Control::Names { updates, .. } => assert!(updates.len() <= MAX_NAMES.min(MAX_ENTRIES)),
         Control::Groups(said) => assert!(said.len() <= MAX_MEMBERS),
-        Control::Response { body: Response::Instances(instances), .. } => {
+        Control::Response {
+            body: Response::Instances(instances) | Response::Reign { instances, .. },
+            ..
+        } => {
             assert!(instances.len() <= MAX_INSTANCES);
         }
         Control::Request { body: Request::Spawn(order), .. } => assert!(order.args.len() <= bytes.len()),

@@ -376,7 +376,9 @@ impl Inbound {
                 let node = link.net.node.clone();
                 actix_rt::spawn(node.vital("a task of a connection", remote::serve_spawn(link, id, *order)));
             }
-            Request::Instances { supervisor } => remote::serve_instances(&link, id, &supervisor),
+            Request::Instances { supervisor, term } => {
+                remote::serve_instances(&link, id, &supervisor, term);
+            }
             Request::IsAlive { number } => remote::serve_is_alive(&link, id, number),
             Request::WhereIs { name } => remote::serve_where_is(&link, id, &name),
             Request::OwnerOf { name } => link.net.names.serve_owner_of(&link, id, &name),

@@ -16,6 +16,7 @@
 //! | [`claim`] | whether a name may be registered that only one process is to have |
 //! | [`groups`] | which processes are members of a group |
 //! | [`quorum`] | whether this side of a cluster is the one that goes on |
+//! | [`terms`] | what is remembered of the terms of supervisors |
 
 pub(crate) mod admission;
 pub(crate) mod arrivals;
@@ -31,3 +32,4 @@ pub(crate) mod membership;
 pub(crate) mod names;
 pub(crate) mod quorum;
 pub(crate) mod sessions;
+pub(crate) mod terms;

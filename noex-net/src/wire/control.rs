@@ -163,13 +163,23 @@ pub(crate) enum Request {
     /// Start a process.
     Spawn(Box<SpawnOrder>),
     /// Which instances of this supervisor's children live there?
-    Instances { supervisor: String },
+    Instances {
+        supervisor: String,
+        /// That of the one that asks, which wants to know of others. Absent, and not written: it does not.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        term: u64,
+    },
     /// Does this process live?
     IsAlive { number: u64 },
     /// Who has this name on the node itself?
     WhereIs { name: String },
     /// Who has this global name, in the view of the node, beside processes of the one that asks?
     OwnerOf { name: String },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(term: &u64) -> bool {
+    *term == 0
 }
 
 /// A process to be started.
@@ -199,6 +209,12 @@ pub(crate) enum Response {
     Spawned(Result<u64, SpawnFailure>),
     /// The instances.
     Instances(#[serde(deserialize_with = "list::<_, _, MAX_INSTANCES>")] Vec<InstanceEntry>),
+    /// The instances, for one that told its term; and the highest term of which the node had heard before.
+    Reign {
+        term: u64,
+        #[serde(deserialize_with = "list::<_, _, MAX_INSTANCES>")]
+        instances: Vec<InstanceEntry>,
+    },
     /// Whether it lives.
     Alive(bool),
     /// Who has the name.

@@ -33,9 +33,11 @@ impl Generations {
         Self { last: Generation::new(unix_seconds, 0), owner, doubted: (0, None) }
     }
 
-    /// It begins, and saw `highest` among the living instances: nothing has been started before.
+    /// It begins, and saw `highest` among the living instances: nothing has been started before. It goes beyond that, and beyond all
+    /// that it doubted: also beyond its own term, which another one may have had.
     pub(crate) fn begin(&mut self, highest: Option<Generation>) {
-        let above = highest.map_or(0, |generation| generation.term().saturating_add(1));
+        let seen = highest.map_or(0, Generation::term).max(self.doubted.0);
+        let above = if seen == 0 { 0 } else { seen.saturating_add(1) };
         self.last = Generation::new(above.max(self.term()), 0);
     }
 

@@ -166,19 +166,44 @@ impl DistributedProcess {
 
     pub(super) fn ask(&mut self, node: NodeId, query: u64, timeout: Duration, cx: &mut Context<Self>) {
         let (cluster, id, inlet) = (self.cluster.clone(), self.identity.id.clone(), self.inlet.clone());
+        let term = self.own_term();
+        self.told_term = self.told_term.max(term);
         cx.task(async move {
             let instance =
                 |Instance { child, generation, owner, pid, .. }| Found { child, generation, owner, pid };
-            let found = match cluster.instances(&node, &id, timeout).await {
-                Ok(found) => Some(found.into_iter().map(instance).collect()),
+            let told = match cluster.__reign(&node, (&id, term), timeout).await {
+                Ok((found, seen)) => Some((found.into_iter().map(instance).collect(), seen)),
                 Err(error) => {
                     tracing::debug!(%node, %error, "a node did not tell its instances");
                     None
                 }
             };
-            inlet.send(Fact::Told { node, query, found });
+            inlet.send(Fact::Told { node, query, told });
             Note::Facts
         });
+    }
+
+    /// 0 where nobody needs to know it: nobody will have the id again.
+    fn own_term(&self) -> u64 {
+        self.identity.name.as_ref().map_or(0, |_| self.machine.supervision().term())
+    }
+
+    /// Its term is another one than it was when all nodes were asked: they are told, for those that come after it.
+    pub(super) fn tell_term(&mut self, cx: &mut Context<Self>) {
+        let term = self.own_term();
+        if self.told_term == 0 || term <= self.told_term {
+            return;
+        }
+        self.told_term = term;
+        let own = self.cluster.local_node_id().clone();
+        let others = self.cluster.connected_nodes().into_iter().map(|node| node.id);
+        for node in std::iter::once(own).chain(others) {
+            let (cluster, id) = (self.cluster.clone(), self.identity.id.clone());
+            cx.task(async move {
+                let _ = cluster.__reign(&node, (&id, term), SIBLINGS_TIMEOUT).await;
+                Note::Facts
+            });
+        }
     }
 
     /// Watches an instance, its own or one that a node told of.

@@ -5,6 +5,7 @@
 
 mod effects;
 mod ending;
+mod facts;
 pub(crate) mod messages;
 mod nursery;
 mod rebalance;
@@ -16,13 +17,14 @@ use std::{
 };
 
 use noex_actors::{
-    AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, NodeId, Notifier, Owner, Pid,
-    RawRef, RemoteBehavior, SpawnError, Subscription,
+    AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, Owner, RawRef,
+    RemoteBehavior, SpawnError, Subscription,
 };
 use noex_net::{Cluster, ClusterEvent, DialError, OnConflict};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
+    facts::{Fact, Inlet},
     messages::{Call, Cast, ChildFailure, Reply},
     nursery::Nursery,
 };
@@ -36,7 +38,6 @@ use crate::{
     error::StartSupervisorError,
     info::SupervisorExit,
     machine::{
-        Found,
         coordinator::{self, Coordinator, Output},
         failover::{self, Failover},
         placement::Placement,
@@ -81,52 +82,6 @@ pub(crate) enum Note {
     Publish,
 }
 
-/// What comes from outside.
-#[derive(Debug)]
-enum Fact {
-    Started {
-        child: String,
-        generation: Generation,
-        node: NodeId,
-        outcome: Result<AnyRef, SpawnError>,
-    },
-    NoNode {
-        child: String,
-        generation: Generation,
-    },
-    Told {
-        node: NodeId,
-        query: u64,
-        found: Option<Vec<Found>>,
-    },
-    /// Whom another node knows of as the holder of the name.
-    Owners(Option<Pid>),
-    Cluster(ClusterEvent),
-    /// Children of the supervisor that won the name, if it could be asked.
-    Winner {
-        winner: AnyRef,
-        children: Option<Vec<String>>,
-    },
-}
-
-/// Facts on their way to the process.
-#[derive(Clone, Debug)]
-struct Inlet {
-    facts: mpsc::UnboundedSender<Fact>,
-    notifier: Notifier<Note>,
-}
-
-impl Inlet {
-    fn send(&self, fact: Fact) {
-        match self.facts.send(fact) {
-            Ok(()) => drop(self.notifier.notify(Note::Facts)),
-            // The supervisor ended meanwhile: nobody would know of this instance.
-            Err(mpsc::error::SendError(Fact::Started { outcome: Ok(any), .. })) => any.kill(),
-            Err(_ended) => {}
-        }
-    }
-}
-
 enum Request {
     Start { caller: Caller<Reply>, child: String },
     Terminate { caller: Caller<Reply>, child: String },
@@ -150,6 +105,8 @@ pub(crate) struct DistributedProcess {
     failures: BTreeMap<String, (Generation, SpawnError)>,
     facts: mpsc::UnboundedReceiver<Fact>,
     inlet: Inlet,
+    /// The term that other nodes were told.
+    told_term: u64,
     starter: Starter,
     /// What happens to the cluster.
     events: Option<Subscription>,
@@ -223,6 +180,7 @@ impl Behavior for DistributedProcess {
             failures: BTreeMap::new(),
             facts,
             inlet: Inlet { facts: sender, notifier: cx.notifier() },
+            told_term: 0,
             starter: Starter::begin(Note::Facts, cx),
             events: None,
             alarm: Alarm::default(),
@@ -310,8 +268,12 @@ impl DistributedProcess {
                     cx,
                 );
             }
-            Fact::Told { node, query, found } => {
+            Fact::Told { node, query, told } => {
+                let (found, term) = told.unzip();
                 self.nursery.note(found.iter().flatten());
+                if let Some(term) = term {
+                    self.supervise(supervision::Input::Seen { term }, cx);
+                }
                 self.judge(failover::Input::Answered { node, query, found }, cx);
             }
             Fact::Owners(named) => self.owners(named, cx),
@@ -375,6 +337,7 @@ impl DistributedProcess {
                 Output::Yield { to } => self.name_lost(&to, cx),
             }
         }
+        self.tell_term(cx);
         self.alarm.set(self.machine.deadline(), Note::Alarm, cx);
     }
 

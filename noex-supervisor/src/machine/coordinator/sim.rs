@@ -62,6 +62,8 @@ struct Node {
     unsent: Vec<Event>,
     /// When it noticed, or will, that it does not have those in reach whom its instances depend on.
     alone: Option<Monotonic>,
+    /// The highest term of a supervisor that it heard of.
+    term: u64,
     /// The session with the supervisor's node, as both ends know it.
     connected: bool,
     session: u64,
@@ -92,6 +94,8 @@ enum Event {
         node: NodeId,
         session: u64,
         query: u64,
+        /// That of the one that asks.
+        term: u64,
     },
     StopAt {
         node: NodeId,
@@ -151,6 +155,8 @@ struct World {
     rumour: Monotonic,
     /// Not every child was started once.
     starting: bool,
+    /// The highest term that nodes told this supervisor of.
+    heard: u64,
     /// When each instance was started, and by which supervisor.
     born: BTreeMap<Pid, (Monotonic, u64)>,
     /// What happened to whom, and when.
@@ -198,6 +204,7 @@ impl World {
             cut: None,
             unsent: Vec::new(),
             alone: None,
+            term: 0,
             connected: true,
             session: 1,
             processes: BTreeMap::new(),
@@ -224,6 +231,7 @@ impl World {
             loser: None,
             rumour: Monotonic::ZERO,
             starting: true,
+            heard: 0,
             born: BTreeMap::new(),
             causes: Vec::new(),
             children,
@@ -262,6 +270,7 @@ impl World {
         let last = std::mem::replace(&mut self.machine, next);
         self.loser = beaten.then(|| Loser::new(last));
         self.era += 1;
+        self.heard = 0;
         self.starting = true;
         self.in_flight.clear();
         self.causes.clear();
@@ -294,6 +303,14 @@ impl World {
         }
         self.begin();
         self.thaw_loser();
+    }
+
+    /// What a node had heard of before somebody with this term asked it.
+    fn exchange_term(&mut self, node: &NodeId, term: u64) -> u64 {
+        let noted = &mut self.nodes.get_mut(node).unwrap().term;
+        let before = *noted;
+        *noted = before.max(term);
+        before
     }
 
     /// What a node that is asked in this session tells.
@@ -394,12 +411,14 @@ impl World {
         match command {
             Output::Query { node, query, .. } => {
                 let session = self.nodes[&node].session;
-                self.soon(Event::Told { node, session, query });
+                let term = self.machine.supervision().term();
+                self.soon(Event::Told { node, session, query, term });
             }
             Output::AskOwners { .. } => self.later(2, Event::Owners),
             Output::Yield { to } => panic!("it has the name, and yields to {to}"),
             Output::Child(Command::Start { child, generation, excluded, target, .. }) => {
                 assert!(self.in_flight.insert(child.clone()), "two starts of {child} in flight");
+                assert!(generation.term() >= self.heard, "{generation} is below term {}", self.heard);
                 let candidates: Vec<Candidate> = self
                     .nodes
                     .iter()
@@ -464,13 +483,18 @@ impl World {
                 let (node, failure) = (Some(pid.node_id().clone()), Failure::NodeGone);
                 self.child(supervision::Input::StartFailed { child, generation, node, failure });
             }
-            Event::Told { node, session, query } => {
+            Event::Told { node, session, query, term } => {
                 let target = &self.nodes[&node];
                 if target.is_silent() && target.connected && target.session == session {
-                    return self.later(50, Event::Told { node, session, query });
+                    return self.later(50, Event::Told { node, session, query, term });
                 }
                 let lost = self.dice.roll(10) == 0;
+                let seen = self.exchange_term(&node, term);
                 let found = self.instances(&node, session).filter(|_| !lost);
+                if found.is_some() {
+                    self.step(Input::Child(supervision::Input::Seen { term: seen }));
+                    self.heard = self.heard.max(seen);
+                }
                 self.soon(Event::Fact(Input::Node(failover::Input::Answered { node, query, found })));
             }
             Event::StopAt { node, session, pid, how, reason } => {
@@ -519,6 +543,7 @@ impl World {
                 let target = self.nodes.get_mut(&node).unwrap();
                 if !target.alive {
                     target.alive = true;
+                    target.term = 0;
                     target.incarnation += 1;
                     self.soon(Event::Reconnect { node });
                 }

@@ -15,14 +15,17 @@
 //!
 //! Source: the design's rules "Generation" and "One name, one supervisor".
 
-use noex_actors::Monotonic;
+use noex_actors::{Generation, Monotonic};
 
 use super::{
     Answer, Cause, Ending, Found, Output, Outputs, Phase, Supervision,
     child::{State, Then},
 };
 use crate::{
-    machine::plan::{Needs, Plan, concerned},
+    machine::{
+        generation::Rank,
+        plan::{Needs, Plan, concerned},
+    },
     options::{Restart, Strategy},
 };
 
@@ -59,6 +62,16 @@ impl Supervision {
             }
         }
         self.plan = Some(plan);
+    }
+
+    /// A supervisor of that term was somewhere. One that began after this one may be there still.
+    pub(super) fn seen(&mut self, term: u64, out: &mut Outputs) {
+        let rank = Rank { generation: Generation::new(term, 0), owner: None };
+        let later = self.generations.is_later(&rank);
+        self.generations.doubt(rank);
+        if later && self.is_open() && self.phase != Phase::Idle {
+            self.doubt(out);
+        }
     }
 
     /// Whether an instance that it did not start may become a child's own.

@@ -131,6 +131,10 @@ pub(crate) enum Input {
     Begun {
         found: Vec<Found>,
     },
+    /// A node has heard of a supervisor of this name with that term.
+    Seen {
+        term: u64,
+    },
     StartSucceeded {
         child: String,
         generation: Generation,

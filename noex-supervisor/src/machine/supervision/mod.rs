@@ -178,6 +178,7 @@ impl Supervision {
     pub(crate) fn handle(&mut self, input: Input, now: Monotonic, entropy: u64, out: &mut Outputs) {
         match input {
             Input::Begun { found } => self.begin(found, now, out),
+            Input::Seen { term } => self.seen(term, out),
             Input::StartSucceeded { child, generation, pid } => {
                 self.start_succeeded(child, generation, pid, now, out);
             }
@@ -252,6 +253,11 @@ impl Supervision {
     /// Whether nothing is started, because too much of the cluster is out of reach.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// The term of the next start, as far as is known.
+    pub(crate) fn term(&self) -> u64 {
+        self.generations.term()
     }
 
     pub(crate) fn child_count(&self) -> usize {

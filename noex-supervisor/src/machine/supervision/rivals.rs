@@ -367,3 +367,30 @@ fn what_it_stopped_before_it_was_out_of_reach_it_stops_again_only_once_it_is_sur
     bench.exit("x", policy::superseded());
     assert!(bench.has(&Output::DoubtName));
 }
+
+#[test]
+fn the_first_start_is_above_every_term_that_a_node_has_heard_of() {
+    for (seen, first) in [(999, 1000), (1000, 1001), (5000, 5001)] {
+        let mut bench = Bench::of(Scope::Cluster, vec![rule("x")]);
+        bench.fact(Input::Seen { term: seen });
+        assert!(!bench.has(&Output::DoubtName), "it has not begun");
+        bench.fact(Input::Begun { found: vec![found("old", earlier(1), 50)] });
+        assert_eq!(bench.start_next("b").unwrap().1, Generation::new(first, 1));
+    }
+}
+
+#[test]
+fn a_later_term_that_a_node_has_heard_of_is_a_sign_of_another_supervisor_and_is_exceeded() {
+    let mut bench = Bench::running(Scope::Cluster, vec![rule("x")]);
+    bench.fact(Input::Seen { term: 1000 });
+    assert!(!bench.has(&Output::DoubtName), "its own");
+    bench.fact(Input::Seen { term: 1007 });
+    assert!(bench.has(&Output::DoubtName));
+    bench.exit("x", crash());
+    assert!(bench.next_start().is_none());
+    bench.fact(Input::Begun { found: Vec::new() });
+    assert_eq!(bench.start_next("b").unwrap().1, Generation::new(1008, 1));
+    bench.out.clear();
+    bench.fact(Input::Seen { term: 1008 });
+    assert!(!bench.has(&Output::DoubtName), "its own again");
+}

@@ -54,12 +54,13 @@ impl World {
         let knows = loser.knows;
         let mut out = VecDeque::new();
         loser.machine.handle(input, self.now, 0, &mut out);
+        let term = loser.machine.supervision().term();
         for command in out {
             match command {
                 Output::Query { node, query, .. } => {
                     let session = self.nodes[&node].session;
                     let answer = self.dice.roll(60);
-                    self.later(answer, Event::Old(Box::new(Event::Told { node, session, query })));
+                    self.later(answer, Event::Old(Box::new(Event::Told { node, session, query, term })));
                 }
                 Output::Child(Command::Start { child, generation, .. }) => {
                     assert!(!knows, "it starts {child}");
@@ -99,8 +100,12 @@ impl World {
             }
             // Others know who has the name.
             Event::Owners => self.old_step(Input::Owners { seen: None, named: true }),
-            Event::Told { node, session, query } => {
+            Event::Told { node, session, query, term } => {
+                let seen = self.exchange_term(&node, term);
                 let found = self.instances(&node, session);
+                if found.is_some() {
+                    self.old_step(Input::Child(supervision::Input::Seen { term: seen }));
+                }
                 self.old_step(Input::Node(failover::Input::Answered { node, query, found }));
             }
             other => unreachable!("{other:?}"),

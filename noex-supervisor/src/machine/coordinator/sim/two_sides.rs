@@ -37,6 +37,7 @@ enum Event {
         to: usize,
         node: NodeId,
         query: u64,
+        term: u64,
     },
     StopAt {
         by: usize,
@@ -62,6 +63,8 @@ struct World {
     processes: BTreeMap<Pid, Process>,
     machines: [Coordinator; 2],
     owners: [Owner; 2],
+    /// What each node heard of.
+    terms: BTreeMap<usize, u64>,
     lives: [bool; 2],
     has_name: [bool; 2],
     yields: bool,
@@ -140,6 +143,7 @@ impl World {
             processes: BTreeMap::new(),
             machines: [LOSER, WINNER].map(machine),
             owners: [LOSER, WINNER].map(owner),
+            terms: BTreeMap::new(),
             lives: [true; 2],
             has_name: [true; 2],
             yields: false,
@@ -221,7 +225,10 @@ impl World {
 
     fn perform(&mut self, of: usize, command: Output) {
         match command {
-            Output::Query { node, query, .. } => self.later(8, Event::Told { to: of, node, query }),
+            Output::Query { node, query, .. } => {
+                let term = self.machines[of].supervision().term();
+                self.later(8, Event::Told { to: of, node, query, term });
+            }
             Output::AskOwners { .. } => self.later(20, Event::Owners(of)),
             Output::Yield { .. } => self.name_lost(),
             Output::Child(Command::Start { child, generation, .. }) => {
@@ -296,7 +303,7 @@ impl World {
                 let fact = supervision::Input::StartSucceeded { child, generation, pid };
                 self.say(on, by, Input::Child(fact));
             }
-            Event::Told { to, node, query } => {
+            Event::Told { to, node, query, term } => {
                 let here = self.processes.iter().filter(|(pid, _)| *pid.node_id() == node);
                 let tell = |(pid, p): (&Pid, &Process)| Found {
                     child: p.child.clone(),
@@ -307,6 +314,12 @@ impl World {
                 let reached = (0..self.nodes).any(|n| name(n) == node && self.reaches(to, n));
                 let found = reached.then(|| here.map(tell).collect());
                 let on = (0..self.nodes).find(|n| name(*n) == node).unwrap();
+                if reached {
+                    let noted = self.terms.entry(on).or_default();
+                    let seen = *noted;
+                    *noted = seen.max(term);
+                    self.say(on, to, Input::Child(supervision::Input::Seen { term: seen }));
+                }
                 self.say(on, to, Input::Node(failover::Input::Answered { node, query, found }));
             }
             Event::StopAt { by, pid, reason } => {
