@@ -273,3 +273,6 @@ pub(crate) enum SpawnFailure {
         max: u64,
     },
 }
+
+#[cfg(test)]
+mod tests;
