@@ -9,17 +9,27 @@ mod cable;
 
 use std::{
     collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use actix_rt::ArbiterHandle;
 use cable::Cable;
-use noex_actors::{ExitReason, Ref, behavior};
+use noex_actors::{ExitReason, Placement, Ref, behavior};
 use noex_net::{Cluster, ClusterConfigBuilder};
+use rustix::time::{ClockId, clock_gettime};
 use support::{Res, config, connected, stop_all, until, within};
 
 const MANY: usize = 100_000;
 /// The most names of a turn.
 const TURN: usize = 250;
+/// How long nobody else may have a turn, also in a debug build.
+const NOT_LONGER: Duration = Duration::from_millis(50);
+/// How often to look: a turn is measured this much too long at most.
+const OFTEN: Duration = Duration::from_millis(2);
 
 /// Has names, and looks how long its arbiter is with others.
 struct Holder;
@@ -112,6 +122,73 @@ async fn a_hundred_thousand_names_are_told_in_turns_and_once() -> Res {
     a.global().register("new", &holder)?;
     until(60, "it is back", || b.global().pid("new").as_ref() == Some(holder.pid())).await;
     assert_eq!(b.global().count(), 1);
+    stop_all(&[&a, &b]).await;
+    Ok(())
+}
+
+/// Looks how long the thread of an arbiter works until others have their turn, timers among them. Only that counts for which it has a processor: others
+/// may keep the machine busy.
+struct Probe(Arc<AtomicU64>);
+
+impl Probe {
+    fn on(arbiter: &ArbiterHandle) -> Self {
+        let longest = Arc::new(AtomicU64::new(0));
+        let probing = Arc::downgrade(&longest);
+        arbiter.spawn(async move {
+            let mut last = worked();
+            while let Some(longest) = probing.upgrade() {
+                let now = worked();
+                longest.fetch_max(now - last, Ordering::Relaxed);
+                last = now;
+                drop(longest);
+                actix_rt::time::sleep(OFTEN).await;
+            }
+        });
+        Self(longest)
+    }
+
+    /// The longest turn since this was asked last.
+    fn longest(&self) -> Duration {
+        Duration::from_nanos(self.0.swap(0, Ordering::Relaxed))
+    }
+}
+
+/// For how long this thread has had a processor, in ns.
+fn worked() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    u64::try_from(time.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap()
+}
+
+/// The one arbiter for processes and connections of each node, and that of its control.
+fn probes<'a>(nodes: &[(&'static str, &'a Cluster)]) -> Vec<(String, Probe)> {
+    let arbiters = |(name, node): &(&str, &'a Cluster)| {
+        [("pool", node.next_arbiter()), ("control", node.control().clone())]
+            .map(|(which, arbiter)| (format!("{which} of {name}"), Probe::on(&arbiter)))
+    };
+    nodes.iter().flat_map(arbiters).collect()
+}
+
+fn nobody_blocks(probes: &[(String, Probe)], what: &str) {
+    let longest = probes.iter().map(|(of, probe)| (probe.longest(), of)).max().unwrap();
+    assert!(longest.0 < NOT_LONGER, "{what}: {longest:?}");
+    // It measures: some turn had something to do.
+    assert!(longest.0 > Duration::ZERO, "{what}");
+}
+
+#[actix_rt::test]
+async fn a_hundred_thousand_names_block_no_arbiter() -> Res {
+    let a = start(config("a")).await?;
+    let holder = a.spawn::<Holder>(()).placement(Placement::Pinned(0)).await?;
+    register_all(&a, &holder)?;
+    let b = start(config("b").seed(a.local_node_id())).await?;
+    let probes = probes(&[("a", &a), ("b", &b)]);
+    until(120, "b knows all", || b.global().count() == MANY).await;
+    nobody_blocks(&probes, "they are told");
+    // All end with their process.
+    holder.kill();
+    until(120, "they are gone", || a.global().count() + b.global().count() == 0).await;
+    nobody_blocks(&probes, "they end");
+    drop(probes);
     stop_all(&[&a, &b]).await;
     Ok(())
 }
