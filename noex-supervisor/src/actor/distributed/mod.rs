@@ -6,6 +6,8 @@
 mod effects;
 mod ending;
 mod facts;
+#[cfg(test)]
+mod golden;
 pub(crate) mod messages;
 mod nursery;
 mod rebalance;
