@@ -1,8 +1,10 @@
 //! One supervisor machine and a handful of imagined nodes that crash, freeze, lose connections and replies, leave and
-//! come back. Now and then the supervisor is killed, or loses its name to another one, which takes over what it left.
+//! come back. Now and then the supervisor is killed, or loses its name to another one, which takes over what it left; in `home`
+//! with its node.
 //! Whatever happens, when it is quiet again each child runs exactly once, everybody was started after whatever the strategy
 //! says concerned him, and each cause was counted once.
 
+mod home;
 mod loser;
 mod partition;
 mod two_sides;
@@ -120,6 +122,12 @@ enum Event {
     Thaw {
         node: NodeId,
     },
+    /// The supervisor's node was silent for too long.
+    Dropped {
+        node: NodeId,
+        session: u64,
+    },
+    LagEnds,
     Join {
         node: NodeId,
     },
@@ -149,6 +157,12 @@ struct World {
     terms: Terms,
     /// Which supervisor it is, from 0.
     era: u64,
+    /// Where it runs.
+    home: NodeId,
+    /// It stands still until then.
+    stalled: Monotonic,
+    /// How long an order of its may take, in milliseconds.
+    lag: u64,
     /// The one before, if it lives.
     loser: Option<Loser>,
     /// So long others speak of another supervisor.
@@ -228,6 +242,9 @@ impl World {
             settings,
             terms,
             era: 0,
+            home: node(0),
+            stalled: Monotonic::ZERO,
+            lag: 8,
             loser: None,
             rumour: Monotonic::ZERO,
             starting: true,
@@ -262,13 +279,20 @@ impl World {
     fn replace(&mut self) {
         // Children of a template are stopped by the supervisor that loses its name: nothing to see here.
         let beaten = self.settings.strategy != Strategy::SimpleOneForOne && self.dice.roll(2) == 0;
+        self.succeed(beaten, &self.home.clone());
+        self.thaw_loser();
+    }
+
+    /// The next supervisor begins. The one before it, which ran there, may live.
+    fn succeed(&mut self, beaten: bool, home: &NodeId) {
         // Also in the same second.
         self.settings.unix_seconds += self.dice.roll(3);
         let rules = rules(self.settings.strategy, self.children);
         let supervision = Supervision::new(self.settings, rules).owned_by(owner(self.era + 1));
         let next = Coordinator::new(supervision, self.terms.failover());
         let last = std::mem::replace(&mut self.machine, next);
-        self.loser = beaten.then(|| Loser::new(last));
+        self.loser = beaten.then(|| Loser::new(last, home.clone()));
+        self.stalled = self.now;
         self.era += 1;
         self.heard = 0;
         self.starting = true;
@@ -295,6 +319,8 @@ impl World {
             | Event::Reconnect { .. }
             | Event::Restart { .. }
             | Event::Thaw { .. }
+            | Event::Dropped { .. }
+            | Event::LagEnds
             | Event::Join { .. }
             | Event::Silence { .. } => true,
         });
@@ -302,7 +328,6 @@ impl World {
             process.watched = false;
         }
         self.begin();
-        self.thaw_loser();
     }
 
     /// What a node had heard of before somebody with this term asked it.
@@ -356,6 +381,12 @@ impl World {
     }
 
     fn step(&mut self, input: Input) {
+        if self.now < self.stalled {
+            return self.when_it_goes_on(Event::Fact(input));
+        }
+        if let Input::Child(supervision::Input::Seen { term }) = &input {
+            self.heard = self.heard.max(*term);
+        }
         let entropy = self.dice.roll(u64::MAX);
         let mut out = VecDeque::new();
         if let Input::Child(
@@ -380,7 +411,7 @@ impl World {
             match command {
                 Output::Child(Command::Report(Report::NodeFailure { affected, .. })) => {
                     // In doubt it is not its to count.
-                    causes += u64::from(was_sure && self.machine.supervision().counts());
+                    causes += u64::from(was_sure && self.machine.supervision().is_sure());
                     // Alone, it may be found alive where it was.
                     if self.settings.strategy != Strategy::OneForOne {
                         self.causes.push((self.concerned(affected), self.now));
@@ -412,7 +443,7 @@ impl World {
             Output::Query { node, query, .. } => {
                 let session = self.nodes[&node].session;
                 let term = self.machine.supervision().term();
-                self.soon(Event::Told { node, session, query, term });
+                self.order(Event::Told { node, session, query, term });
             }
             Output::AskOwners { .. } => self.later(2, Event::Owners),
             Output::Yield { to } => panic!("it has the name, and yields to {to}"),
@@ -432,7 +463,7 @@ impl World {
                     Some(target) => {
                         let session = self.nodes[&target].session;
                         let era = self.era;
-                        self.soon(Event::Spawn { node: target, session, child, generation, era });
+                        self.order(Event::Spawn { node: target, session, child, generation, era });
                     }
                     None => {
                         let failure = Failure::NoNode;
@@ -461,7 +492,7 @@ impl World {
     fn send_stop(&mut self, pid: Pid, how: Stop, cause: Cause) {
         let (node, reason) = (pid.node_id().clone(), cause.reason());
         let session = self.nodes[&node].session;
-        self.soon(Event::StopAt { node, session, pid, how, reason });
+        self.order(Event::StopAt { node, session, pid, how, reason });
     }
 
     fn event(&mut self, event: Event) {
@@ -491,11 +522,12 @@ impl World {
                 let lost = self.dice.roll(10) == 0;
                 let seen = self.exchange_term(&node, term);
                 let found = self.instances(&node, session).filter(|_| !lost);
+                let back = self.dice.roll(8);
                 if found.is_some() {
-                    self.step(Input::Child(supervision::Input::Seen { term: seen }));
-                    self.heard = self.heard.max(seen);
+                    self.later(back, Event::Fact(Input::Child(supervision::Input::Seen { term: seen })));
                 }
-                self.soon(Event::Fact(Input::Node(failover::Input::Answered { node, query, found })));
+                let answer = failover::Input::Answered { node, query, found };
+                self.later(back, Event::Fact(Input::Node(answer)));
             }
             Event::StopAt { node, session, pid, how, reason } => {
                 let target = &self.nodes[&node];
@@ -528,6 +560,7 @@ impl World {
                 }
             }
             // Its own view has nobody else.
+            Event::Owners if self.now < self.stalled => self.when_it_goes_on(Event::Owners),
             Event::Owners => self.step(Input::Owners { seen: None, named: self.now < self.rumour }),
             Event::Reconnect { node } => {
                 let target = self.nodes.get_mut(&node).unwrap();
@@ -551,8 +584,17 @@ impl World {
             Event::Thaw { node } => {
                 self.nodes.get_mut(&node).unwrap().frozen = false;
                 self.check_leases(&node);
-                self.soon(Event::Reconnect { node });
+                self.soon(Event::Reconnect { node: node.clone() });
+                self.thaw_home(&node);
             }
+            Event::Dropped { node, session } => {
+                if self.nodes[&node].session == session {
+                    self.disconnect(&node, NodeDownReason::ConnectionClosed);
+                    let back = self.dice.roll(100);
+                    self.later(back, Event::Reconnect { node });
+                }
+            }
+            Event::LagEnds => self.lag = 8,
             Event::Join { node } => self.join(&node),
             Event::Silence { node, session, cut } => {
                 let target = &self.nodes[&node];
@@ -640,7 +682,11 @@ impl World {
 
     /// Something goes wrong.
     fn mishap(&mut self) {
-        let victim = node(1 + self.dice.roll(self.nodes.len() as u64 - 1));
+        if self.terms.is_restless() && self.dice.roll(4) == 0 {
+            return self.trouble_at_home();
+        }
+        let others: Vec<&NodeId> = self.nodes.keys().filter(|id| **id != self.home).collect();
+        let victim = others[usize::try_from(self.dice.roll(others.len() as u64)).unwrap()].clone();
         let kinds = self.terms.mishaps();
         match self.dice.roll(kinds) {
             0 => {
@@ -746,7 +792,7 @@ impl World {
         loop {
             self.look_at_leases();
             let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
-            let due = self.machine.deadline();
+            let due = self.machine.deadline().map(|at| at.max(self.stalled));
             let Some(next) =
                 queued.into_iter().chain(due).chain(self.lease_due()).min().filter(|at| *at <= until)
             else {

@@ -52,6 +52,11 @@ impl Supervision {
         self.is_in_charge()
     }
 
+    /// Whether no other supervisor may have its name.
+    pub(crate) fn is_sure(&self) -> bool {
+        !self.superseded
+    }
+
     /// Whether the end of this instance by itself, now, is a cause of a round.
     pub(crate) fn is_cause(&self, id: &str, pid: &Pid) -> bool {
         let runs = |child: &Child| child.state == State::Running { pid: pid.clone() };

@@ -6,13 +6,20 @@ use super::*;
 #[derive(Debug)]
 pub(super) struct Loser {
     machine: Coordinator,
+    /// Where it runs.
+    home: NodeId,
     /// It was told that another one has its name.
     knows: bool,
+    pub(super) frozen: bool,
 }
 
 impl Loser {
-    pub(super) fn new(machine: Coordinator) -> Self {
-        Self { machine, knows: false }
+    pub(super) fn new(machine: Coordinator, home: NodeId) -> Self {
+        Self { machine, home, knows: false, frozen: false }
+    }
+
+    pub(super) fn is_frozen_on(&self, node: &NodeId) -> bool {
+        self.frozen && self.home == *node
     }
 }
 
@@ -20,6 +27,7 @@ impl World {
     /// All its connections are new; it may have taken all other nodes for dead meanwhile.
     pub(super) fn thaw_loser(&mut self) {
         let Some(loser) = &self.loser else { return };
+        let home = loser.home.clone();
         let all = loser.machine.supervision().children().map(|child| child.rule.id.clone());
         let (keep, reason) = (all.collect(), ExitReason::error("name_lost"));
         let hand_over = Input::Child(supervision::Input::HandedOver { keep, reason });
@@ -28,7 +36,7 @@ impl World {
         let connected: Vec<_> = connected.map(here).collect();
         let cut_off = self.dice.roll(2) == 0;
         for (node, incarnation) in connected {
-            let reason = match cut_off && node != self::node(0) {
+            let reason = match cut_off && node != home {
                 true => NodeDownReason::HeartbeatTimeout,
                 false => NodeDownReason::ConnectionClosed,
             };
@@ -51,7 +59,7 @@ impl World {
     fn old_step(&mut self, input: Input) {
         let Some(loser) = &mut self.loser else { return };
         loser.knows |= matches!(input, Input::Child(supervision::Input::Superseded));
-        let knows = loser.knows;
+        let (knows, home) = (loser.knows, loser.home.clone());
         let mut out = VecDeque::new();
         loser.machine.handle(input, self.now, 0, &mut out);
         let term = loser.machine.supervision().term();
@@ -64,7 +72,7 @@ impl World {
                 }
                 Output::Child(Command::Start { child, generation, .. }) => {
                     assert!(!knows, "it starts {child}");
-                    let (node, era) = (node(0), self.era - 1);
+                    let (node, era) = (home.clone(), self.era - 1);
                     let session = self.nodes[&node].session;
                     self.soon(Event::Spawn { node, session, child, generation, era });
                 }
@@ -92,6 +100,9 @@ impl World {
     }
 
     pub(super) fn old_event(&mut self, event: Event) {
+        if self.loser.as_ref().is_some_and(|loser| loser.frozen) {
+            return self.later(50, Event::Old(Box::new(event)));
+        }
         match event {
             Event::Fact(input) => self.old_step(input),
             Event::Spawned { child, generation, pid, .. } => {

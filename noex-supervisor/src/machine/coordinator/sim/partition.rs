@@ -27,6 +27,8 @@ pub(super) struct Terms {
     rebalances: bool,
     /// Now and then another supervisor stops an instance, and is never met.
     haunted: bool,
+    /// The supervisor's own node fails, too.
+    restless: bool,
 }
 
 /// How long it takes to find a silent node dead.
@@ -36,7 +38,7 @@ impl Terms {
     fn of(policy: Policy, grace: Option<Duration>) -> Self {
         let by_majority = matches!(policy, Policy::Majority(_));
         let by_supervisor = grace.is_some() && !by_majority;
-        Self { policy, grace, by_majority, by_supervisor, parted: true, rebalances: false, haunted: false }
+        Self { policy, grace, by_majority, by_supervisor, parted: true, rebalances: false, ..Self::default() }
     }
 
     fn failover_policy() -> Self {
@@ -87,6 +89,14 @@ impl Terms {
 
     fn haunted() -> Self {
         Self { haunted: true, ..Self::default() }
+    }
+
+    pub(super) fn restless() -> Self {
+        Self { restless: true, ..Self::default() }
+    }
+
+    pub(super) fn is_restless(&self) -> bool {
+        self.restless
     }
 
     pub(super) fn is_haunted(&self) -> bool {
