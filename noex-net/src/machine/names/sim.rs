@@ -1,4 +1,4 @@
-//! Five nodes and the connections between them: they come, leave, crash and are parted, and their processes register, give
+//! Five nodes and the connections between them: they come, leave with a goodbye, crash and are parted, and their processes register, give
 //! up, take over and end, all from seeds.
 //!
 //! A connection keeps the order of what is in it, and loses the end of that when it breaks; each end hears of that for itself,
@@ -42,6 +42,8 @@ struct Way {
     /// All was told; now what changes is.
     current: bool,
     broken: bool,
+    /// It ends with a goodbye, behind all that the sender had to say.
+    goodbye: bool,
 }
 
 struct Node {
@@ -61,6 +63,7 @@ struct Figures {
     resumed: u64,
     full: u64,
     gaps: u64,
+    goodbyes: u64,
 }
 
 struct World {
@@ -218,6 +221,27 @@ impl World {
         }
     }
 
+    /// A node leaves: its processes end, what they had is given up, and all who listen hear of that before its goodbye.
+    fn leave(&mut self, n: usize) {
+        let numbers: BTreeSet<u64> = self.nodes[n].truth.values().copied().collect();
+        for number in numbers {
+            self.nodes[n].truth.retain(|_, of| *of != number);
+            let pid = self.pid(n, number);
+            self.step(n, |names, _, _| names.process_ended(&pid));
+        }
+        while self.work(n) {}
+        for other in 0..NODES {
+            while self.tell(n, other) {}
+            if let Some(way) = self.ways.get_mut(&(n, other)).filter(|way| !way.broken) {
+                (way.broken, way.goodbye) = (true, way.current);
+                way.queue.push_back(Message::End);
+            }
+            self.ways.remove(&(other, n));
+        }
+        self.claims.forget(n);
+        self.nodes[n].runs = false;
+    }
+
     fn start(&mut self, n: usize) {
         if !self.nodes[n].runs {
             self.nodes[n] = node(n, self.nodes[n].life + 1);
@@ -278,7 +302,11 @@ impl World {
             }
             Message::Answer(round, owner) => self.answered(to, round, from, Some(owner)),
             Message::End => {
-                self.ways.remove(&(from, to));
+                if self.ways.remove(&(from, to)).is_some_and(|way| way.goodbye) {
+                    self.figures.goodbyes += 1;
+                    let left = self.nodes[to].machine.entries_of(&id(from));
+                    assert_eq!(left, [], "all were given up before the goodbye");
+                }
                 self.session_over(to, from);
                 self.step(to, |names, _, _| names.node_down(&id(from)));
             }
@@ -353,6 +381,7 @@ impl World {
                 }
             }
             12 if self.roll(3) == 0 => self.crash(n),
+            12 if self.roll(2) == 0 => self.leave(n),
             13 => {
                 // A partition: those below the cut on one side.
                 for (a, b) in (0..=n).flat_map(|a| (n + 1..NODES).map(move |b| (a, b))) {
@@ -408,7 +437,9 @@ fn views_converge_and_every_change_is_heard_once() {
         all.resumed += of.resumed;
         all.full += of.full;
         all.gaps += of.gaps;
+        all.goodbyes += of.goodbyes;
     }
+    assert!(all.goodbyes > SEEDS, "{}", all.goodbyes);
     let real = all.conflicts.min(all.lost).min(all.resumed).min(all.full);
     assert!(
         real > SEEDS / 2,
