@@ -1,6 +1,7 @@
 //! The HTTP server of the node: the endpoints of noex, and calls of counters.
 
 use std::{
+    collections::BTreeMap,
     fmt, io,
     net::TcpListener,
     sync::{
@@ -18,7 +19,7 @@ use actix_web::{
     web::{self, Data, Path, Query},
 };
 use noex::{
-    CallError, Delivery, InvalidClusterConfig, Ref, env,
+    CallError, Cluster, Delivery, InvalidClusterConfig, Ref, env,
     web::{Allowed, Budget, Endpoints, Error},
 };
 use serde_json::json;
@@ -51,6 +52,7 @@ impl Server {
                 .app_data(Data::new(counted.clone()))
                 .service(web::resource("/noex/api/call/{name}/add").route(web::post().to(add)))
                 .service(web::resource("/noex/api/call/{name}/get").route(web::get().to(get)))
+                .service(web::resource("/noex/api/names").route(web::get().to(names)))
                 .configure(shown.configure())
                 .default_service(web::to(|| async { HttpResponse::NotFound().body("not found") }))
         };
@@ -137,10 +139,23 @@ async fn get(
     Ok(answer(&counter, value))
 }
 
-/// The counter, wherever it lives. A node that starts or stops takes no calls.
+/// Every global name, and which process has it, as this node sees it.
+async fn names(_: Allowed, node: Data<Endpoints>) -> Result<HttpResponse, Refused> {
+    let global = running(&node)?.global();
+    let holder = |name: String| global.pid(&name).map(|pid| (name, pid.to_string()));
+    let holders: BTreeMap<_, _> = global.names().into_iter().filter_map(holder).collect();
+    Ok(HttpResponse::Ok().json(holders))
+}
+
+/// The counter, wherever it lives.
 fn find(node: &Endpoints, name: &str) -> Result<Ref<Counter>, Refused> {
-    let cluster = node.cluster().filter(|_| !node.is_stopping()).ok_or(Refused::NotNow)?;
-    Ok(cluster.global().whereis(name).ok_or_else(|| CallError::NoName(name.to_owned()))?)
+    let counter = running(node)?.global().whereis(name);
+    Ok(counter.ok_or_else(|| CallError::NoName(name.to_owned()))?)
+}
+
+/// A node that starts or stops takes no calls.
+fn running(node: &Endpoints) -> Result<&Cluster, Refused> {
+    node.cluster().filter(|_| !node.is_stopping()).ok_or(Refused::NotNow)
 }
 
 fn answer(counter: &Ref<Counter>, value: i64) -> HttpResponse {

@@ -145,6 +145,17 @@ fn the_cluster_is_shown_and_counters_can_be_called_from_any_node() {
         }
     }
 
+    // Names and their holders: each child on its node, and the supervisor.
+    let names = wait::until(SOON, "both nodes see the same", || {
+        let [one, other] = [&a, &b].map(|node| node.get("/noex/api/names").unwrap().json());
+        let all = one.as_object().is_some_and(|names| names.len() == 5);
+        if all && one == other { Ok(one) } else { Err(format!("{one} {other}")) }
+    });
+    for (child, instances) in &alive {
+        let at = if instances[0].pid == a.pid() { &a.id } else { &b.id };
+        assert!(names[child].as_str().unwrap().starts_with(&format!("<{at}/")), "{child}: {names}");
+    }
+
     let call =
         |node: &Node, method, path: &str| http::ask(node.health, method, &format!("/noex/api/call/{path}"));
     for i in 1..=4 {
@@ -192,7 +203,7 @@ fn others_than_loopback_need_the_token() {
     let lab = Lab::new();
     let (view, call) = ("/noex/api/cluster", "/noex/api/call/counter-1/get");
     let closed = lab.node("a").without("API_TOKEN").start();
-    for path in [view, call] {
+    for path in [view, call, "/noex/api/names"] {
         assert_eq!(http::ask_at(ip, closed.health, "GET", path, &[]).unwrap().status, 403);
         let forged =
             [("x-forwarded-for", "127.0.0.1"), ("forwarded", "for=127.0.0.1"), ("authorization", "Bearer ")];

@@ -156,6 +156,15 @@ impl Node<'_> {
         }
     }
 
+    /// Every global name and which process has it, as this node sees it.
+    pub(crate) fn names(&self) -> Result<BTreeMap<String, String>, String> {
+        let answer = self.get("/noex/api/names").map_err(|error| error.to_string())?;
+        if answer.status != 200 {
+            return Err(format!("{}: {}", answer.status, answer.body));
+        }
+        serde_json::from_str(&answer.body).map_err(|error| error.to_string())
+    }
+
     /// Of the operating system.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

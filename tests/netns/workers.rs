@@ -22,14 +22,20 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     #[track_caller]
     fn start(lab: &'a Lab, hosts: &'a [Host; 5], policy: &str) -> Self {
+        Self::start_with(lab, hosts, policy, hosts.len())
+    }
+
+    /// The same with so many that would be the supervisor.
+    #[track_caller]
+    fn start_with(lab: &'a Lab, hosts: &'a [Host; 5], policy: &str, supervisors: usize) -> Self {
         let witness = lab.dir.join("witness");
         let mut nodes: Vec<Node<'_>> = Vec::new();
         for host in hosts {
-            let mut setup = Setup::new(lab, host)
-                .var("WORKERS", CHILDREN)
-                .var("MIN_NODES", 5)
-                .var("PARTITION_POLICY", policy)
-                .var("WITNESS_DIR", witness.display());
+            let mut setup = Setup::new(lab, host).var("WITNESS_DIR", witness.display());
+            if nodes.len() < supervisors {
+                let workers = setup.var("WORKERS", CHILDREN).var("MIN_NODES", 5);
+                setup = workers.var("PARTITION_POLICY", policy);
+            }
             if let Some(first) = nodes.first() {
                 setup = setup.seed(&first.id);
             }
@@ -63,18 +69,21 @@ impl<'a> Parts<'a> {
         wait::until(SOON, what, || witness::exactly_once(&self.alive(), CHILDREN, &all));
     }
 
-    /// Every node finds every child at the same place, and the same supervisor.
+    /// Every node finds every child at the same place and the same supervisor, and sees the same holders of the same names:
+    /// each child, the supervisor, and nobody else.
     #[track_caller]
     fn one_view(&self) {
         wait::until(SOON, "one view on every node", || {
-            let view = |node: &Node<'_>| -> Result<(String, Vec<String>), String> {
+            let view = |node: &Node<'_>| -> Result<_, String> {
                 let supervisors = node.view()["supervisors"].take();
                 let owner = supervisors[0]["owner"].as_str().filter(|_| supervisors[0]["stale"].is_null());
                 let places = (1..=CHILDREN).map(|n| node.finds(&format!("counter-{n}")));
-                Ok((owner.ok_or("no supervisor")?.to_owned(), places.collect::<Result<_, _>>()?))
+                let places = places.collect::<Result<Vec<_>, _>>()?;
+                Ok((owner.ok_or("no supervisor")?.to_owned(), places, node.names()?))
             };
             let views = self.nodes.iter().map(view).collect::<Result<Vec<_>, _>>()?;
-            if views.iter().all(|view| *view == views[0]) { Ok(()) } else { Err(format!("{views:?}")) }
+            let all = views[0].2.len() == CHILDREN + 1;
+            if all && views.iter().all(|view| *view == views[0]) { Ok(()) } else { Err(format!("{views:?}")) }
         });
     }
 
@@ -94,6 +103,20 @@ impl<'a> Parts<'a> {
             }
             if all == *stopped { Ok(()) } else { Err(format!("{all:?}, and not {stopped:?}")) }
         });
+    }
+
+    /// The supervisor beside the first host lost sight of the larger side, once, and no other supervisor lost sight of anything.
+    #[track_caller]
+    fn told_of_the_loss(&self) {
+        let ids = |of: std::ops::Range<usize>| self.nodes[of].iter().map(|node| node.id.as_str()).collect();
+        let (here, there): (BTreeSet<&str>, BTreeSet<&str>) = (ids(0..2), ids(2..5));
+        let told: Vec<_> = self.nodes.iter().map(|node| node.events("majority_lost")).collect();
+        let [event] = told[0].as_slice() else { panic!("not once: {told:?}") };
+        let set = |field: &str| -> BTreeSet<&str> {
+            event[field].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect()
+        };
+        assert_eq!((set("reachable"), set("lost")), (here, there));
+        assert!(told[1..].iter().all(Vec::is_empty), "{told:?}");
     }
 
     fn part(&self) {
@@ -218,12 +241,44 @@ fn larger_side_only(policy: &str, cut: Duration, at_most_one: bool) {
     };
     parts.becomes((0, CHILDREN), never_two);
     assert_eq!(parts.kept(&before), there, "what lived on the larger side was not restarted");
+    parts.told_of_the_loss();
     let during = parts.alive();
     parts.stays(cut, &during, never_two);
     parts.lab.heal();
     all_agree(&parts.nodes.iter().collect::<Vec<_>>());
     parts.one_view();
     parts.stays(DETECTION, &during, never_two);
+}
+
+/// Nobody on the larger side would be the supervisor: it waits, and goes on when it is over.
+fn cut_off_supervisor(cut: Duration) {
+    let Some(lab) = Lab::new() else { return };
+    let hosts = hosts(&lab);
+    let parts = Parts::start_with(&lab, &hosts, "majority", 1);
+    let before = parts.alive();
+    let (here, there) = parts.on_each_side();
+    assert!(here > 0 && there > 0, "{here} {there}");
+    let never_two = || assert!(parts.alive().values().all(|all| all.len() < 2));
+    parts.part();
+    parts.becomes((0, there), never_two);
+    let during = parts.alive();
+    assert_eq!(parts.kept(&before), there, "what lived on the larger side was not restarted");
+    parts.told_of_the_loss();
+    parts.stays(cut, &during, never_two);
+    let regained = || parts.nodes[0].events("majority_regained").len();
+    assert_eq!(regained(), 0);
+    parts.lab.heal();
+    wait::until(SOON, "each lives again", || {
+        never_two();
+        witness::exactly_once(&parts.alive(), CHILDREN, &parts.pids(0..5))
+    });
+    assert_eq!(parts.kept(&during), there, "nor was it afterwards");
+    all_agree(&parts.nodes.iter().collect::<Vec<_>>());
+    parts.one_view();
+    assert_eq!(regained(), 1, "once");
+    parts.told_of_the_loss();
+    let after = parts.alive();
+    parts.stays(DETECTION, &after, never_two);
 }
 
 /// Nothing is started and nothing stopped: who was there is, all the time.
@@ -251,6 +306,11 @@ fn under_majority_the_smaller_side_runs_nothing_and_the_larger_one_all() {
 }
 
 #[test]
+fn under_majority_a_supervisor_that_is_cut_off_waits_and_goes_on_when_it_is_over() {
+    cut_off_supervisor(INTERVAL * THRESHOLD);
+}
+
+#[test]
 fn a_function_that_stops_the_smaller_side_leaves_all_to_the_larger_one() {
     larger_side_only("stop_smaller", INTERVAL * THRESHOLD, false);
 }
@@ -270,6 +330,7 @@ fn soak_of_parts_under_failover_for_thirty_seconds() {
 #[ignore = "soak: cargo test --features web --test netns -- --ignored soak_of_parts --test-threads=1"]
 fn soak_of_parts_under_majority_for_thirty_seconds() {
     larger_side_only("majority", LONG, true);
+    cut_off_supervisor(LONG);
 }
 
 #[test]
