@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use noex_net::{Cluster, Compression, PeerStats, ProtocolError};
 use support::{
-    Box_, Res, config, id,
+    Box_, Res, config, id, plain,
     raw::{self, RawPeer},
     start, stop_all, until, within,
 };
@@ -85,7 +85,7 @@ async fn nothing_is_compressed_unless_both_want_it() -> Res {
 
 #[actix_rt::test]
 async fn a_peer_that_compresses_is_understood_and_one_that_lies_is_cut_off() -> Res {
-    let a = start(config("a").compression(Compression::Lz4).heartbeat_interval(LONG)).await?;
+    let a = start(plain("a").compression(Compression::Lz4).heartbeat_interval(LONG)).await?;
     let here = a.spawn::<Box_>(0).await?;
     let body = BTreeMap::from([("Echo", ("x".repeat(50_000),))]);
     let call = raw::call(5, &raw::named("box"), here.pid().number(), &body);

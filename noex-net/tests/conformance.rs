@@ -13,10 +13,13 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::Either;
 use noex_actors::{
-    CallError, Caller, Context, Delivery, ExitReason, Incarnation, Info, NodeDownReason, Pid, Ref, behavior,
+    CallError, Caller, CastError, Context, Delivery, ExitReason, Incarnation, Info, NodeDownReason, Overload,
+    Pid, Ref, behavior,
+    trace::{self, TraceContext},
 };
-use noex_net::{Cluster, ClusterConfigBuilder, MemoryNetwork, RefusedReason, TagAlgorithm};
+use noex_net::{Cluster, ClusterConfigBuilder, Compression, MemoryNetwork, RefusedReason, TagAlgorithm};
 use support::{Res, config, id, plain, start, stop_all, until, within};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -115,6 +118,11 @@ impl Probe {
     fn watch(&mut self, it: Pid, cx: &mut Context<Self>) {
         cx.monitor(&it);
     }
+    /// In which trace it runs.
+    #[call]
+    fn trace(&self) -> Option<String> {
+        trace::current().map(|context| context.to_string())
+    }
     #[info]
     fn info(&mut self, info: Info) {
         self.seen.push(match info {
@@ -122,6 +130,29 @@ impl Probe {
             Info::Down(down) => format!("down {}", down.reason),
             other => other.kind().to_owned(),
         });
+    }
+}
+
+/// Another behavior of that name, as one end knows it.
+mod misfit {
+    use noex_actors::{ExitReason, behavior};
+
+    pub struct Probe;
+
+    #[behavior(name = "probe")]
+    impl Probe {
+        #[init]
+        fn new() -> Result<Self, ExitReason> {
+            Ok(Probe)
+        }
+        #[call]
+        fn noted(&mut self, number: u64) -> u64 {
+            number
+        }
+        #[cast]
+        fn note(&mut self, number: u64) {
+            let _ = number;
+        }
     }
 }
 
@@ -164,7 +195,15 @@ async fn say(mut socket: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) {
 
 /// Two connected nodes.
 async fn meet(way: Way) -> Res<(Cluster, Cluster)> {
-    let patient = |config: ClusterConfigBuilder| config.heartbeat_miss_threshold(100);
+    meet_with(way, |config| config).await
+}
+
+/// Both with these settings.
+async fn meet_with(
+    way: Way,
+    more: impl Fn(ClusterConfigBuilder) -> ClusterConfigBuilder,
+) -> Res<(Cluster, Cluster)> {
+    let patient = |config: ClusterConfigBuilder| more(config.heartbeat_miss_threshold(100));
     let a = node(way, patient, "a").await?;
     let b = node(way, |config| patient(config).seed(a.local_node_id()), "b").await?;
     support::connected(&[&a, &b]).await;
@@ -271,6 +310,107 @@ mod scenario {
         .await;
         assert!(opened?);
         assert_eq!(there.seen().await?, Vec::<String>::new());
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn a_flood_ends_in_a_word_and_goes_on_when_it_was_handled(way: Way) -> Res {
+        let (a, b) = meet_with(way, |config| config.credit_bytes(64 << 10)).await?;
+        let there = a.spawn_on::<Probe>(&id(&b), ()).await?;
+        let gate = b.spawn::<Probe>(()).await?;
+        let waiting = there.wait_for(gate.clone()).timeout(Duration::from_secs(60));
+        let (opened, flooded) = futures_util::future::join(waiting, async {
+            let queued = || b.process(there.pid()).map_or(0, |info| info.message_count);
+            until(10, "it waits", || queued() == 1).await;
+            // A message counts as 512 bytes at least, and two may be beyond the window; the call is one of them.
+            let mut taken = 0;
+            let refused = loop {
+                match there.note(taken.to_string()) {
+                    Ok(()) => taken += 1,
+                    Err(refused) => break refused,
+                }
+            };
+            let waits = there.cast_wait(ProbeCast::Note { text: "waited".to_owned() });
+            let let_go = async {
+                within(10, "the gate is held", async {
+                    while b.process(there.pid()).is_none_or(|info| info.message_count == 1) {
+                        gate.let_go().unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                })
+                .await;
+            };
+            let (waited, ()) =
+                futures_util::future::join(within(10, "there is credit again", waits), let_go).await;
+            (taken, refused, waited)
+        })
+        .await;
+        let (taken, refused, waited) = flooded;
+        assert!(opened?);
+        waited?;
+        assert_eq!(refused, CastError::Overloaded(Overload::Credits));
+        assert!((126..=130).contains(&taken), "{taken}");
+        let expected = (0..taken).map(|n| n.to_string()).chain(["waited".to_owned()]);
+        assert!(seen(&there, taken + 1).await.into_iter().eq(expected), "in order, and nothing is lost");
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn a_short_call_passes_a_long_one(way: Way) -> Res {
+        let (a, b, there) = meet_one(way).await?;
+        let other = a.spawn_on::<Probe>(&id(&b), ()).await?;
+        let bytes = serde_bytes::ByteBuf::from(vec![7; 12_000_000]);
+        let mut long = pin!(there.back(bytes).timeout(Duration::from_secs(60)).into_future());
+        assert!(long.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_pending());
+        let short = pin!(other.noted("short".to_owned()).into_future());
+        match futures_util::future::select(short, long).await {
+            Either::Left((short, long)) => {
+                assert_eq!(short?, 1);
+                assert_eq!(long.await?.len(), 12_000_000);
+            }
+            Either::Right(_) => panic!("the long call was first"),
+        }
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn batches_are_compressed_where_both_want_it(way: Way) -> Res {
+        let lz4 = |config: ClusterConfigBuilder| config.compression(Compression::Lz4);
+        let (a, b) = meet_with(way, lz4).await?;
+        let there = a.spawn_on::<Probe>(&id(&b), ()).await?;
+        let bytes = serde_bytes::ByteBuf::from("the same words again and again, ".repeat(30_000));
+        assert_eq!(there.back(bytes.clone()).timeout(Duration::from_secs(60)).await?, bytes);
+        for (of, to) in [(&a, &b), (&b, &a)] {
+            let stats = || of.peer_stats(&id(to)).unwrap();
+            assert_eq!(stats().compression, Compression::Lz4);
+            until(10, "all is sent", || stats().bytes_before_compression > 900_000).await;
+            assert!(stats().bytes_sent < 90_000, "{:?}", stats());
+        }
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn a_trace_goes_with_what_belongs_to_it(way: Way) -> Res {
+        let (a, b, there) = meet_one(way).await?;
+        let context = TraceContext::new(1 << 100, 7, 1).unwrap();
+        assert_eq!(context.clone().scope(there.trace().into_future()).await?, Some(context.to_string()));
+        assert_eq!(there.trace().await?, None, "and with nothing else");
+        stop_all(&[a, b]).await;
+        Ok(())
+    }
+
+    pub async fn messages_of_another_kind_are_refused_before_they_are_sent(way: Way) -> Res {
+        let (a, b) = meet(way).await?;
+        let probe = b.spawn::<Probe>(()).await?;
+        let misfit: Ref<misfit::Probe> = a.resolve(probe.pid());
+        let sent = || a.peer_stats(&id(&b)).unwrap().messages_sent;
+        let before = sent();
+        let refused = misfit.noted(1).await.unwrap_err();
+        assert!(matches!(&refused, CallError::BehaviorIncompatible(_)), "{refused}");
+        assert_eq!(refused.delivery(), Delivery::Never);
+        assert!(matches!(misfit.note(1), Err(CastError::BehaviorIncompatible(_))));
+        assert_eq!((sent(), a.stats().incompatible_total), (before, 2));
+        assert_eq!(probe.seen().await?, Vec::<String>::new());
         stop_all(&[a, b]).await;
         Ok(())
     }
@@ -392,6 +532,11 @@ macro_rules! over {
                 casts_and_calls_of_one_sender_keep_their_order,
                 long_payloads_come_whole_both_ways,
                 a_call_that_was_given_up_does_not_run,
+                a_flood_ends_in_a_word_and_goes_on_when_it_was_handled,
+                a_short_call_passes_a_long_one,
+                batches_are_compressed_where_both_want_it,
+                a_trace_goes_with_what_belongs_to_it,
+                messages_of_another_kind_are_refused_before_they_are_sent,
                 a_deadline_ends_a_call,
                 a_monitor_hears_of_an_end_once,
                 a_link_breaks_at_both_ends,

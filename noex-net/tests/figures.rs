@@ -7,12 +7,15 @@ mod support;
 use std::{
     future::{Future, IntoFuture},
     task::{Context, Waker},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use noex_actors::{Ref, SpawnOptions};
 use noex_net::ClusterEvent;
 use support::{Box_, Res, id, node, pair, patient_pair, until, within};
+
+/// Times are of a clock that is read a tick of the kernel late, and was compared with that of the wall when the node started.
+const LATE: Duration = Duration::from_millis(500);
 
 #[actix_rt::test]
 async fn the_figures_of_a_peer_are_measured_and_go_on() -> Res {
@@ -50,6 +53,26 @@ async fn the_figures_of_a_peer_are_measured_and_go_on() -> Res {
     let (napped, ()) = futures_util::future::join(nap, casts).await;
     napped?;
     assert_eq!(a.stats().casts_refused_total, a.peer_stats(&id(&b)).unwrap().casts_refused);
+    a.stop().await;
+    b.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn the_time_of_the_last_receipt_is_that_of_what_came_and_goes_on_with_heartbeats() -> Res {
+    let (a, b) = pair().await?;
+    let figures = || b.peer_stats(&id(&a)).unwrap();
+    let received = || figures().last_received_at.unwrap();
+    let (first, began) = (received(), SystemTime::now());
+    assert!(first >= figures().connected_at - LATE && first <= began + LATE, "{first:?} {began:?}");
+    // Nothing is sent but heartbeats.
+    until(10, "a heartbeat came", || received() > first).await;
+    let there: Ref<Box_> = b.spawn_on(&id(&a), 0).await?;
+    let (before, asked) = (figures(), SystemTime::now());
+    there.seen().await?;
+    let after = figures();
+    assert!(after.bytes_received > before.bytes_received);
+    assert!(received() >= asked - LATE && received() <= SystemTime::now() + LATE, "{asked:?} {after:?}");
     a.stop().await;
     b.stop().await;
     Ok(())

@@ -9,13 +9,13 @@ use super::{
     ClusterConfig, InvalidClusterConfig,
     raw::{RawClusterConfig, Spelling},
 };
-use crate::{secret::Secrets, tls::TlsConfig};
+use crate::{secret::Secrets, tls::TlsConfig, wire::tag::TagAlgorithm};
 
 impl ClusterConfig {
     /// Reads the environment of the process: `NODE_NAME`, `HOST`, `ADVERTISE_HOST`, `CLUSTER_PORT`,
     /// `CLUSTER_SEEDS`, `CLUSTER_SECRET`, `CLUSTER_SECRETS`, `CLUSTER_SECRET_FILE`, `CLUSTER_INSECURE_PEERS`,
-    /// `CLUSTER_TAGS`, `CLUSTER_TLS_CA`, `CLUSTER_TLS_CERT`, `CLUSTER_TLS_KEY`, `HEARTBEAT_INTERVAL_MS`, `HEARTBEAT_MISS_THRESHOLD`,
-    /// `RECONNECT_BASE_DELAY_MS`, `RECONNECT_MAX_DELAY_MS`.
+    /// `CLUSTER_TAGS`, `CLUSTER_COMPRESSION`, `CLUSTER_TLS_CA`, `CLUSTER_TLS_CERT`, `CLUSTER_TLS_KEY`, `HEARTBEAT_INTERVAL_MS`,
+    /// `HEARTBEAT_MISS_THRESHOLD`, `RECONNECT_BASE_DELAY_MS`, `RECONNECT_MAX_DELAY_MS`.
     ///
     /// At most one of the three for secrets may be set: one secret, taken literally; `id:secret,…` as of
     /// [`Secrets::from_list`]; the path of a file as of [`Secrets::from_file`], which is read here, once.
@@ -70,7 +70,8 @@ fn read(vars: Vars<'_>) -> Result<ClusterConfig, InvalidClusterConfig> {
             list.split(',').map(str::trim).filter(|seed| !seed.is_empty()).map(str::to_owned).collect();
     }
     if let Some(list) = vars("CLUSTER_TAGS")? {
-        let rule = "must be a list of blake3-128 and hmac-sha256-128, separated by commas";
+        let all: Vec<_> = TagAlgorithm::ALL.iter().map(TagAlgorithm::to_string).collect();
+        let rule = format!("must be a list of some of {}, separated by commas", all.join(", "));
         let words = list.split(',').map(|word| word.trim().parse());
         raw.tags = words
             .collect::<Result<_, _>>()

@@ -191,6 +191,8 @@ fn a_bad_variable_is_named_with_its_value_and_rule() {
     }
     let error = from(&[("RECONNECT_BASE_DELAY_MS", "60000")]).unwrap_err();
     assert_eq!(error.field, "RECONNECT_BASE_DELAY_MS");
+    let error = from(&[("CLUSTER_TAGS", "md5")]).unwrap_err();
+    assert!(TagAlgorithm::ALL.iter().all(|tag| error.rule.contains(tag.as_str())), "{error}");
     let error = from(&[("NODE_NAME", "a\nb")]).unwrap_err();
     assert_eq!(error.value, "a\\nb", "errors stay on one line");
     assert_eq!(

@@ -12,6 +12,8 @@ mod running;
 // The tests of plain connections once more: their nodes have TLS here (`support::over_tls`).
 #[path = "../cluster.rs"]
 mod cluster;
+#[path = "../compression.rs"]
+mod compression;
 #[path = "../links.rs"]
 mod links;
 #[path = "../registry.rs"]
