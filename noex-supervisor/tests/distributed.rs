@@ -409,6 +409,17 @@ async fn too_many_restarts_end_it_and_leave_nobody() {
     assert_eq!(within("end", waiting).await.unwrap(), expected);
     assert!(alive(&[&a, &b], "fragile").is_empty());
     assert!(DistributedSupervisor::whereis(&a, "fragile").is_none());
+    // Also as others see it, and for whoever comes next.
+    within("all names are free there", async {
+        while b.global().count() > 0 {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
+    let next =
+        DistributedSupervisor::builder().name("fragile").children(counters(4)).start(&b).await.unwrap();
+    assert_eq!(alive(&[&a, &b], "fragile").len(), 4);
+    within("stop", next.stop()).await.unwrap();
     stop_all(&[&a, &b]).await;
 }
 

@@ -9,7 +9,7 @@ mod os_node;
 
 use std::time::{Duration, Instant};
 
-use noex_actors::NodeDownReason;
+use noex_actors::{NodeDownReason, NodeId};
 use noex_net::{Cluster, ClusterEvent};
 use noex_supervisor::{
     ChildInfo, ChildState, DistributedChildSpec, DistributedSupervisor, DistributedSupervisorEvent as Event,
@@ -242,5 +242,47 @@ async fn when_the_owner_is_killed_the_standby_adopts_what_lives() {
     assert_eq!(sup.count_children().await.unwrap(), CHILDREN);
     sup.stop().await.unwrap();
     assert!(alive(&a, &mut [&mut c]).is_empty());
+    a.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_pinned_child_of_a_killed_node_waits_and_returns_with_it_and_counts_once() {
+    let a = start("a", None).await;
+    let seed = a.local_node_id().to_string();
+    let b = Node::start("b", &seed, None);
+    a.wait_for_nodes(2).await.unwrap();
+    let there = NodeId::parse(&b.id).unwrap();
+    let pinned = DistributedChildSpec::new::<Counter>("pinned", 0).node_selector(there.clone());
+    let builder =
+        DistributedSupervisor::builder().name("workers").restart_intensity(1, Duration::from_secs(60));
+    let free = DistributedChildSpec::new::<Counter>("free", 0);
+    let sup = builder.children([pinned, free]).start(&a).await.unwrap();
+    let mut events = sup.events();
+    let mut next = async |kind: &str| {
+        let event = async {
+            loop {
+                let event = events.recv().await.expect("an event");
+                if event.kind() == kind {
+                    return event;
+                }
+            }
+        };
+        actix_rt::time::timeout(Duration::from_secs(20), event).await.expect(kind)
+    };
+    let before = settle("at first", &a, &mut [], 1).await;
+    drop(b);
+    next("node_failure_detected").await;
+    next("child_pending").await;
+    assert_eq!(alive(&a, &mut []), before, "it runs nowhere else, and nobody else is concerned");
+    let mut b = Node::start_at("b", there.port(), &seed, None);
+    assert_eq!(b.id, there.as_str());
+    let Event::ChildMigrated { to_node, .. } = next("child_migrated").await else { panic!("of this kind") };
+    assert_eq!(to_node, there);
+    let after = settle("it is back", &a, &mut [&mut b], 2).await;
+    assert_eq!(after["free"], before["free"]);
+    assert_eq!(b.alive().len(), 1);
+    // Waiting counted nothing: over the limit of one it would have ended.
+    assert_eq!(sup.stats().await.unwrap().node_failure_restarts, 1);
+    sup.stop().await.unwrap();
     a.stop().await;
 }

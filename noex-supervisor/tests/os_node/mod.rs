@@ -23,8 +23,14 @@ pub(crate) struct Node {
 impl Node {
     /// With `standby`, it starts the supervisor when so many nodes are connected and nobody else has.
     pub(crate) fn start(name: &str, seed: &str, standby: Option<usize>) -> Self {
+        Self::start_at(name, 0, seed, standby)
+    }
+
+    /// The same on that port: a node that was there before is back under its id.
+    pub(crate) fn start_at(name: &str, port: u16, seed: &str, standby: Option<usize>) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "node_main", "--nocapture"]).env("TEST_NODE", name).env("TEST_SEED", seed);
+        command.env("TEST_PORT", port.to_string());
         if let Some(nodes) = standby {
             command.env("TEST_STANDBY", nodes.to_string());
         }
@@ -126,6 +132,9 @@ pub(crate) async fn start(name: &str, seed: Option<&str>) -> Cluster {
     let mut config = ClusterConfig::test(name).secret("a secret for the tests");
     if let Some(seed) = seed {
         config = config.seed(seed);
+    }
+    if let Ok(port) = std::env::var("TEST_PORT") {
+        config = config.port(port.parse().unwrap());
     }
     Cluster::builder(config.build().unwrap()).behavior::<Counter>().arbiters(1).start().await.unwrap()
 }
