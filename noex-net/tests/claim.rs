@@ -81,6 +81,48 @@ async fn a_name_is_refused_whose_holder_only_a_neighbour_knows() -> Res {
     Ok(())
 }
 
+/// What runs on a node that it has not met is unknown to whoever has the name, and would be started a second time.
+#[actix_rt::test]
+async fn a_claim_waits_until_it_has_met_whom_its_neighbour_is_connected_to() -> Res {
+    // Nobody is given up in the time of this test.
+    let patient = |config: ClusterConfigBuilder| async {
+        let config = config.heartbeat_interval(Duration::from_millis(200)).heartbeat_miss_threshold(100);
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
+            support::builder(config)?.behavior::<Holder>().start().await?,
+        )
+    };
+    let a = patient(config("a")).await?;
+    let b = patient(seeded("b", &[&a]).advertise_host("127.0.0.8")).await?;
+    connected(&[&a, &b]).await;
+    // It finds the second one where nobody is yet, and is not found itself.
+    let c = patient(seeded("c", &[&a]).advertise_host("127.0.0.9")).await?;
+    until(10, "it has come", || a.connected_node_count() == 2 && c.connected_node_count() == 1).await;
+    let there = c.spawn::<Holder>(()).await?;
+    let claim = actix_rt::spawn({
+        let (c, there) = (c.clone(), there.clone());
+        async move {
+            let granted = c.global().claim("x", &there, NOTIFY).await;
+            (granted, c.connected_node_count())
+        }
+    });
+    let port = b.local_node_id().port();
+    let way = tokio::net::TcpListener::bind(("127.0.0.8", port)).await?;
+    let way = actix_rt::spawn(async move {
+        while let Ok((mut near, _)) = way.accept().await {
+            actix_rt::spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    let (granted, met) = within(20, "the claim", claim).await?;
+    granted?;
+    assert_eq!(met, 2, "it has met both");
+    stop_all(&[&a, &b, &c]).await;
+    way.abort();
+    Ok(())
+}
+
 #[actix_rt::test]
 async fn a_claim_goes_on_when_the_holder_is_gone() -> Res {
     let [a, b, c] = three().await?;

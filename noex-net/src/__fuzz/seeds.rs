@@ -110,7 +110,10 @@ fn controls() -> Vec<Vec<u8>> {
             body: Response::Holder(Some(Holder { number: 1, behavior: "fuzz".to_owned() })),
         },
         Control::Request { id: 1, body: Request::OwnerOf { name: "n".to_owned() } },
-        Control::Response { id: 1, body: Response::Owner(Some(owner)) },
+        Control::Response {
+            id: 1,
+            body: Response::Owner { beside: vec![owner.node_id().clone()], owner: Some(owner) },
+        },
         Control::Response { id: 1, body: Response::Spawned(Ok(1)) },
         Control::Confirm { id: 1 },
         Control::Ask { known: vec![1; 16] },

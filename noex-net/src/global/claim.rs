@@ -1,6 +1,10 @@
 //! A name that only one process of the cluster is to have: asks, registers, and asks again.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use noex_actors::{__private::check_process_name, AnyRef, Incarnation, NameError, NodeId, Pid};
@@ -10,7 +14,10 @@ use crate::{
     link::Link,
     machine::claim::{Answers, Claim, Step, beside},
     net::Net,
-    wire::control::{Control, Request, Response},
+    wire::{
+        control::{Control, Request, Response},
+        limits::MAX_BESIDE,
+    },
 };
 
 pub(super) async fn claim(
@@ -26,9 +33,9 @@ pub(super) async fn claim(
     loop {
         step = match step {
             Step::Ask => {
-                let (by, named) = ask_all(net, name, patience).await;
+                let Told { by, named, beside } = ask_all(net, name, patience).await;
                 let seen = net.names.holder(name);
-                let answers = Answers { by: &by, named: &named, seen: seen.as_ref() };
+                let answers = Answers { by: &by, named: &named, beside: &beside, seen: seen.as_ref() };
                 claim.answered(&answers, net.node.now(), getrandom::u64().unwrap_or_default())
             }
             Step::Register => match net.names.register(net, name, process, on_conflict.clone()) {
@@ -52,36 +59,42 @@ pub(super) async fn claim(
 
 /// Who has the name beside this node, as those say that are connected, and as far as it is not known here to be over.
 pub(super) async fn heard_of(net: &Arc<Net>, name: &str, timeout: Duration) -> Option<Pid> {
-    let (by, named) = ask_all(net, name, timeout).await;
-    beside(net.node.id(), &by, &named).cloned()
+    let told = ask_all(net, name, timeout).await;
+    beside(net.node.id(), &told.by, &told.named).cloned()
 }
 
-/// Who has the name beside this node, as all say that are connected.
-async fn ask_all(
-    net: &Arc<Net>,
-    name: &str,
-    timeout: Duration,
-) -> (BTreeMap<NodeId, Incarnation>, Vec<(NodeId, Pid)>) {
+/// What those say that are connected.
+#[derive(Default)]
+struct Told {
+    by: BTreeMap<NodeId, Incarnation>,
+    /// Who has the name beside this node.
+    named: Vec<(NodeId, Pid)>,
+    /// Whom they are connected to.
+    beside: BTreeSet<NodeId>,
+}
+
+async fn ask_all(net: &Arc<Net>, name: &str, timeout: Duration) -> Told {
     let links: Vec<Arc<Link>> = net.up.read().values().cloned().collect();
     let questions = links.iter().map(|link| async move {
         let answer = link.request(Request::OwnerOf { name: name.to_owned() }, timeout).await;
         match answer {
-            Ok((_, Response::Owner(owner))) => Some((link, owner)),
+            Ok((_, Response::Owner { owner, beside })) => Some((link, owner, beside)),
             Ok(_) | Err(_) => None,
         }
     });
-    let (mut by, mut named) = (BTreeMap::new(), Vec::new());
+    let mut told = Told::default();
     let answers = join_all(questions).await;
     let up = net.up.read();
-    for (link, owner) in answers.into_iter().flatten() {
+    for (link, owner, beside) in answers.into_iter().flatten() {
         // What a node says of itself holds for as long as it is connected: from then on this node would not hear of more.
         if up.get(&link.peer).is_some_and(|now| Arc::ptr_eq(now, link)) {
-            by.insert(link.peer.clone(), link.incarnation);
+            told.by.insert(link.peer.clone(), link.incarnation);
         }
-        named.extend(owner.map(|owner| (link.peer.clone(), owner)));
+        told.named.extend(owner.map(|owner| (link.peer.clone(), owner)));
+        told.beside.extend(beside);
     }
     drop(up);
-    (by, named)
+    told
 }
 
 /// Waits until another has the name in this node's view, or nobody, at most that long.
@@ -105,9 +118,13 @@ impl Names {
         self.change(net, |machine, now, out| machine.unregister_requested(name, pid, now, out));
     }
 
-    /// Tells a peer who has a name beside itself.
+    /// Tells a peer who has a name beside itself, and whom else this node is connected to.
     pub(crate) fn serve_owner_of(&self, link: &Link, id: u64, name: &str) {
         let owner = self.read(|names| names.holder_beside(&link.peer, name).cloned());
-        link.control(&Control::Response { id, body: Response::Owner(owner) });
+        let others = |up: &BTreeMap<NodeId, Arc<Link>>| {
+            up.keys().filter(|node| **node != link.peer).take(MAX_BESIDE).cloned().collect()
+        };
+        let beside = others(&link.net.up.read());
+        link.control(&Control::Response { id, body: Response::Owner { owner, beside } });
     }
 }

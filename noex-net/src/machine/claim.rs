@@ -8,11 +8,16 @@
 //!   other they both give way, and try again at different times.
 //! - A node that was asked itself speaks for itself: what others say of it is late. So a node that is gone is waited for no longer
 //!   than until all have noticed.
+//! - Those who answer also tell whom they are connected to. One that has just come waits until it has asked those as well, as what
+//!   runs there would be unknown to whoever has the name: for as long as a silent node is waited for.
 //! - An answer only ever delays or refuses. Whoever has a name is found out by [`names`](super::names) alone.
 //!
 //! Not promised: one holder among claimants without a way of at most one neighbour between them, as in a partition.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use noex_actors::{Incarnation, Monotonic, NodeId, Pid};
 
@@ -44,6 +49,8 @@ pub(crate) struct Answers<'a> {
     pub(crate) by: &'a BTreeMap<NodeId, Incarnation>,
     /// Who named whom.
     pub(crate) named: &'a [(NodeId, Pid)],
+    /// Whom those who answered are connected to.
+    pub(crate) beside: &'a BTreeSet<NodeId>,
     /// Who has the name in the own view, now.
     pub(crate) seen: Option<&'a Pid>,
 }
@@ -57,6 +64,8 @@ pub(crate) struct Claim {
     /// How long those are waited for of whom others speak.
     patience: Duration,
     until: Option<Monotonic>,
+    /// How long those are waited for whom others are connected to.
+    meeting_until: Option<Monotonic>,
     backoff: Backoff,
     waits: u32,
 }
@@ -65,7 +74,7 @@ impl Claim {
     /// A claim of a process. It begins with [`Step::Ask`].
     pub(crate) fn new(pid: Pid, patience: Duration) -> Self {
         let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        Self { pid, registered: false, patience, until: None, backoff, waits: 0 }
+        Self { pid, registered: false, patience, until: None, meeting_until: None, backoff, waits: 0 }
     }
 
     /// Everybody answered, or will not.
@@ -77,7 +86,13 @@ impl Claim {
             Some(_mine) => {}
         }
         let Some(other) = beside(self.pid.node_id(), answers.by, answers.named) else {
-            return if self.registered { Step::Granted } else { Step::Register };
+            if self.registered {
+                return Step::Granted;
+            }
+            let unmet = |node: &&NodeId| **node != *self.pid.node_id() && !answers.by.contains_key(*node);
+            let waits = answers.beside.iter().any(|node| unmet(&node))
+                && now < *self.meeting_until.get_or_insert_with(|| now.plus(self.patience));
+            return if waits { Step::Wait(FIRST_PAUSE) } else { Step::Register };
         };
         if *self.until.get_or_insert_with(|| now.plus(self.patience)) <= now {
             return Step::Refused(other.clone());

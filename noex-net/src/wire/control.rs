@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bounded::{list, optional_list},
-    limits::{MAX_BEHAVIORS, MAX_HINTS_READ, MAX_INSTANCES, MAX_MEMBERS, MAX_NAMES},
+    limits::{MAX_BEHAVIORS, MAX_BESIDE, MAX_HINTS_READ, MAX_INSTANCES, MAX_MEMBERS, MAX_NAMES},
 };
 use crate::machine::{
     groups::Membership,
@@ -219,8 +219,12 @@ pub(crate) enum Response {
     Alive(bool),
     /// Who has the name.
     Holder(Option<Holder>),
-    /// Who has the global name.
-    Owner(Option<Pid>),
+    /// Who has the global name, and whom else the node that answers is connected to, at most [`MAX_BESIDE`] of them.
+    Owner {
+        owner: Option<Pid>,
+        #[serde(deserialize_with = "list::<_, _, MAX_BESIDE>")]
+        beside: Vec<NodeId>,
+    },
 }
 
 /// A supervised instance.

@@ -296,8 +296,8 @@ fn controls(table: &mut Table) {
         Response::Alive(false),
         Response::Holder(None),
         Response::Holder(Some(Holder { number: 300, behavior: "box".to_owned() })),
-        Response::Owner(None),
-        Response::Owner(Some(Pid::new(node(), Incarnation(5), 300))),
+        Response::Owner { owner: None, beside: vec![] },
+        Response::Owner { owner: Some(Pid::new(node(), Incarnation(5), 300)), beside: vec![node()] },
     ];
     table.every("response", encoded, &responses);
     let taken = SpawnFailure::NameTaken {

@@ -24,6 +24,8 @@ pub(crate) const BEGUN_STREAMS: usize = 8;
 pub(crate) const BESIDE: usize = 4 * 1024 * 1024;
 /// Most hints of one peer that are read at once.
 pub(crate) const MAX_HINTS: usize = 1024;
+/// Most nodes that somebody who is asked for the holder of a name tells of.
+pub(crate) const MAX_BESIDE: usize = 1024;
 /// Most hints of one message that are read at all; with more of them it cannot be read.
 pub(crate) const MAX_HINTS_READ: usize = 16 * MAX_HINTS;
 /// Most names of behaviors in one message.

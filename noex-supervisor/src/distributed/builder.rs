@@ -184,7 +184,8 @@ impl DistributedSupervisorBuilder {
 
     /// Starts the supervisor on this node and its children, in order; returns when all were started, adopted or wait for
     /// their node. Before it, every connected node is asked who has its name: where one of them names a supervisor that this node does
-    /// not know of yet, that one is waited for, at most for the time in which a silent node is found dead. Nodes that are not connected by then get children later, through failover only.
+    /// not know of yet, that one is waited for, and so is every node that one of them is connected to and this one is not yet, at most for the time in
+    /// which a silent node is found dead. Nodes that are not connected by then get children later, through failover only.
     ///
     /// # Errors
     /// [`StartSupervisorError`]; what had started is stopped again. [`StartSupervisorError::AlreadyRunning`] carries

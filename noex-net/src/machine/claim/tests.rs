@@ -27,9 +27,14 @@ impl Bench {
     }
 
     fn answered(&mut self, by: &[(&str, u64)], named: &[(&str, &Pid)]) -> Step {
+        self.answered_beside(by, named, &[])
+    }
+
+    fn answered_beside(&mut self, by: &[(&str, u64)], named: &[(&str, &Pid)], beside: &[&str]) -> Step {
         let by = by.iter().map(|(name, life)| (id(name), Incarnation(*life))).collect();
         let named: Vec<_> = named.iter().map(|(by, pid)| (id(by), (*pid).clone())).collect();
-        let answers = Answers { by: &by, named: &named, seen: self.seen.as_ref() };
+        let beside = beside.iter().map(|name| id(name)).collect();
+        let answers = Answers { by: &by, named: &named, beside: &beside, seen: self.seen.as_ref() };
         self.claim.answered(&answers, self.now, 0)
     }
 
@@ -131,4 +136,26 @@ fn a_node_speaks_for_itself() {
 fn an_earlier_life_of_the_own_node_is_nobody() {
     let (mut bench, before) = (Bench::new(), pid("me", 4));
     assert_eq!(bench.answered(&[("a", 1)], &[("a", &before)]), Step::Register);
+}
+
+#[test]
+fn whom_the_others_are_connected_to_is_asked_as_well() {
+    let mut bench = Bench::new();
+    let all = ["me", "a", "c"];
+    assert_eq!(bench.answered_beside(&[("a", 1)], &[], &all), Step::Wait(FIRST_PAUSE));
+    assert_eq!(bench.answered_beside(&[("a", 1)], &[], &all), Step::Wait(FIRST_PAUSE));
+    assert_eq!(bench.answered_beside(&[("a", 1), ("c", 1)], &[], &all), Step::Register);
+    bench.register();
+    // Who comes only now is not waited for: it will ask as well.
+    assert_eq!(bench.answered_beside(&[("a", 1)], &[], &["e"]), Step::Granted);
+}
+
+#[test]
+fn who_is_not_met_in_time_is_waited_for_no_longer() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.answered_beside(&[("a", 1)], &[], &["c"]), Step::Wait(FIRST_PAUSE));
+    bench.now = at(14);
+    assert_eq!(bench.answered_beside(&[("a", 1)], &[], &["c", "e"]), Step::Wait(FIRST_PAUSE));
+    bench.now = at(15);
+    assert_eq!(bench.answered_beside(&[("a", 1)], &[], &["c", "e"]), Step::Register);
 }

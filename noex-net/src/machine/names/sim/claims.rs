@@ -157,7 +157,11 @@ impl World {
         if !waiting.is_empty() {
             return None;
         }
-        Some(running.claim.answered(&Answers { by, named, seen: seen.as_ref() }, now, entropy))
+        Some(running.claim.answered(
+            &Answers { by, named, beside: &BTreeSet::new(), seen: seen.as_ref() },
+            now,
+            entropy,
+        ))
     }
 
     /// An answer, or none: the session is over.
