@@ -265,7 +265,7 @@ pub(crate) fn serve_instances(link: &Link, id: u64, supervisor: &str, term: u64)
         generation: generation.0,
         number: pid.number(),
         behavior,
-        owner,
+        owner: owner.map(Box::new),
     };
     let instances = local_instances(&link.net, supervisor).into_iter().map(entry).collect();
     let body = match term {
@@ -310,7 +310,7 @@ pub(crate) async fn instances(
             let instance = |entry: InstanceEntry| Instance {
                 child: entry.child,
                 generation: Generation(entry.generation),
-                owner: entry.owner,
+                owner: entry.owner.map(|owner| *owner),
                 pid: Pid::new(id.clone(), link.incarnation, entry.number),
                 behavior: entry.behavior,
             };

@@ -54,7 +54,7 @@ fn controls() -> Vec<Vec<u8>> {
         generation: 1,
         number: 2,
         behavior: "fuzz".to_owned(),
-        owner: Some(Owner(owner.clone())),
+        owner: Some(Box::new(Owner(owner.clone()))),
     };
     let reason = ExitReason::error("why");
     let order = SpawnOrder {

@@ -235,8 +235,9 @@ pub(crate) struct InstanceEntry {
     pub(crate) number: u64,
     pub(crate) behavior: String,
     /// The supervisor that started it. Absent, and not written, where that is not known.
+    // Boxed: a hostile list without owners is not to take more memory than its bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) owner: Option<Owner>,
+    pub(crate) owner: Option<Box<Owner>>,
 }
 
 /// A process that has a name.

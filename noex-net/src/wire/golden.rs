@@ -286,7 +286,7 @@ fn controls(table: &mut Table) {
     table.every("request", encoded, &requests);
     let behavior = "box".to_owned();
     let child = InstanceEntry { child: "c".to_owned(), generation: 7, number: 300, behavior, owner: None };
-    let owned = InstanceEntry { owner: Some(Owner(pid())), ..child.clone() };
+    let owned = InstanceEntry { owner: Some(Box::new(Owner(pid()))), ..child.clone() };
     let responses = [
         Response::Spawned(Ok(300)),
         Response::Spawned(Err(SpawnFailure::TooMany)),
