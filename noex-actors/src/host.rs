@@ -181,7 +181,7 @@ fn end<B: Behavior>(mailbox: &Arc<Mailbox<B>>, reason: ExitReason) {
     // Nothing of a user runs in it that is not contained.
     let ended = catch_unwind(AssertUnwindSafe(|| end_of(mailbox, &reason)));
     if let Err(panic) = ended {
-        mailbox.core.node.0.failsafe.failed("the end of a process", panic);
+        mailbox.core.node.0.failsafe.failed("the end of a process", into_text(panic));
     }
 }
 

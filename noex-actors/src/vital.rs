@@ -70,8 +70,8 @@ impl Failsafe {
     }
 
     /// A part of noex panicked: the node stops. The first failure is the one that is told.
-    pub(crate) fn failed(&self, part: &'static str, panic: Box<dyn Any + Send>) {
-        let failure = NodeFailure { part, panic: into_text(panic) };
+    pub(crate) fn failed(&self, part: &'static str, panic: String) {
+        let failure = NodeFailure { part, panic };
         tracing::error!(part, panic = failure.panic, "noex itself panicked: the node stops");
         if self.0.failure.set(failure).is_ok() {
             self.abort();
@@ -123,7 +123,7 @@ impl<F: Future<Output = ()>> Future for Vital<F> {
             task.poll(cx)
         }));
         polled.unwrap_or_else(|panic| {
-            this.failsafe.failed(this.part, panic);
+            this.failsafe.failed(this.part, into_text(panic));
             // What is left of it may panic once more: actix runs an actor again while it drops it.
             contained(|| this.task.set(None));
             Poll::Ready(())
@@ -136,7 +136,7 @@ impl<B: Behavior> Mailbox<B> {
     pub(crate) fn panicked(&self, panic: Box<dyn Any + Send>) -> ExitReason {
         let text = into_text(panic);
         if self.core.vital {
-            self.core.node.0.failsafe.failed(self.behavior(), Box::new(text.clone()));
+            self.core.node.0.failsafe.failed(self.behavior(), text.clone());
         }
         ExitReason::Panic(text)
     }

@@ -63,39 +63,24 @@ impl Blockages {
         let _ = self.hook.set(hook);
     }
 
-    fn tell(&self, blocked: &BlockedArbiter, is: bool) {
-        if let Some(hook) = self.hook.get() {
-            hook(blocked, is);
-        }
-    }
-
     fn begin(&self, blocked: &BlockedArbiter) {
         self.now.fetch_add(1, Ordering::Relaxed);
         self.total.fetch_add(1, Ordering::Relaxed);
-        let BlockedArbiter { arbiter, thread, process, behavior, blocked_for } = blocked;
-        tracing::warn!(
-            arbiter,
-            thread,
-            process = process.as_ref().map(tracing::field::display),
-            behavior,
-            ?blocked_for,
-            "an arbiter is blocked: nothing else runs on its thread"
-        );
-        self.tell(blocked, true);
+        self.tell(blocked, true, "an arbiter is blocked: nothing else runs on its thread");
     }
 
     fn end(&self, blocked: &BlockedArbiter) {
         self.now.fetch_sub(1, Ordering::Relaxed);
+        self.tell(blocked, false, "an arbiter is not blocked any more");
+    }
+
+    fn tell(&self, blocked: &BlockedArbiter, is: bool, text: &str) {
         let BlockedArbiter { arbiter, thread, process, behavior, blocked_for } = blocked;
-        tracing::warn!(
-            arbiter,
-            thread,
-            process = process.as_ref().map(tracing::field::display),
-            behavior,
-            ?blocked_for,
-            "an arbiter is not blocked any more"
-        );
-        self.tell(blocked, false);
+        let process = process.as_ref().map(tracing::field::display);
+        tracing::warn!(arbiter, thread, process, behavior, ?blocked_for, "{text}");
+        if let Some(hook) = self.hook.get() {
+            hook(blocked, is);
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZero,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
+    thread,
 };
 
 use actix::Addr;
@@ -49,6 +51,8 @@ pub(crate) struct Net {
     pub(crate) node: Node,
     pub(crate) config: ClusterConfig,
     pub(crate) transport: Transport,
+    /// How many this program may use, as it was when the node started: the system reads files for it.
+    pub(crate) processors: usize,
     pub(crate) counters: Counters,
     pub(crate) events: Hub<ClusterEvent>,
     pub(crate) names: Names,
@@ -107,6 +111,7 @@ impl Net {
             manager: OnceLock::new(),
             listener: OnceLock::new(),
             me: Weak::clone(me),
+            processors: thread::available_parallelism().map_or(1, NonZero::get),
             node,
             config,
             transport,

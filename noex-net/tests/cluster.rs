@@ -361,9 +361,7 @@ fn taken_port(cluster: &Cluster) -> u16 {
 /// A node-down only follows a node-up: whoever refuses a connection is told of by another event.
 #[actix_rt::test]
 async fn a_refused_dial_is_an_event_of_its_own_and_no_node_down() -> Res {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let port = listener.local_addr()?.port();
-    drop(listener);
+    let port = free_port();
     let a = start(config("a").seed(format!("b@127.0.0.1:{port}"))).await?;
     let mut events = a.events();
     let refused = async |events: &mut noex_actors::Events<ClusterEvent>| {

@@ -24,7 +24,7 @@ pub(crate) struct HeartbeatTimer {
 impl HeartbeatTimer {
     pub(crate) fn new(net: Arc<Net>) -> Self {
         let (interval, threshold) = (net.config.heartbeat_interval(), net.config.heartbeat_miss_threshold());
-        let cpu = CpuMeter::new(net.node.now());
+        let cpu = CpuMeter::new(net.node.now(), net.processors);
         let detector = Detector::new(interval, threshold, net.config.failure_detector());
         Self { detector, net, cpu }
     }
@@ -103,8 +103,7 @@ struct CpuMeter {
 }
 
 impl CpuMeter {
-    fn new(now: Monotonic) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    fn new(now: Monotonic, cores: usize) -> Self {
         Self { used: Self::used(), at: now, cores: f32::from(u16::try_from(cores).unwrap_or(u16::MAX)) }
     }
 

@@ -121,10 +121,9 @@ impl Names {
     /// Tells a peer who has a name beside itself, and whom else this node is connected to.
     pub(crate) fn serve_owner_of(&self, link: &Link, id: u64, name: &str) {
         let owner = self.read(|names| names.holder_beside(&link.peer, name).cloned());
-        let others = |up: &BTreeMap<NodeId, Arc<Link>>| {
-            up.keys().filter(|node| **node != link.peer).take(MAX_BESIDE).cloned().collect()
-        };
-        let beside = others(&link.net.up.read());
+        let up = link.net.up.read();
+        let beside = up.keys().filter(|node| **node != link.peer).take(MAX_BESIDE).cloned().collect();
+        drop(up);
         link.control(&Control::Response { id, body: Response::Owner { owner, beside } });
     }
 }

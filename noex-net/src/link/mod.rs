@@ -20,7 +20,6 @@ mod watches;
 
 use std::{
     cell::Cell,
-    num::NonZero,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -119,8 +118,8 @@ impl Link {
         let limits = (net.config.outbox_bytes(), net.config.max_message_bytes());
         let compression = Compression::of(established.capabilities);
         let outbox = Outbox::new(Arc::clone(&socket), tagger, cipher, compression, limits);
+        let groups = Groups::between(net.processors, socket.is_of_this_machine());
         let now = net.node.now();
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         Arc::new(Self {
             conn,
             peer: established.peer.clone(),
@@ -138,7 +137,7 @@ impl Link {
             ties: Ties::default(),
             requests: Requests::default(),
             given_up: Mutex::default(),
-            groups: Groups::between(processors, socket.is_of_this_machine()),
+            groups,
             socket,
             vitals: Vitals::new(now),
             home: Arbiter::current(),

@@ -89,10 +89,10 @@ impl Claim {
             if self.registered {
                 return Step::Granted;
             }
-            let unmet = |node: &&NodeId| **node != *self.pid.node_id() && !answers.by.contains_key(*node);
-            let waits = answers.beside.iter().any(|node| unmet(&node))
+            let unmet = |node: &NodeId| node != self.pid.node_id() && !answers.by.contains_key(node);
+            let meets = answers.beside.iter().any(unmet)
                 && now < *self.meeting_until.get_or_insert_with(|| now.plus(self.patience));
-            return if waits { Step::Wait(FIRST_PAUSE) } else { Step::Register };
+            return if meets { Step::Wait(FIRST_PAUSE) } else { Step::Register };
         };
         if *self.until.get_or_insert_with(|| now.plus(self.patience)) <= now {
             return Step::Refused(other.clone());
