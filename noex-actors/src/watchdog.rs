@@ -8,11 +8,13 @@
 use std::{
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, ThreadId},
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use crate::{
     Clock, Monotonic, Node, Pid,
@@ -45,18 +47,25 @@ pub struct BlockedArbiter {
 /// What is counted of blocked arbiters, and who hears of them.
 #[derive(Default)]
 pub(crate) struct Blockages {
-    now: AtomicUsize,
-    total: AtomicU64,
+    /// Together: whoever sees one that is blocked sees it counted.
+    counts: Mutex<Counts>,
     hook: OnceLock<Hook>,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counts {
+    /// How many arbiters are blocked now.
+    pub(crate) now: usize,
+    /// How often one was.
+    pub(crate) total: u64,
 }
 
 /// Called on the control arbiter; `true`: it is blocked, `false`: it is free again.
 pub(crate) type Hook = Box<dyn Fn(&BlockedArbiter, bool) + Send + Sync>;
 
 impl Blockages {
-    /// How many arbiters are blocked now, and how often one was.
-    pub(crate) fn counts(&self) -> (usize, u64) {
-        (self.now.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    pub(crate) fn counts(&self) -> Counts {
+        *self.counts.lock()
     }
 
     pub(crate) fn set_hook(&self, hook: Hook) {
@@ -64,13 +73,16 @@ impl Blockages {
     }
 
     fn begin(&self, blocked: &BlockedArbiter) {
-        self.now.fetch_add(1, Ordering::Relaxed);
-        self.total.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut counts = self.counts.lock();
+            counts.now += 1;
+            counts.total += 1;
+        }
         self.tell(blocked, true, "an arbiter is blocked: nothing else runs on its thread");
     }
 
     fn end(&self, blocked: &BlockedArbiter) {
-        self.now.fetch_sub(1, Ordering::Relaxed);
+        self.counts.lock().now -= 1;
         self.tell(blocked, false, "an arbiter is not blocked any more");
     }
 
@@ -223,5 +235,50 @@ impl Job for Turn {
 
     fn lost(self: Box<Self>) {
         self.0.lost.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{hint, sync::atomic::AtomicUsize};
+
+    use super::*;
+
+    /// Who waits until an arbiter is blocked and then reads how often one was, must not read what was true before.
+    #[test]
+    fn an_arbiter_that_is_blocked_is_counted() {
+        const ROUNDS: usize = 20_000;
+        let blocked = BlockedArbiter {
+            arbiter: None,
+            thread: None,
+            process: None,
+            behavior: None,
+            blocked_for: Duration::ZERO,
+        };
+        let rounds: Arc<[Blockages]> = (0..ROUNDS).map(|_| Blockages::default()).collect();
+        let at = Arc::new(AtomicUsize::new(0));
+        let writer = thread::spawn({
+            let (rounds, at) = (Arc::clone(&rounds), Arc::clone(&at));
+            move || {
+                for (number, round) in rounds.iter().enumerate() {
+                    while at.load(Ordering::Acquire) < number {
+                        thread::yield_now();
+                    }
+                    round.begin(&blocked);
+                }
+            }
+        });
+        for (number, round) in rounds.iter().enumerate() {
+            at.store(number, Ordering::Release);
+            let counts = loop {
+                let counts = round.counts();
+                if counts.now > 0 {
+                    break counts;
+                }
+                hint::spin_loop();
+            };
+            assert_eq!((counts.now, counts.total), (1, 1));
+        }
+        writer.join().expect("it ends");
     }
 }

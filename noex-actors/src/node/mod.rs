@@ -210,14 +210,14 @@ impl Node {
     #[must_use]
     pub fn runtime_stats(&self) -> RuntimeStats {
         let processes = self.0.processes.read();
-        let (blocked_arbiters, blockages) = self.0.blockages.counts();
+        let blockages = self.0.blockages.counts();
         RuntimeStats {
             processes: processes.len(),
             spawned: self.0.next_pid.load(Ordering::Relaxed) - 1,
             mailbox_len: processes.values().map(|process| process.mailbox().len).sum(),
             arbiters: self.0.pool.len(),
-            blocked_arbiters,
-            blockages,
+            blocked_arbiters: blockages.now,
+            blockages: blockages.total,
         }
     }
 
