@@ -17,6 +17,7 @@ use crate::{
     mailbox::{Envelope, Mailbox},
     process::Process,
     route::Watcher,
+    spawn::WatchAhead,
     timer,
 };
 
@@ -32,7 +33,8 @@ struct Rest<B: Behavior> {
     stop: Option<ExitReason>,
     next: VecDeque<B::Info>,
     idle_timeout: Option<Duration>,
-    monitors: BTreeMap<u64, Pid>,
+    /// Of what is about to start, nobody knows the address yet.
+    monitors: BTreeMap<u64, Option<Pid>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -112,15 +114,36 @@ impl<B: Behavior> Context<B> {
         // Reserved before the watch begins: the answer may be here before `monitor` returns.
         let monitors = &mut self.rest.get_or_insert_with(Rest::new).monitors;
         let id = me.core().node.monitor(&pid, Watcher::Process(Arc::downgrade(&me)), |id| {
-            monitors.insert(id, pid.clone());
+            monitors.insert(id, Some(pid.clone()));
         });
         MonitorRef { id, pid }
     }
 
     /// A watch that was asked for with its process.
     pub(crate) fn watches(&mut self, id: u64, pid: &Pid) -> MonitorRef {
-        self.rest.get_or_insert_with(Rest::new).monitors.insert(id, pid.clone());
+        self.rest().monitors.insert(id, Some(pid.clone()));
         MonitorRef { id, pid: pid.clone() }
+    }
+
+    /// A watch of what somebody else starts for this process. Its `Down` may arrive before the process knows the address.
+    #[doc(hidden)]
+    pub fn watch_ahead(&mut self) -> WatchAhead {
+        let me: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&self.mailbox);
+        let ahead = WatchAhead::new(me.core().node.fresh_monitor(), Arc::downgrade(&me));
+        self.rest().monitors.insert(ahead.number(), None);
+        ahead
+    }
+
+    /// The process of that watch has started. Only while its `Down` has not arrived.
+    #[doc(hidden)]
+    pub fn watch_began(&mut self, ahead: &WatchAhead, pid: &Pid) -> MonitorRef {
+        self.watches(ahead.number(), pid)
+    }
+
+    /// Nothing started, or nobody wants to hear of it.
+    #[doc(hidden)]
+    pub fn watch_failed(&mut self, ahead: &WatchAhead) {
+        self.rest().monitors.remove(&ahead.number());
     }
 
     /// Who hears of a watch of this process.
@@ -132,7 +155,7 @@ impl<B: Behavior> Context<B> {
     /// Ends a watch; true if it had not fired. No `Down` of it arrives after this. OTP: `demonitor` with `flush`.
     pub fn demonitor(&mut self, monitor: &MonitorRef) -> bool {
         let removed = self.rest.as_mut().and_then(|rest| rest.monitors.remove(&monitor.id));
-        let Some(pid) = removed else { return false };
+        let Some(Some(pid)) = removed else { return false };
         self.node().demonitor(&pid, monitor.id);
         true
     }
@@ -307,7 +330,9 @@ impl<B: Behavior> Drop for Context<B> {
         let Some(rest) = self.rest.take() else { return };
         rest.tasks.iter().for_each(JoinHandle::abort);
         for (id, pid) in &rest.monitors {
-            self.node().demonitor(pid, *id);
+            if let Some(pid) = pid {
+                self.node().demonitor(pid, *id);
+            }
         }
     }
 }

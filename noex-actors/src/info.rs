@@ -19,6 +19,13 @@ impl MonitorRef {
     pub fn pid(&self) -> &Pid {
         &self.pid
     }
+
+    /// Its number on this node.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.id
+    }
 }
 
 /// A watched process ended, or was never there, or its node is out of reach. OTP: `'DOWN'`.

@@ -158,6 +158,7 @@ pub mod __private {
         numbered::Methods,
         panics::{contained, panic_text},
         payload::{decode, encode_into},
+        spawn::WatchAhead,
         vital::Vital,
     };
     pub use serde;

@@ -1,5 +1,6 @@
 //! Starting processes: where, with which options, and what comes back.
 
+mod ahead;
 mod options;
 mod remote;
 mod tied;
@@ -13,6 +14,7 @@ use std::{
 };
 
 pub use self::{
+    ahead::WatchAhead,
     options::SpawnOptions,
     remote::{SpawnAny, SpawnOn},
     tied::SpawnMonitorOn,

@@ -76,6 +76,11 @@ impl<'a> SpawnAny<'a> {
         self.timeout = after;
         self
     }
+
+    pub(super) fn tied(mut self, tie: Tie) -> Self {
+        self.ties.push(tie);
+        self
+    }
 }
 
 impl IntoFuture for SpawnAny<'_> {
@@ -156,7 +161,7 @@ impl<'a, B: RemoteBehavior> SpawnOn<'a, B> {
     }
 
     pub(super) fn tied(mut self, tie: Tie) -> Self {
-        self.any.ties.push(tie);
+        self.any = self.any.tied(tie);
         self
     }
 }

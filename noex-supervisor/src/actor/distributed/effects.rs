@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use noex_actors::{
-    __private::LeaseTerms, AnyRef, Context, Down, FencingToken, Generation, NameError, NodeId, Owner, Pid,
-    Registration, SpawnError, StartError,
+    __private::{LeaseTerms, WatchAhead},
+    AnyRef, Context, Down, FencingToken, Generation, NameError, NodeId, Owner, Pid, Registration, SpawnError,
+    StartError,
 };
 use noex_net::{Instance, NodeInfo};
 
@@ -98,12 +99,13 @@ impl DistributedProcess {
         let lease = self.identity.partitions.lease(spec.orphan, &self.identity.id);
         tracing::debug!(supervisor = self.identity.id, child, %generation, %node, "starting a child");
         let (cluster, parent) = (self.cluster.clone(), cx.pid().clone());
+        let watch = self.instances.ahead(cx);
         self.starter.run(async move {
-            let outcome = spawn(&cluster, &node, &spec, (token, lease)).await;
+            let outcome = spawn(&cluster, &node, &spec, (token, lease), &watch).await;
             if let Ok(any) = &outcome {
                 any.set_parent(&parent);
             }
-            inlet.send(Fact::Started { child, generation, node, outcome });
+            inlet.send(Fact::Started { child, generation, node, watch, outcome });
         });
     }
 
@@ -111,7 +113,7 @@ impl DistributedProcess {
         &mut self,
         child: String,
         generation: Generation,
-        node: NodeId,
+        (node, watch): (NodeId, &WatchAhead),
         outcome: Result<AnyRef, SpawnError>,
         cx: &mut Context<Self>,
     ) {
@@ -119,10 +121,14 @@ impl DistributedProcess {
         match outcome {
             Ok(any) => {
                 let pid = any.pid().clone();
-                self.instances.keep(&child, any);
+                let over = self.instances.started(&child, any, watch, cx);
                 self.supervise(Input::StartSucceeded { child, generation, pid }, cx);
+                if let Some(down) = over {
+                    self.down(&down, cx);
+                }
             }
             Err(error) => {
+                self.instances.not_started(watch, cx);
                 let gone = matches!(error, SpawnError::NoConnection(_) | SpawnError::ConnectionLost(_))
                     || (error == SpawnError::Start(StartError::NotRunning) && node != *cx.node().id());
                 tracing::warn!(supervisor = self.identity.id, child, %node, %error, "a child did not start");
@@ -243,12 +249,13 @@ pub(super) fn candidate(node: &NodeInfo) -> Candidate {
     Candidate { id: node.id.clone(), processes: node.process_count, told: node.load_received }
 }
 
-/// Starts the instance on the node, under its global name.
+/// Starts the instance on the node, under its global name and watched.
 async fn spawn(
     cluster: &noex_net::Cluster,
     node: &NodeId,
     spec: &DistributedChildSpec,
     (token, lease): (FencingToken, Option<LeaseTerms>),
+    watch: &WatchAhead,
 ) -> Result<AnyRef, SpawnError> {
     let name = spec.name.as_deref().unwrap_or(&spec.id);
     let supervisor = token.supervisor.clone();
@@ -256,7 +263,8 @@ async fn spawn(
     if let Some(lease) = lease {
         options = options.lease(lease);
     }
-    let start = |options| cluster.spawn_named(node, &spec.behavior, spec.payload()).options(options);
+    let start =
+        |options| cluster.spawn_named(node, &spec.behavior, spec.payload()).options(options).watched(watch);
     if !spec.named {
         return start(options).register(Registration::None).await;
     }

@@ -1,6 +1,6 @@
 //! What the process of a distributed supervisor is told from outside, and the way there.
 
-use noex_actors::{AnyRef, Generation, NodeId, Notifier, Pid, SpawnError};
+use noex_actors::{__private::WatchAhead, AnyRef, Generation, NodeId, Notifier, Pid, SpawnError};
 use noex_net::ClusterEvent;
 use tokio::sync::mpsc;
 
@@ -14,6 +14,7 @@ pub(super) enum Fact {
         child: String,
         generation: Generation,
         node: NodeId,
+        watch: WatchAhead,
         outcome: Result<AnyRef, SpawnError>,
     },
     NoNode {

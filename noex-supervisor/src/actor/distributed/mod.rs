@@ -260,8 +260,8 @@ impl DistributedProcess {
 
     fn fact(&mut self, fact: Fact, cx: &mut Context<Self>) {
         match fact {
-            Fact::Started { child, generation, node, outcome } => {
-                self.started(child, generation, node, outcome, cx);
+            Fact::Started { child, generation, node, watch, outcome } => {
+                self.started(child, generation, (node, &watch), outcome, cx);
             }
             Fact::NoNode { child, generation } => {
                 let failure = supervision::Failure::NoNode;

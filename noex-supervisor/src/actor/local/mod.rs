@@ -12,7 +12,8 @@ use std::{
 };
 
 use noex_actors::{
-    __private::Hub, AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, Pid, RawRef,
+    __private::{Hub, WatchAhead},
+    AnyRef, Behavior, Caller, Context, Down, ExitReason, Generation, Info, Monotonic, Pid, RawRef,
     StartError,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -92,6 +93,7 @@ pub(crate) enum Note {
 struct Started {
     child: String,
     generation: Generation,
+    watch: WatchAhead,
     outcome: Result<AnyRef, StartError>,
 }
 
@@ -183,11 +185,7 @@ impl Behavior for SupervisorProcess {
 
     async fn handle_info(&mut self, info: Info<Note>, cx: &mut Context<Self>) {
         match info {
-            Info::Down(down) => {
-                if let Some(child) = self.instances.down(&down) {
-                    self.step(Input::ChildExited { child, pid: down.pid, reason: down.reason }, cx);
-                }
-            }
+            Info::Down(down) => self.down(down, cx),
             Info::User(Note::Begin) => self.step(Input::Begun { found: Vec::new() }, cx),
             Info::User(Note::Facts) => {
                 self.told.set(false);
@@ -211,11 +209,7 @@ impl Behavior for SupervisorProcess {
             let due = self.machine.deadline().map(|at| at.since(now));
             tokio::select! {
                 Some(started) = self.facts.1.recv() => self.started(started, cx),
-                down = self.instances.next_down() => {
-                    if let Some(child) = self.instances.down(&down) {
-                        self.step(Input::ChildExited { child, pid: down.pid, reason: down.reason }, cx);
-                    }
-                }
+                down = self.instances.next_down() => self.down(down, cx),
                 () = actix_rt::time::sleep(due.unwrap_or_default()), if due.is_some() => {
                     self.step(Input::DeadlineReached, cx);
                 }
@@ -227,6 +221,12 @@ impl Behavior for SupervisorProcess {
 }
 
 impl SupervisorProcess {
+    fn down(&mut self, down: Down, cx: &mut Context<Self>) {
+        if let Some(child) = self.instances.down(&down) {
+            self.step(Input::ChildExited { child, pid: down.pid, reason: down.reason }, cx);
+        }
+    }
+
     fn step(&mut self, input: Input, cx: &mut Context<Self>) {
         let mut commands = VecDeque::new();
         self.machine.handle(input, cx.node().now(), entropy(), &mut commands);
@@ -285,12 +285,14 @@ impl SupervisorProcess {
         let start = recipe.begin(cx.node().clone());
         let (facts, parent) = (self.facts.0.clone(), cx.pid().clone());
         let (told, notifier) = (Rc::clone(&self.told), cx.notifier());
+        let watch = self.instances.ahead(cx);
         self.starter.run(async move {
             let outcome = start.await;
             if let Ok(any) = &outcome {
                 any.set_parent(&parent);
+                any.watch_from_start(&watch);
             }
-            if let Err(lost) = facts.send(Started { child, generation, outcome }) {
+            if let Err(lost) = facts.send(Started { child, generation, watch, outcome }) {
                 // The supervisor ended meanwhile.
                 if let Ok(any) = lost.0.outcome {
                     any.kill();
@@ -302,15 +304,19 @@ impl SupervisorProcess {
     }
 
     fn started(&mut self, started: Started, cx: &mut Context<Self>) {
-        let Started { child, generation, outcome } = started;
+        let Started { child, generation, watch, outcome } = started;
         match outcome {
             Ok(any) => {
                 let pid = any.pid().clone();
-                self.instances.keep(&child, any);
+                let over = self.instances.started(&child, any, &watch, cx);
                 self.failures.remove(&child);
                 self.step(Input::StartSucceeded { child, generation, pid }, cx);
+                if let Some(down) = over {
+                    self.down(down, cx);
+                }
             }
             Err(error) => {
+                self.instances.not_started(&watch, cx);
                 let failure = Failure::Refused(chain(&error));
                 self.failures.insert(child.clone(), (generation, error));
                 self.step(Input::StartFailed { child, generation, node: None, failure }, cx);

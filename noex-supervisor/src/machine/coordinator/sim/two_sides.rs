@@ -74,8 +74,8 @@ struct World {
     starts: [usize; 2],
     /// What each of them had counted before.
     counted: [u64; 2],
-    /// How often each of them found one gone that the other had stopped before it was watched: nobody knows why it ended.
-    unknown: [u64; 2],
+    /// Those whose end each of them was told because it watched them.
+    over: BTreeSet<(Pid, usize)>,
     /// Duplicates that each of them told of.
     told: [BTreeSet<(String, Generation)>; 2],
     names_within: u64,
@@ -152,7 +152,7 @@ impl World {
             met: false,
             starts: [0; 2],
             counted: [0; 2],
-            unknown: [0; 2],
+            over: BTreeSet::new(),
             told: [BTreeSet::new(), BTreeSet::new()],
             names_within: 400,
             last: BTreeMap::new(),
@@ -224,7 +224,7 @@ impl World {
         }
         let counted = self.machines[of].supervision().counted();
         let failed = counted - self.counted[of];
-        assert!(!self.met || failed <= self.unknown[of], "{failed} counted, and nothing failed");
+        assert!(!self.met || failed == 0, "{failed} counted, and nothing failed");
     }
 
     fn perform(&mut self, of: usize, command: Output) {
@@ -244,8 +244,9 @@ impl World {
             }
             Output::Child(Command::Watch { child, pid, .. }) => match self.processes.get_mut(&pid) {
                 Some(process) => process.watched[of] = true,
+                // Its end is told already, or on its way.
+                None if self.over.contains(&(pid.clone(), of)) => {}
                 None => {
-                    self.unknown[of] += 1;
                     // The monitor that this one replaces tells nothing any more.
                     let is_its = |event: &Event| match event {
                         Event::Fact(to, Input::Child(supervision::Input::ChildExited { pid: ended, .. })) => {
@@ -303,7 +304,9 @@ impl World {
                 assert!(before.is_none(), "two of one generation");
                 self.sequence += 1;
                 let pid = Pid::new(name(on), Incarnation(1), self.sequence);
-                let process = Process { child: child.clone(), generation, by, watched: [false; 2] };
+                // Who asked for it watches it from its start on.
+                let watched = [LOSER, WINNER].map(|of| of == by);
+                let process = Process { child: child.clone(), generation, by, watched };
                 self.processes.insert(pid.clone(), process);
                 let fact = supervision::Input::StartSucceeded { child, generation, pid };
                 self.say(on, by, Input::Child(fact));
@@ -333,6 +336,7 @@ impl World {
                 }
                 let Some(process) = self.processes.remove(&pid) else { return };
                 for of in [LOSER, WINNER].into_iter().filter(|of| process.watched[*of]) {
+                    self.over.insert((pid.clone(), of));
                     let (child, pid, reason) = (process.child.clone(), pid.clone(), reason.clone());
                     let exited = supervision::Input::ChildExited { child, pid: pid.clone(), reason };
                     self.say(number(&pid), of, Input::Child(exited));
@@ -549,7 +553,8 @@ proptest! {
             // It asks, and waits for answers and stops.
             let most = waits.iter().max().copied().unwrap_or_default();
             prop_assert!(most <= patience + Duration::from_millis(1500), "{most:?} {strategy}");
-            let long = waits.iter().filter(|wait| **wait > Duration::from_millis(1500)).count();
+            // What is waited for because it is heard of takes longer than signs that follow each other.
+            let long = waits.iter().filter(|wait| **wait > Duration::from_secs(2)).count();
             prop_assert!(long <= 9, "{long} {strategy}: {waits:?}");
         }
     }
