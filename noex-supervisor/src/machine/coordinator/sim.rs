@@ -6,7 +6,10 @@
 
 mod home;
 mod loser;
+mod mishaps;
+mod nodes;
 mod partition;
+mod takeover;
 mod two_sides;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +54,8 @@ struct Process {
     /// The supervisor that started it.
     era: u64,
     watched: bool,
+    /// Started by one that did not know yet that it had lost its name.
+    rival: bool,
 }
 
 #[derive(Debug)]
@@ -150,6 +155,8 @@ struct World {
     in_flight: BTreeSet<String>,
     numbers: u64,
     ever: BTreeMap<(String, Generation, u64), Pid>,
+    /// What this supervisor started and does not know of yet, with its end if that came first.
+    unheard: BTreeMap<Pid, Option<ExitReason>>,
     /// Starts are refused now and then, which would end a supervisor that only begins.
     unlucky: bool,
     ended: bool,
@@ -161,6 +168,8 @@ struct World {
     home: NodeId,
     /// It stands still until then.
     stalled: Monotonic,
+    /// Nobody has its name until then.
+    vacant: Monotonic,
     /// How long an order of its may take, in milliseconds.
     lag: u64,
     /// The one before, if it lives.
@@ -237,6 +246,7 @@ impl World {
             in_flight: BTreeSet::new(),
             numbers: 0,
             ever: BTreeMap::new(),
+            unheard: BTreeMap::new(),
             unlucky: false,
             ended: false,
             settings,
@@ -244,6 +254,7 @@ impl World {
             era: 0,
             home: node(0),
             stalled: Monotonic::ZERO,
+            vacant: Monotonic::ZERO,
             lag: 8,
             loser: None,
             rumour: Monotonic::ZERO,
@@ -283,7 +294,7 @@ impl World {
         self.thaw_loser();
     }
 
-    /// The next supervisor begins. The one before it, which ran there, may live.
+    /// The next supervisor begins, once it has the name. The one before it, which ran there, may live.
     fn succeed(&mut self, beaten: bool, home: &NodeId) {
         // Also in the same second.
         self.settings.unix_seconds += self.dice.roll(3);
@@ -292,11 +303,12 @@ impl World {
         let next = Coordinator::new(supervision, self.terms.failover());
         let last = std::mem::replace(&mut self.machine, next);
         self.loser = beaten.then(|| Loser::new(last, home.clone()));
-        self.stalled = self.now;
+        self.stalled = self.now.max(self.vacant);
         self.era += 1;
         self.heard = 0;
         self.starting = true;
         self.in_flight.clear();
+        self.unheard.clear();
         self.causes.clear();
         // What was on its way to the other one is lost with it, what was on its way from it is not.
         self.queue.retain(|_, event| !matches!(event, Event::Old(_)));
@@ -328,27 +340,6 @@ impl World {
             process.watched = false;
         }
         self.begin();
-    }
-
-    /// What a node had heard of before somebody with this term asked it.
-    fn exchange_term(&mut self, node: &NodeId, term: u64) -> u64 {
-        let noted = &mut self.nodes.get_mut(node).unwrap().term;
-        let before = *noted;
-        *noted = before.max(term);
-        before
-    }
-
-    /// What a node that is asked in this session tells.
-    fn instances(&self, node: &NodeId, session: u64) -> Option<Vec<Found>> {
-        let target = &self.nodes[node];
-        let tell = |(pid, p): (&Pid, &Process)| Found {
-            child: p.child.clone(),
-            generation: p.generation,
-            owner: Some(owner(p.era)),
-            pid: pid.clone(),
-        };
-        let reachable = target.connected && target.session == session;
-        reachable.then(|| target.processes.iter().map(tell).collect())
     }
 
     /// Whom the end of these children concerns.
@@ -384,6 +375,18 @@ impl World {
         if self.now < self.stalled {
             return self.when_it_goes_on(Event::Fact(input));
         }
+        if let Input::Child(supervision::Input::ChildExited { pid, reason, .. }) = &input
+            && let Some(end) = self.unheard.get_mut(pid)
+        {
+            end.get_or_insert(reason.clone());
+            return;
+        }
+        let started = match &input {
+            Input::Child(supervision::Input::StartSucceeded { child, pid, .. }) => {
+                Some((child.clone(), pid.clone()))
+            }
+            _ => None,
+        };
         if let Input::Child(supervision::Input::Seen { term }) = &input {
             self.heard = self.heard.max(*term);
         }
@@ -433,8 +436,15 @@ impl World {
                 assert!(allowed.contains(&counted), "{counted} counted, {allowed:?} expected: {out:?}");
             }
         }
-        for command in out {
-            self.perform(command);
+        let Some((child, pid)) = started else {
+            return out.into_iter().for_each(|command| self.perform(command));
+        };
+        // It is watched since its start, and its end told after that.
+        let end = self.unheard.remove(&pid).flatten();
+        out.retain(|command| !matches!(command, Output::Child(Command::Watch { pid: of, .. }) if *of == pid));
+        out.into_iter().for_each(|command| self.perform(command));
+        if let Some(reason) = end {
+            self.step(Input::Child(supervision::Input::ChildExited { child, pid, reason }));
         }
     }
 
@@ -508,8 +518,12 @@ impl World {
                 }
                 // The reply was lost with the session, and the instance perhaps with it. Where it must not be left over, it is:
                 // nobody confirmed it.
+                self.unheard.remove(&pid);
+                let processes = &mut self.nodes.get_mut(pid.node_id()).unwrap().processes;
                 if self.dice.roll(2) == 0 || self.terms.is_fenced() {
-                    self.nodes.get_mut(pid.node_id()).unwrap().processes.remove(&pid);
+                    processes.remove(&pid);
+                } else if let Some(process) = processes.get_mut(&pid) {
+                    process.watched = false;
                 }
                 let (node, failure) = (Some(pid.node_id().clone()), Failure::NodeGone);
                 self.child(supervision::Input::StartFailed { child, generation, node, failure });
@@ -562,6 +576,12 @@ impl World {
             // Its own view has nobody else.
             Event::Owners if self.now < self.stalled => self.when_it_goes_on(Event::Owners),
             Event::Owners => self.step(Input::Owners { seen: None, named: self.now < self.rumour }),
+            // Its node stands still with it.
+            event @ Event::Reconnect { .. } if self.now < self.stalled => {
+                let back = u64::try_from(self.stalled.since(self.now).as_millis()).unwrap();
+                let back = back + self.dice.roll(100);
+                self.later(back, event);
+            }
             Event::Reconnect { node } => {
                 let target = self.nodes.get_mut(&node).unwrap();
                 if !target.alive || target.is_silent() || target.connected {
@@ -581,6 +601,8 @@ impl World {
                     self.soon(Event::Reconnect { node });
                 }
             }
+            // Cut off it would go on under the name, as in `two_sides`.
+            event @ Event::Thaw { .. } if self.is_loser_cut_off(&event) => self.later(50, event),
             Event::Thaw { node } => {
                 self.nodes.get_mut(&node).unwrap().frozen = false;
                 self.check_leases(&node);
@@ -588,7 +610,7 @@ impl World {
                 self.thaw_home(&node);
             }
             Event::Dropped { node, session } => {
-                if self.nodes[&node].session == session {
+                if self.nodes[&node].session == session && self.nodes[&node].cut.is_none() {
                     self.disconnect(&node, NodeDownReason::ConnectionClosed);
                     let back = self.dice.roll(100);
                     self.later(back, Event::Reconnect { node });
@@ -604,188 +626,6 @@ impl World {
                 }
             }
         }
-    }
-
-    fn spawn(&mut self, node: NodeId, session: u64, (child, generation): (String, Generation), era: u64) {
-        let ours = era == self.era;
-        let the_losers = self.loser.is_some() && era + 1 == self.era;
-        let target = self.nodes.get_mut(&node).unwrap();
-        let failure = if !target.connected || target.session != session {
-            Some(Failure::NodeGone)
-        } else if target.is_silent() {
-            return self.later(50, Event::Spawn { node, session, child, generation, era });
-        } else if self.unlucky && !self.starting && self.dice.roll(20) == 0 {
-            Some(Failure::Refused("unlucky".into()))
-        } else {
-            None
-        };
-        if let Some(failure) = failure {
-            let node = Some(node);
-            if ours {
-                self.child(supervision::Input::StartFailed { child, generation, node, failure });
-            } else if the_losers {
-                let fact = supervision::Input::StartFailed { child, generation, node, failure };
-                self.soon(Event::Old(Box::new(Event::Fact(Input::Child(fact)))));
-            }
-            return;
-        }
-        self.forbid_two(&child);
-        let target = self.nodes.get_mut(&node).unwrap();
-        self.numbers += 1;
-        let pid = Pid::new(node.clone(), Incarnation(target.incarnation), self.numbers);
-        let before = self.ever.insert((child.clone(), generation, era), pid.clone());
-        assert!(before.is_none(), "two instances of {child} in generation {generation}");
-        let process = Process { child: child.clone(), generation, era, watched: false };
-        target.processes.insert(pid.clone(), process);
-        self.born.insert(pid.clone(), (self.now, era));
-        if ours {
-            self.soon(Event::Spawned { session, child, generation, pid });
-        } else if the_losers {
-            self.soon(Event::Old(Box::new(Event::Spawned { session, child, generation, pid })));
-        }
-    }
-
-    fn die(&mut self, pid: &Pid, reason: ExitReason) {
-        let target = self.nodes.get_mut(pid.node_id()).unwrap();
-        let Some(process) = target.processes.remove(pid) else { return };
-        if process.watched && target.connected {
-            let (child, pid) = (process.child, pid.clone());
-            let fact = Event::Fact(Input::Child(supervision::Input::ChildExited { child, pid, reason }));
-            if target.cut.is_some() {
-                return target.unsent.push(fact);
-            }
-            // In order with the end of the session, as the real one.
-            self.later(0, fact);
-        }
-    }
-
-    fn disconnect(&mut self, node: &NodeId, reason: NodeDownReason) {
-        let target = self.nodes.get_mut(node).unwrap();
-        if !std::mem::replace(&mut target.connected, false) {
-            return;
-        }
-        let incarnation = Incarnation(target.incarnation);
-        target.unsent.clear();
-        let mut exits = Vec::new();
-        for (pid, process) in &mut target.processes {
-            if std::mem::replace(&mut process.watched, false) {
-                exits.push((process.child.clone(), pid.clone()));
-            }
-        }
-        for (child, pid) in exits {
-            let reason = ExitReason::NoConnection;
-            self.later(0, Event::Fact(Input::Child(supervision::Input::ChildExited { child, pid, reason })));
-        }
-        let node = node.clone();
-        self.later(0, Event::Fact(Input::Node(failover::Input::NodeDown { node, incarnation, reason })));
-    }
-
-    /// Something goes wrong.
-    fn mishap(&mut self) {
-        if self.terms.is_restless() && self.dice.roll(4) == 0 {
-            return self.trouble_at_home();
-        }
-        let others: Vec<&NodeId> = self.nodes.keys().filter(|id| **id != self.home).collect();
-        let victim = others[usize::try_from(self.dice.roll(others.len() as u64)).unwrap()].clone();
-        let kinds = self.terms.mishaps();
-        match self.dice.roll(kinds) {
-            0 => {
-                let target = self.nodes.get_mut(&victim).unwrap();
-                if target.alive && !target.frozen {
-                    target.alive = false;
-                    self.disconnect(&victim, NodeDownReason::ConnectionClosed);
-                    self.nodes.get_mut(&victim).unwrap().processes.clear();
-                    if self.dice.roll(2) == 0 {
-                        let node = victim.clone();
-                        self.soon(Event::Fact(Input::Node(failover::Input::DialRefused { node })));
-                    }
-                    let down = self.dice.roll(1500);
-                    self.later(down, Event::Restart { node: victim });
-                }
-            }
-            1 => {
-                self.disconnect(&victim, NodeDownReason::ConnectionClosed);
-                let back = self.dice.roll(600);
-                self.later(back, Event::Reconnect { node: victim });
-            }
-            2 => {
-                let target = self.nodes.get_mut(&victim).unwrap();
-                if target.alive && !target.frozen {
-                    target.frozen = true;
-                    let (session, frozen) = (target.session, self.dice.roll(2000));
-                    self.later(600, Event::Silence { node: victim.clone(), session, cut: None });
-                    self.later(frozen, Event::Thaw { node: victim });
-                }
-            }
-            3 => {
-                let target = &self.nodes[&victim];
-                if target.alive && target.connected && !target.is_silent() {
-                    self.step(Input::Draining(victim.clone()));
-                    let leaving: Vec<Pid> = self.nodes[&victim].processes.keys().cloned().collect();
-                    for pid in leaving {
-                        self.die(&pid, ExitReason::Shutdown);
-                    }
-                    self.disconnect(&victim, NodeDownReason::GracefulShutdown);
-                    self.nodes.get_mut(&victim).unwrap().alive = false;
-                    self.nodes.get_mut(&victim).unwrap().processes.clear();
-                    self.later(500, Event::Restart { node: victim });
-                }
-            }
-            4 => {
-                let pids: Vec<Pid> = self.nodes[&victim].processes.keys().cloned().collect();
-                if let (false, Some(pid)) = (self.nodes[&victim].frozen, pids.first()) {
-                    self.die(pid, ExitReason::Panic("boom".into()));
-                }
-            }
-            5 => {
-                let ids: Vec<String> =
-                    self.machine.supervision().children().map(|child| child.rule.id.clone()).collect();
-                if !ids.is_empty() {
-                    let child = ids[usize::try_from(self.dice.roll(ids.len() as u64)).unwrap()].clone();
-                    self.step(Input::Child(supervision::Input::RestartRequested { request: 0, child }));
-                }
-            }
-            6 | 7 if self.terms.is_parted() => self.part(),
-            6 => self.replace(),
-            7 if self.terms.is_haunted() => {
-                // Another supervisor stops one, and is gone again some time later.
-                let pids: Vec<Pid> = self.nodes[&victim].processes.keys().cloned().collect();
-                if let (false, Some(pid)) = (self.nodes[&victim].frozen, pids.first()) {
-                    self.rumour = self.now.plus(Duration::from_millis(self.dice.roll(2000)));
-                    self.die(pid, superseded());
-                }
-            }
-            _ => {
-                self.rebalance();
-            }
-        }
-    }
-
-    /// Where each child is, or is to be.
-    fn places(&self) -> BTreeMap<NodeId, usize> {
-        let up = self.nodes.iter().filter(|(id, node)| node.connected && self.machine.is_up(id));
-        let mut places: BTreeMap<NodeId, usize> = up.map(|(id, _)| (id.clone(), 0)).collect();
-        for child in self.machine.supervision().children() {
-            if let Some(node) = child.target.as_ref().or_else(|| child.pid().map(Pid::node_id)) {
-                *places.entry(node.clone()).or_insert(0) += 1;
-            }
-        }
-        places
-    }
-
-    /// Gives every node its share; how many are moved.
-    fn rebalance(&mut self) -> usize {
-        let load = self.places();
-        let up: BTreeSet<NodeId> = load.keys().filter(|id| self.machine.is_up(id)).cloned().collect();
-        let children = self.machine.supervision().children();
-        let movable = children.filter(|child| child.is_movable() && child.target.is_none()).map(|child| {
-            let on = child.pid().map(|pid| pid.node_id().clone()).expect("it runs");
-            Movable { child: child.rule.id.clone(), on, candidates: up.clone() }
-        });
-        let moves = moves(load, movable.collect());
-        let count = moves.len();
-        self.step(Input::Child(supervision::Input::RebalanceRequested { moves }));
-        count
     }
 
     fn run(&mut self, until: Monotonic) {

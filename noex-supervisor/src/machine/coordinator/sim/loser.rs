@@ -31,11 +31,10 @@ impl World {
         let all = loser.machine.supervision().children().map(|child| child.rule.id.clone());
         let (keep, reason) = (all.collect(), ExitReason::error("name_lost"));
         let hand_over = Input::Child(supervision::Input::HandedOver { keep, reason });
-        let here = |(id, node): (&NodeId, &Node)| (id.clone(), Incarnation(node.incarnation));
-        let connected = self.nodes.iter().filter(|(_, node)| node.connected);
-        let connected: Vec<_> = connected.map(here).collect();
+        let here = |(id, node): (&NodeId, &Node)| (id.clone(), Incarnation(node.incarnation), node.connected);
+        let all: Vec<_> = self.nodes.iter().map(here).collect();
         let cut_off = self.dice.roll(2) == 0;
-        for (node, incarnation) in connected {
+        for (node, incarnation, connected) in all {
             let reason = match cut_off && node != home {
                 true => NodeDownReason::HeartbeatTimeout,
                 false => NodeDownReason::ConnectionClosed,
@@ -43,6 +42,9 @@ impl World {
             let down = failover::Input::NodeDown { node: node.clone(), incarnation, reason };
             let back = self.dice.roll(20);
             self.old_step(Input::Node(down));
+            if !connected {
+                continue;
+            }
             let up = failover::Input::NodeUp { node, incarnation };
             self.later(back, Event::Old(Box::new(Event::Fact(Input::Node(up)))));
         }
@@ -100,7 +102,7 @@ impl World {
     }
 
     pub(super) fn old_event(&mut self, event: Event) {
-        if self.loser.as_ref().is_some_and(|loser| loser.frozen) {
+        if self.loser.as_ref().is_some_and(|loser| loser.frozen || self.nodes[&loser.home].cut.is_some()) {
             return self.later(50, Event::Old(Box::new(event)));
         }
         match event {
@@ -112,6 +114,11 @@ impl World {
             // Others know who has the name.
             Event::Owners => self.old_step(Input::Owners { seen: None, named: true }),
             Event::Told { node, session, query, term } => {
+                let target = &self.nodes[&node];
+                if target.is_silent() && target.connected && target.session == session {
+                    let asked = Event::Told { node, session, query, term };
+                    return self.later(50, Event::Old(Box::new(asked)));
+                }
                 let seen = self.exchange_term(&node, term);
                 let found = self.instances(&node, session);
                 if found.is_some() {

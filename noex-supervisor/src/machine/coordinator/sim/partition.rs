@@ -21,7 +21,7 @@ pub(super) struct Terms {
     by_majority: bool,
     /// They depend on the supervisor.
     by_supervisor: bool,
-    /// There are partitions, and no second supervisor.
+    /// There are partitions, and no second supervisor before the first one is gone.
     parted: bool,
     /// Children are moved now and then.
     rebalances: bool,
@@ -41,20 +41,20 @@ impl Terms {
         Self { policy, grace, by_majority, by_supervisor, parted: true, rebalances: false, ..Self::default() }
     }
 
-    fn failover_policy() -> Self {
+    pub(super) fn failover_policy() -> Self {
         Self::of(Policy::Failover, None)
     }
 
-    fn majority() -> Self {
+    pub(super) fn majority() -> Self {
         Self::of(Policy::Majority(BTreeSet::new()), Some(DETECTION))
     }
 
     /// Also of nodes that have the majority in reach, but not the supervisor.
-    fn strict_majority() -> Self {
+    pub(super) fn strict_majority() -> Self {
         Self { by_supervisor: true, ..Self::majority() }
     }
 
-    fn stop_after(grace: Duration) -> Self {
+    pub(super) fn stop_after(grace: Duration) -> Self {
         Self::of(Policy::Failover, Some(grace))
     }
 
@@ -63,7 +63,7 @@ impl Terms {
     }
 
     /// One of each kind.
-    fn every() -> [Self; 6] {
+    pub(super) fn every() -> [Self; 6] {
         [
             Self::failover_policy(),
             Self::majority(),
@@ -91,8 +91,8 @@ impl Terms {
         Self { haunted: true, ..Self::default() }
     }
 
-    pub(super) fn restless() -> Self {
-        Self { restless: true, ..Self::default() }
+    pub(super) fn restless(self) -> Self {
+        Self { restless: true, ..self }
     }
 
     pub(super) fn is_restless(&self) -> bool {
@@ -126,18 +126,17 @@ impl Node {
 impl World {
     /// Whether this node has those in reach on whom its instances depend.
     fn has_others(&self, id: &NodeId) -> bool {
-        let own = &self.nodes[id];
-        let first = node(0);
+        let (own, home) = (&self.nodes[id], &self.home);
         let reaches = |(other, peer): &(&NodeId, &Node)| {
             *other == id
                 || (peer.alive
                     && !peer.frozen
                     && peer.cut.is_some() == own.cut.is_some()
-                    && (*other != &first || own.connected)
-                    && (id != &first || peer.connected))
+                    && (*other != home || own.connected)
+                    && (id != home || peer.connected))
         };
         let here: Vec<&NodeId> = self.nodes.iter().filter(reaches).map(|(other, _)| other).collect();
-        if self.terms.by_supervisor && !here.contains(&&first) {
+        if self.terms.by_supervisor && (self.now < self.vacant || !here.contains(&home)) {
             return false;
         }
         if !self.terms.by_majority {
@@ -145,7 +144,7 @@ impl World {
         }
         match (here.len() * 2).cmp(&self.nodes.len()) {
             std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Equal => here.contains(&&first),
+            std::cmp::Ordering::Equal => here.contains(&&node(0)),
             std::cmp::Ordering::Less => false,
         }
     }
@@ -160,24 +159,24 @@ impl World {
         if self.terms.grace.is_none() {
             return;
         }
-        for id in self.nodes.keys().cloned().collect::<Vec<_>>() {
-            let (alive, frozen) = (self.nodes[&id].alive, self.nodes[&id].frozen);
+        for id in &self.nodes.keys().cloned().collect::<Vec<_>>() {
+            let (alive, frozen) = (self.nodes[id].alive, self.nodes[id].frozen);
             if frozen || !alive {
                 // What is frozen looks when it thaws.
                 if alive {
                     let now = self.now;
-                    self.nodes.get_mut(&id).unwrap().alone.get_or_insert(now);
+                    self.nodes.get_mut(id).unwrap().alone.get_or_insert(now);
                 }
                 continue;
             }
-            let alone = !self.has_others(&id);
-            let (now, first) = (self.now, self::node(0));
-            let node = self.nodes.get_mut(&id).unwrap();
+            let alone = !self.has_others(id);
+            let (now, is_home) = (self.now, *id == self.home && self.now >= self.vacant);
+            let node = self.nodes.get_mut(id).unwrap();
             // The end of a connection shows at once, silence later.
-            let late = (node.is_silent() && node.connected) || id == first;
+            let late = (node.is_silent() && node.connected) || is_home;
             let noticed = now.plus(if late { DETECTION } else { Duration::ZERO });
             node.alone = alone.then(|| node.alone.unwrap_or(noticed));
-            self.check_leases(&id);
+            self.check_leases(id);
         }
     }
 
@@ -199,7 +198,8 @@ impl World {
         self.nodes.iter().filter_map(ends).min()
     }
 
-    /// Of a child whose instances stop themselves no two are alive at any moment.
+    /// Of a child whose instances stop themselves no two are alive at any moment. Against a loser of the name that thawed and
+    /// does not know that yet leases do not help: somebody has the name, who is in reach.
     pub(super) fn forbid_two(&self, child: &str) {
         if !self.terms.by_supervisor {
             return;
@@ -209,7 +209,7 @@ impl World {
                 // What is frozen does nothing, and looks at its lease first.
                 let over = node.frozen && self.lease_of(id).is_some_and(|at| at <= self.now);
                 assert!(
-                    process.child != child || over,
+                    process.child != child || process.rival || over,
                     "{child} still runs as {pid} at {:?}, {:?}",
                     self.now,
                     self.terms
@@ -220,7 +220,7 @@ impl World {
 
     /// Some nodes do not reach the others any more.
     pub(super) fn part(&mut self) {
-        let away: Vec<NodeId> = self.nodes.keys().skip(1).cloned().collect();
+        let away: Vec<NodeId> = self.nodes.keys().filter(|id| **id != self.home).cloned().collect();
         let away: Vec<NodeId> = away.into_iter().filter(|_| self.dice.roll(2) == 0).collect();
         self.part_from(&away);
         let back = self.dice.roll(4000);
@@ -239,6 +239,13 @@ impl World {
             // The last heartbeat came up to an interval ago.
             let silence = 400 + self.dice.roll(200);
             self.later(silence, Event::Silence { node: id.clone(), session, cut: Some(now) });
+        }
+    }
+
+    /// The supervisor is now on the side that was the other one.
+    pub(super) fn change_sides(&mut self) {
+        for node in self.nodes.values_mut() {
+            node.cut = node.cut.is_none().then_some(self.now);
         }
     }
 
