@@ -77,7 +77,8 @@ async fn an_orphan_runs_on_for_its_time_and_is_gone_soon_after_it_and_only_then_
     assert!(gone <= GRACE + INTERVAL + SLACK, "{gone:?}");
     until(2, &[&a], &[&a, &b]).await;
     let started = cut.elapsed();
-    assert!(started >= GRACE + INTERVAL, "{started:?}");
+    // The other end may have noticed by silence only: three intervals, its time, and one more to stop.
+    assert!(started >= INTERVAL * 3 + GRACE + INTERVAL, "{started:?}");
     let before = alive(&[&a], "s");
     network.heal_all();
     within("b is back", a.wait_for_nodes(2)).await.unwrap();

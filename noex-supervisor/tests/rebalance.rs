@@ -138,11 +138,15 @@ async fn least_loaded_children_move_to_where_there_are_fewer_processes() {
         .start(&a)
         .await
         .unwrap();
+    // Nobody's children, which count as well, and stay.
+    for _ in 0..6 {
+        a.spawn::<Worker>(String::new()).await.unwrap();
+    }
     let b = another("b", &[&a], &log).await;
     let mut events = sup.events();
     let count = rebalanced(&sup).await;
-    // The supervisor is a process too.
-    assert!((10..=11).contains(&count), "{count}");
+    // The supervisor is a process too: of 27, half.
+    assert!((13..=14).contains(&count), "{count}");
     moved(&mut events, count).await;
     let spread = a.processes().len().abs_diff(b.processes().len());
     assert!(spread <= 1, "{} and {}", a.processes().len(), b.processes().len());

@@ -86,7 +86,8 @@ async fn the_owner_s_node_leaves_and_the_next_one_takes_over() {
     let second = within("b owns", on_b.owned()).await.unwrap();
     assert_eq!(second.pid().node_id(), b.local_node_id());
     each_once(&[&b, &c], "s", CHILDREN);
-    within("it is over on a", on_a.wait()).await;
+    let exit = within("it is over on a", on_a.wait()).await;
+    assert_eq!(exit, Some(SupervisorExit::Stopped(ExitReason::Shutdown)), "with a handover, not killed");
     within("stop", on_b.stop()).await;
     stop_all(&[&c, &b]).await;
 }
