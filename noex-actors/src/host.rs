@@ -291,6 +291,9 @@ fn serve<B: Behavior>(
                 Turn::Stop => return cx.take_stop().unwrap_or(ExitReason::Normal),
                 Turn::Continue => {
                     inbox.breathe(1).await;
+                    if cx.lease_is_over() {
+                        return Lease::reason();
+                    }
                     let Some(next) = cx.take_next() else { continue };
                     state.handle_continue(next, cx).await;
                     continue;
@@ -301,6 +304,7 @@ fn serve<B: Behavior>(
                     inbox.breathe(0).await;
                     match Within::new(after, inbox.next()).await {
                         Ok(kind) => kind,
+                        Err(_elapsed) if cx.lease_is_over() => return Lease::reason(),
                         Err(_elapsed) => {
                             state.handle_info(Info::Timeout, cx).await;
                             continue;

@@ -1,8 +1,8 @@
 //! Leases: a supervised instance that stops itself when those whom it depends on are out of reach.
 //!
 //! The node that it runs on renews the lease for as long as they are in reach. When it is over, the process takes no further
-//! message: it looks before each, by a clock that goes on while everything else stands still. A node that was frozen, and
-//! replaced meanwhile, thus does nothing more with its instances when it thaws.
+//! message, and goes on with nothing of its own: it looks before each, by a clock that goes on while everything else stands
+//! still. A node that was frozen, and replaced meanwhile, thus does nothing more with its instances when it thaws.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

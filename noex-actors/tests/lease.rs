@@ -1,8 +1,10 @@
 //! An instance whose lease is over takes no further message, whoever has looked at it or not.
 
+use std::time::Duration;
+
 use noex_actors::{
-    __private::LeaseTerms, CallError, Context, ExitReason, FencingToken, Generation, Node, SpawnOptions,
-    behavior,
+    __private::LeaseTerms, CallError, Context, ExitReason, FencingToken, Generation, Info, Node,
+    SpawnOptions, behavior,
 };
 use tokio::sync::mpsc;
 
@@ -51,6 +53,52 @@ async fn an_instance_whose_lease_is_over_takes_no_further_message() -> Result<()
     assert!(matches!(down.reason, ExitReason::Error(_) | ExitReason::NoProc), "{down:?}");
     worker.work(4).await?;
     assert_eq!(handled.recv().await, Some(4), "neither 2 nor 3 was handled");
+    node.stop().await;
+    Ok(())
+}
+
+/// Works without a message: whenever there was none for a while, or in steps of its own.
+struct Busy(mpsc::UnboundedSender<String>);
+
+#[behavior]
+impl Busy {
+    #[init]
+    fn new(
+        steps: bool,
+        told: mpsc::UnboundedSender<String>,
+        cx: &mut Context<Self>,
+    ) -> Result<Self, ExitReason> {
+        if steps {
+            cx.continue_with(());
+        } else {
+            cx.set_idle_timeout(Some(Duration::from_millis(1)));
+        }
+        Ok(Busy(told))
+    }
+    #[continued]
+    fn step(&mut self, (): (), cx: &mut Context<Self>) {
+        let _ = self.0.send("step".to_owned());
+        cx.continue_with(());
+    }
+    #[info]
+    fn idle(&mut self, info: Info<()>) {
+        let _ = self.0.send(info.kind().to_owned());
+    }
+}
+
+#[actix_rt::test]
+async fn nor_does_it_go_on_by_itself() -> Result<(), Box<dyn std::error::Error>> {
+    let node = Node::start().await?;
+    for steps in [true, false] {
+        let terms = LeaseTerms { grace_ms: 0, supervisor: Some("s".to_owned()), ..LeaseTerms::default() };
+        let options =
+            SpawnOptions::new().fencing_token(FencingToken::new("s", "c", Generation(1))).lease(terms);
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let orphan = node.spawn::<Busy>((steps, tell)).options(options).await?;
+        let down = actix_rt::time::timeout(Duration::from_secs(10), orphan.monitor()).await?;
+        assert!(matches!(down.reason, ExitReason::Error(_) | ExitReason::NoProc), "{down:?}");
+        assert_eq!(told.recv().await, None, "it did nothing");
+    }
     node.stop().await;
     Ok(())
 }

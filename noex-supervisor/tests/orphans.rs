@@ -4,11 +4,14 @@
 
 mod os_node;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use noex_net::{Cluster, ClusterEvent};
 use noex_supervisor::{DistributedChildSpec, DistributedSupervisor, NodeSelector, OrphanPolicy};
-use os_node::{Counter, Instances, Node, alive, answer_questions, settle, start};
+use os_node::{BEATING, Counter, Instances, Node, alive, answer_questions, settle, start};
 
 const CHILDREN: usize = 6;
 /// How long they run on.
@@ -32,6 +35,7 @@ fn node_main() {
     let owner = std::env::var("TEST_STANDBY").ok().map(|nodes| nodes.parse().unwrap());
     actix_rt::System::new().block_on(async move {
         let cluster = start(&name, seed.as_deref()).await;
+        BEATING.store(true, Ordering::Relaxed);
         answer_questions(&cluster);
         let _supervisor = match owner {
             Some(nodes) => {
@@ -86,14 +90,22 @@ async fn a_frozen_node_does_nothing_more_with_instances_that_were_replaced() {
     let _supervisor = supervise(&cluster).await;
     let before = until("all run", &cluster, &mut [&mut b], |now| now.len() == CHILDREN).await;
     let mut events = cluster.events();
+    let began = Instant::now();
+    while b.beats().is_empty() {
+        assert!(began.elapsed() < LONG, "they work");
+        actix_rt::task::yield_now().await;
+    }
     b.freeze();
     next_down(&mut events).await;
     let lost = Instant::now();
     until("all run here", &cluster, &mut [], |now| now.len() == CHILDREN).await;
     assert!(lost.elapsed() >= GRACE, "not before those there are over: {:?}", lost.elapsed());
+    drop(b.beats());
     b.signal("-CONT");
-    // Its instances take no message from here on (`noex-actors/tests/lease.rs`), and are gone when its node has looked.
+    // They are gone when their node has looked, and until then take no message.
     let after = settle("one of each", &cluster, &mut [&mut b], CHILDREN).await;
+    let beats = b.beats();
+    assert!(beats.len() <= 1, "one may have been under way: {beats:?}");
     let moved = after.iter().filter(|(child, generations)| before[*child] != **generations).count();
     assert_eq!(moved, CHILDREN / 2, "who was in reach was not restarted");
     cluster.stop().await;

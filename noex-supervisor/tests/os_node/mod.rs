@@ -1,21 +1,29 @@
 //! A node in a process of its own: the test program, started again as `node_main`.
 
+#![allow(dead_code, reason = "shared by several test programs")]
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     process::{Child as OsProcess, ChildStdin, Command, Stdio},
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
-use noex_actors::{ExitReason, SupervisedProcess, behavior};
+use noex_actors::{Context, ExitReason, Info, SupervisedProcess, behavior};
 use noex_net::{Cluster, ClusterConfig};
+use parking_lot::Mutex;
 
 /// One node in a process of its own. Killed when dropped.
 pub(crate) struct Node {
     process: OsProcess,
     input: ChildStdin,
     output: mpsc::Receiver<String>,
+    beats: Arc<Mutex<Vec<String>>>,
     pub(crate) id: String,
     questions: u32,
 }
@@ -38,14 +46,18 @@ impl Node {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (input, stdout) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
         let (lines, output) = mpsc::channel();
+        let beats = Arc::<Mutex<Vec<String>>>::default();
+        let heard = Arc::clone(&beats);
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if lines.send(line).is_err() {
+                if let Some(beat) = line.strip_prefix("beat ") {
+                    heard.lock().push(beat.to_owned());
+                } else if lines.send(line).is_err() {
                     break;
                 }
             }
         });
-        let mut node = Self { process, input, output, id: String::new(), questions: 0 };
+        let mut node = Self { process, input, output, beats, id: String::new(), questions: 0 };
         node.id = node.line("id ", Duration::from_secs(20)).expect("the node starts");
         node
     }
@@ -74,6 +86,11 @@ impl Node {
             .collect()
     }
 
+    /// The instances that wrote a beat since this was last asked, one entry a beat.
+    pub(crate) fn beats(&self) -> Vec<String> {
+        std::mem::take(&mut *self.beats.lock())
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
@@ -100,13 +117,29 @@ impl Drop for Node {
     }
 }
 
+/// Whether the instances of this node write that they work, and how often.
+pub(crate) static BEATING: AtomicBool = AtomicBool::new(false);
+const BEAT: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(crate) struct Beat;
+
 pub(crate) struct Counter(i64);
 
 #[behavior(name = "counter")]
 impl Counter {
     #[init]
-    fn new(start: i64) -> Result<Self, ExitReason> {
+    fn new(start: i64, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+        if BEATING.load(Ordering::Relaxed) {
+            cx.send_interval(BEAT, || Beat);
+        }
         Ok(Counter(start))
+    }
+    #[info]
+    fn info(&mut self, info: Info<Beat>, cx: &mut Context<Self>) {
+        if let (Info::User(Beat), Some(token)) = (info, cx.fencing_token()) {
+            println!("\nbeat {}={}", token.child, token.generation);
+        }
     }
     #[call]
     pub(crate) fn add(&mut self, n: i64) -> i64 {
