@@ -2,7 +2,7 @@
 
 use std::{fmt, panic::AssertUnwindSafe, str::FromStr, sync::Arc, time::Duration};
 
-use noex_actors::{EncodeError, NodeId, Payload, RemoteBehavior, SpawnOptions, UnknownWord};
+use noex_actors::{EncodeError, MailboxPolicy, NodeId, Payload, RemoteBehavior, SpawnOptions, UnknownWord};
 use noex_net::NodeInfo;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -136,7 +136,8 @@ pub struct DistributedChildSpec {
     pub(crate) named: bool,
     significant: bool,
     pub(crate) orphan: Option<OrphanPolicy>,
-    capacity: usize,
+    mailbox: (MailboxPolicy, usize),
+    trap_exit: bool,
     init_timeout: Duration,
 }
 
@@ -161,7 +162,8 @@ impl DistributedChildSpec {
             named: true,
             significant: false,
             orphan: None,
-            capacity: options.get_mailbox_capacity(),
+            mailbox: (options.get_mailbox_policy(), options.get_mailbox_capacity()),
+            trap_exit: options.get_trap_exit(),
             init_timeout: options.get_init_timeout(),
         }
     }
@@ -190,10 +192,11 @@ impl DistributedChildSpec {
         self
     }
 
-    /// Mailbox capacity and time for `init`. A name in the options is that of [`name`](Self::name); placement is for the
-    /// other node to decide.
+    /// Mailbox, time for `init`, and whether exits are trapped. A name in the options is that of [`name`](Self::name);
+    /// placement is for the other node to decide.
     pub fn options(mut self, options: SpawnOptions) -> Self {
-        self.capacity = options.get_mailbox_capacity();
+        self.mailbox = (options.get_mailbox_policy(), options.get_mailbox_capacity());
+        self.trap_exit = options.get_trap_exit();
         self.init_timeout = options.get_init_timeout();
         if let Some(name) = options.get_name() {
             self.name = Some(name.to_owned());
@@ -259,7 +262,9 @@ impl DistributedChildSpec {
 
     /// The options of every start, without the token.
     pub(crate) fn spawn_options(&self) -> SpawnOptions {
-        SpawnOptions::new().mailbox_capacity(self.capacity).init_timeout(self.init_timeout)
+        let (policy, capacity) = self.mailbox;
+        let options = SpawnOptions::new().mailbox(policy, capacity).init_timeout(self.init_timeout);
+        if self.trap_exit { options.trap_exit() } else { options }
     }
 }
 
@@ -279,6 +284,9 @@ struct Wire {
     significant: bool,
     #[serde(default)]
     orphan: Option<OrphanPolicy>,
+    /// Policy of the mailbox, and whether exits are trapped. Absent, and not written, where both are as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process: Option<(MailboxPolicy, bool)>,
 }
 
 impl Serialize for DistributedChildSpec {
@@ -295,10 +303,11 @@ impl Serialize for DistributedChildSpec {
             shutdown: spec.shutdown,
             selector: spec.selector,
             name: spec.name,
-            capacity: spec.capacity,
+            capacity: spec.mailbox.1,
             init_timeout: spec.init_timeout,
             significant: spec.significant,
             orphan: spec.orphan,
+            process: Some((spec.mailbox.0, spec.trap_exit)).filter(|process| *process != Default::default()),
         };
         wire.serialize(serializer)
     }
@@ -307,6 +316,7 @@ impl Serialize for DistributedChildSpec {
 impl<'de> Deserialize<'de> for DistributedChildSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
+        let (policy, trap_exit) = wire.process.unwrap_or_default();
         Ok(Self {
             id: wire.id,
             behavior: wire.behavior,
@@ -315,7 +325,8 @@ impl<'de> Deserialize<'de> for DistributedChildSpec {
             shutdown: wire.shutdown,
             selector: wire.selector,
             name: wire.name,
-            capacity: wire.capacity,
+            mailbox: (policy, wire.capacity),
+            trap_exit,
             init_timeout: wire.init_timeout,
             named: true,
             significant: wire.significant,

@@ -81,7 +81,7 @@ impl DistributedChildTemplate {
         Self(self.0.significant())
     }
 
-    /// Mailbox capacity and time for `init`. A name is left out: they have none.
+    /// Mailbox, time for `init`, and whether exits are trapped. A name is left out: they have none.
     pub fn options(self, options: SpawnOptions) -> Self {
         Self(self.0.options(options))
     }

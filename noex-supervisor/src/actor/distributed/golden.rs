@@ -11,7 +11,7 @@ use std::{
 
 use noex_actors::{
     __private::{decode, encode_into},
-    ExitReason, Generation, Incarnation, NodeId, Overload, Pid, SpawnOptions,
+    ExitReason, Generation, Incarnation, MailboxPolicy, NodeId, Overload, Pid, SpawnOptions,
     schema::Schema,
 };
 use noex_net::{Cluster, ClusterConfig};
@@ -64,11 +64,12 @@ fn encoded<T: Serialize + DeserializeOwned + Debug>(value: &T) -> Vec<u8> {
 }
 
 /// Children of all kinds.
-fn specs() -> [DistributedChildSpec; 7] {
+fn specs() -> Vec<DistributedChildSpec> {
     let spec = |id: &str| DistributedChildSpec::named(id, "worker");
     let options = SpawnOptions::new().mailbox_capacity(7).init_timeout(AFTER);
     let arguments = (1, -1, "text", true, Some(0.5), BTreeMap::from([("key", [1, 300])]), None::<u8>);
-    [
+    let mailbox = |policy| spec("kept").options(SpawnOptions::new().mailbox(policy, 7));
+    vec![
         spec("plain"),
         spec("all")
             .args(&arguments)
@@ -84,6 +85,10 @@ fn specs() -> [DistributedChildSpec; 7] {
         spec("turns").node_selector(NodeSelector::RoundRobin),
         spec("least").node_selector(NodeSelector::LeastLoaded),
         spec("any").node_selector(NodeSelector::Random),
+        spec("told").options(SpawnOptions::new().trap_exit()),
+        mailbox(MailboxPolicy::Block),
+        mailbox(MailboxPolicy::DropNewest),
+        mailbox(MailboxPolicy::DropOldest),
     ]
 }
 
