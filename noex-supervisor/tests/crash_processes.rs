@@ -9,7 +9,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
-#[allow(dead_code, reason = "others ask more of it")]
 mod os_node;
 
 use std::{

@@ -140,3 +140,32 @@ async fn the_larger_side_without_the_supervisor_and_without_a_child_gets_both() 
     within("stop", next.stop()).await;
     stop_all(&[&c, &b, &a]).await;
 }
+
+#[actix_rt::test]
+async fn under_majority_a_child_that_may_run_on_does_so_on_the_smaller_side_and_one_of_it_stays() {
+    let network = MemoryNetwork::new();
+    let [a, b, c] = nodes(["a", "b", "c"], &network).await;
+    let all = [&a, &b, &c];
+    let runs_on = worker("on").node_selector(rather_on(&c)).orphan(OrphanPolicy::RunOn);
+    let sup = by_majority(&c, &all).child(runs_on).start(&a).await.unwrap();
+    assert_eq!(alive(&[&c], "s").len(), 3);
+    // Behind the last message of its start: an instance that is not confirmed ends with the session.
+    sup.child::<Worker>("on").await.unwrap().arg().await.unwrap();
+    for node in [&a, &b] {
+        network.cut(node.local_node_id(), c.local_node_id());
+    }
+    within("the larger side has all", async {
+        while alive(&[&a, &b], "s").len() < 3 {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(alive(&[&c], "s").into_keys().collect::<Vec<_>>(), ["on"], "the others stopped themselves");
+    let before = alive(&[&a, &b], "s");
+    let mut events = sup.events();
+    network.heal_all();
+    event(&mut events, "child_duplicate_stopped").await;
+    assert_eq!(alive(&all, "s"), before, "the older one is gone, and what runs stays");
+    within("stop", sup.stop()).await.unwrap();
+    stop_all(&[&c, &b, &a]).await;
+}

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_rt::ArbiterHandle;
-use noex_actors::{__private::Hub, Node};
+use noex_actors::{__private::Hub, Node, NodeId, Pid};
 use parking_lot::Mutex;
 
 use super::{event::DistributedSupervisorEvent, views::SupervisorView};
@@ -27,6 +27,8 @@ pub struct SupervisorTotals {
 
 #[derive(Debug)]
 pub(crate) struct Desk {
+    /// The id of the node.
+    own: NodeId,
     /// Events of all.
     pub(crate) hub: Hub<DistributedSupervisorEvent>,
     /// Events of each, by id, until it ends.
@@ -50,6 +52,7 @@ impl Desk {
     /// The desk of a node.
     pub(crate) fn of(node: &Node) -> Arc<Self> {
         node.extension_or_init(|| Self {
+            own: node.id().clone(),
             hub: Hub::new(node.control().clone()),
             hubs: Mutex::default(),
             arbiter: node.control().clone(),
@@ -119,6 +122,11 @@ impl Desk {
 
     pub(crate) fn started(&self, id: &str) {
         self.exits.lock().remove(id);
+    }
+
+    /// Whether this supervisor ran here and has ended, and no other of its id has begun here since.
+    pub(crate) fn is_over(&self, id: &str, pid: &Pid) -> bool {
+        *pid.node_id() == self.own && self.exits.lock().contains_key(id)
     }
 
     pub(crate) fn exit(&self, id: &str) -> Option<SupervisorExit> {

@@ -292,8 +292,8 @@ impl DistributedSupervisor {
     /// Calls `f` with every event of this supervisor from now on. Events do not travel yet: there are some on the node
     /// where the supervisor runs, and on no other. A handle that came in a message hears none: look it up by its id.
     pub fn on_event(&self, f: impl FnMut(&DistributedSupervisorEvent) + Send + 'static) -> Subscription {
-        match &self.desk {
-            Some(desk) => desk.hub_of(&self.id).on(f),
+        match self.hub() {
+            Some(hub) => hub.on(f),
             None => silence().on(f),
         }
     }
@@ -302,10 +302,19 @@ impl DistributedSupervisor {
     /// [`on_event`](Self::on_event) hears any.
     #[must_use]
     pub fn events(&self) -> Events<DistributedSupervisorEvent> {
-        match &self.desk {
-            Some(desk) => desk.hub_of(&self.id).events(),
+        match self.hub() {
+            Some(hub) => hub.events(),
             None => silence().events(),
         }
+    }
+
+    /// Where its events come out, unless it has ended.
+    fn hub(&self) -> Option<Arc<Hub<DistributedSupervisorEvent>>> {
+        let desk = self.desk.as_ref()?;
+        let is_over = || desk.is_over(&self.id, self.pid());
+        // One that ends in between closes the hub, or is known by then to have ended.
+        let hub = (!is_over()).then(|| desk.hub_of(&self.id));
+        hub.filter(|_| !is_over())
     }
 
     /// Stops the children, last one first and remote ones too, and then the supervisor.

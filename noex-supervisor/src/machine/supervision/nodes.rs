@@ -14,7 +14,7 @@ use crate::{
         plan::concerned,
         policy::{Verdict, after_node_loss},
     },
-    options::{PartitionDecision, PartitionView},
+    options::{PartitionDecision, PartitionView, Restart},
 };
 
 impl Supervision {
@@ -145,9 +145,13 @@ impl Supervision {
             let here: Vec<String> = here.map(|child| child.rule.id.clone()).collect();
             for id in here.iter().rev() {
                 // What the plan stops is started again anyway.
-                if !self.is_to_stop(id) {
-                    self.stop_child(id, Then::Restart, now, out);
+                if self.is_to_stop(id) {
+                    continue;
                 }
+                let temporary =
+                    self.children.get(id).is_some_and(|child| child.rule.restart == Restart::Temporary);
+                let then = if temporary { Then::Remove } else { Then::Restart };
+                self.stop_child(id, then, now, out);
             }
         }
         if was_paused && !self.paused {

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
-use noex_actors::ExitReason;
+use noex_actors::{ExitReason, NodeId};
 
 use super::{
     bench::{Bench, crash, node, pid, rule},
     *,
 };
-use crate::options::{Restart, Shutdown};
+use crate::options::{PartitionDecision, PartitionView, Restart, Shutdown};
 
 #[test]
 fn children_start_one_after_the_other_in_order() {
@@ -389,4 +389,19 @@ fn a_supervisor_that_lost_its_name_leaves_what_the_other_has() {
     assert_eq!(bench.stops(), [("y".to_owned(), Stop::Ask)]);
     bench.exit("y", ExitReason::Shutdown);
     assert!(matches!(bench.ended(), Some(Ending::Stopped(_))));
+}
+
+#[test]
+fn a_temporary_child_that_is_stopped_because_too_much_is_out_of_reach_is_removed() {
+    let mut bench =
+        Bench::running(Scope::Cluster, vec![rule("x"), Rule { restart: Restart::Temporary, ..rule("once") }]);
+    let view = |lost: Vec<NodeId>| PartitionView { reachable: vec![node("a")], lost, largest: 2 };
+    bench.fact(Input::Standing { decision: PartitionDecision::StopChildren, view: view(vec![node("b")]) });
+    assert_eq!(bench.stops().len(), 2);
+    for child in ["once", "x"] {
+        bench.exit(child, ExitReason::Shutdown);
+    }
+    bench.fact(Input::Standing { decision: PartitionDecision::Failover, view: view(Vec::new()) });
+    assert_eq!(bench.obey(), "+x");
+    assert!(bench.machine.child("once").is_none());
 }
