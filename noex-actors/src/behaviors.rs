@@ -4,6 +4,7 @@
 //! behaviors can be reached by them.
 
 mod admission;
+mod codec;
 
 use std::{
     any::{Any, TypeId},
@@ -18,68 +19,8 @@ use sha2::{Digest, Sha256};
 
 use self::admission::Admission;
 pub use self::admission::{Admitted, BehaviorOptions, NotAdmitted, Peers};
-use crate::{
-    AnyRef, Behavior, Node, RemoteBehavior, SpawnError, SpawnOptions,
-    error::{DecodeError, EncodeError},
-    host, numbered,
-    payload::{decode, encode_into},
-    route::BehaviorId,
-    schema::{Schema, SchemaOf},
-};
-
-/// Encodes a message, by number if its variant is one of those that both sides have.
-type Numbering<M> = fn(&M, &[Box<str>], &mut Vec<u8>) -> Result<(), EncodeError>;
-
-/// How messages of a behavior become bytes and back: captured where `B: RemoteBehavior` is known, so that references
-/// need no serde bounds.
-pub(crate) struct RemoteCodec<B: Behavior> {
-    pub(crate) name: &'static str,
-    pub(crate) hash: u32,
-    /// Under which number a node announces it; 0: it does not.
-    number: u32,
-    pub(crate) schema: SchemaOf,
-    pub(crate) encode_call: Numbering<B::Call>,
-    pub(crate) encode_cast: Numbering<B::Cast>,
-    pub(crate) encode_reply: fn(&B::Reply, &mut Vec<u8>) -> Result<(), EncodeError>,
-    pub(crate) decode_call: fn(&[u8]) -> Result<B::Call, DecodeError>,
-    pub(crate) decode_cast: fn(&[u8]) -> Result<B::Cast, DecodeError>,
-    pub(crate) decode_reply: fn(&[u8]) -> Result<B::Reply, DecodeError>,
-}
-
-impl<B: Behavior> Clone for RemoteCodec<B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<B: Behavior> Copy for RemoteCodec<B> {}
-
-impl<B: Behavior> RemoteCodec<B> {
-    /// Whether a frame is for this behavior.
-    #[inline]
-    pub(crate) fn is(&self, behavior: BehaviorId) -> bool {
-        match behavior {
-            BehaviorId::Number(number) => number == self.number,
-            BehaviorId::Hash(hash) => hash == self.hash,
-        }
-    }
-}
-
-impl<B: RemoteBehavior> RemoteCodec<B> {
-    pub(crate) fn new() -> Self {
-        Self {
-            name: B::NAME,
-            hash: behavior_number(B::NAME),
-            number: 0,
-            schema: Schema::of::<B>,
-            encode_call: |message, agreed, out| numbered::encode(message, agreed, out),
-            encode_cast: |message, agreed, out| numbered::encode(message, agreed, out),
-            encode_reply: |message, out| encode_into(message, out),
-            decode_call: |bytes| numbered::decode(bytes),
-            decode_cast: |bytes| numbered::decode(bytes),
-            decode_reply: |bytes| decode(bytes),
-        }
-    }
-}
+pub(crate) use self::codec::{RemoteCodec, Served};
+use crate::{AnyRef, Behavior, Node, RemoteBehavior, SpawnError, SpawnOptions, host, payload::decode};
 
 /// The hash of a behavior on the wire: the first four bytes of the SHA-256 of its name, little endian.
 ///
@@ -105,7 +46,7 @@ trait Factory: Send + Sync {
     fn numbered(&self, number: u32) -> Arc<dyn Factory>;
 }
 
-struct FactoryOf<B: RemoteBehavior>(Arc<RemoteCodec<B>>, OnceLock<Vec<u8>>);
+struct FactoryOf<B: RemoteBehavior>(Arc<Served<B>>, OnceLock<Vec<u8>>);
 
 impl<B: RemoteBehavior> Factory for FactoryOf<B> {
     fn spawn(
@@ -132,7 +73,7 @@ impl<B: RemoteBehavior> Factory for FactoryOf<B> {
         self.1.get_or_init(|| (self.0.schema)().to_bytes())
     }
     fn numbered(&self, number: u32) -> Arc<dyn Factory> {
-        Arc::new(Self(Arc::new(RemoteCodec { number, ..*self.0 }), self.1.clone()))
+        Arc::new(Self(Arc::new(self.0.under(number)), self.1.clone()))
     }
 }
 
@@ -239,7 +180,11 @@ impl BehaviorRegistry {
         if let Some(admission) = admission {
             table.admissions.insert(B::NAME, admission);
         }
-        table.insert(B::NAME, own, &FactoryOf::<B>(Arc::new(RemoteCodec::new()), OnceLock::new()));
+        table.insert(
+            B::NAME,
+            own,
+            &FactoryOf::<B>(Arc::new(Served::new(RemoteCodec::new())), OnceLock::new()),
+        );
         drop(table);
         if news {
             self.changed();
@@ -326,10 +271,10 @@ impl BehaviorRegistry {
         }
     }
 
-    pub(crate) fn codec<B: Behavior>(&self) -> Option<Arc<RemoteCodec<B>>> {
+    pub(crate) fn codec<B: Behavior>(&self) -> Option<Arc<Served<B>>> {
         let table = self.table.read();
         let factory = table.by_type.get(&TypeId::of::<B>())?;
-        factory.codec().downcast_ref::<Arc<RemoteCodec<B>>>().cloned()
+        factory.codec().downcast_ref::<Arc<Served<B>>>().cloned()
     }
 
     pub(crate) fn spawn(

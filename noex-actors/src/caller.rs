@@ -11,7 +11,7 @@ use crate::{
     Delivery, ExitReason, Monotonic,
     failure::CallFailure,
     glance::Glance,
-    process::{Process, ProcessCore},
+    process::{Asked, Process, ProcessCore},
     replies::{CallId, Outcome},
     route::Session,
 };
@@ -43,7 +43,8 @@ pub(crate) trait Answers<R>: Process {
 pub(crate) trait Owed<R>: Send + Sync {
     fn session(&self) -> &Arc<dyn Session>;
     fn process(&self) -> &dyn Process;
-    fn reply(&self, id: u64, reply: &R);
+    /// Of the call with that number; whether it may go by number.
+    fn reply(&self, call: (u64, bool), reply: &R);
 }
 
 struct Remote<R> {
@@ -51,6 +52,8 @@ struct Remote<R> {
     id: u64,
     /// Length of the encoded call.
     bytes: u32,
+    /// Its reply may go by number.
+    numbered: bool,
     deadline: Monotonic,
 }
 
@@ -99,8 +102,9 @@ impl<R: Send + 'static> Caller<R> {
         Self(Some(To::Local(Local { replies, id, deadline })))
     }
 
-    pub(crate) fn remote(door: Arc<dyn Owed<R>>, (id, bytes): (u64, u32), deadline: Monotonic) -> Self {
-        Self(Some(To::Remote(Remote { door, id, bytes, deadline })))
+    pub(crate) fn remote(door: Arc<dyn Owed<R>>, asked: Asked, bytes: u32) -> Self {
+        let Asked { id, numbered, deadline, .. } = asked;
+        Self(Some(To::Remote(Remote { door, id, bytes, numbered, deadline })))
     }
 
     /// Answers.
@@ -108,7 +112,7 @@ impl<R: Send + 'static> Caller<R> {
     pub fn reply(mut self, reply: R) {
         match self.0.take() {
             Some(To::Local(local)) => local.replies.finish(local.id, Ok(reply)),
-            Some(To::Remote(remote)) => remote.door.reply(remote.id, &reply),
+            Some(To::Remote(remote)) => remote.door.reply((remote.id, remote.numbered), &reply),
             Some(To::Mapped(answer)) => answer.reply(reply),
             None => {}
         }

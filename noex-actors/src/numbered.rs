@@ -6,7 +6,10 @@
 //! ```
 //! The number is a positive fixint (0 to 127), the content of the variant follows: nothing, its one value, or its fields as an array. By
 //! name a variant begins with a string or a map, so both are told apart by their first byte, and both are always read. A sender takes the
-//! number only where the receiver announced the same name in that position; replies go by name.
+//! number only where the receiver announced the same name in that position.
+//!
+//! Who replies has heard nothing of the caller's replies. The caller has heard of those that may come, and says with its call whether it has
+//! each of them in the same position: then they go by number.
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -28,6 +31,8 @@ const NUMBERS: usize = 0x80;
 pub struct Methods {
     pub(crate) calls: Vec<Box<str>>,
     pub(crate) casts: Vec<Box<str>>,
+    /// The sender has every reply of the receiver in the same position.
+    pub(crate) replies: bool,
 }
 
 impl Methods {
@@ -38,8 +43,18 @@ impl Methods {
             let same = sends.variants().zip(reads.variants()).take_while(|(sent, read)| sent == read);
             same.map(|(name, _)| name.into()).take(NUMBERS).collect()
         };
-        Self { calls: both(&sender.call, &receiver.call), casts: both(&sender.cast, &receiver.cast) }
+        let (come, read) = (names(&receiver.reply), names(&sender.reply));
+        Self {
+            calls: both(&sender.call, &receiver.call),
+            casts: both(&sender.cast, &receiver.cast),
+            replies: !come.is_empty() && read.starts_with(&come),
+        }
     }
+}
+
+/// The variants that have numbers.
+pub(crate) fn names(shape: &Shape) -> Box<[Box<str>]> {
+    shape.variants().take(NUMBERS).map(Into::into).collect()
 }
 
 type Inner<'a> = rmp_serde::Serializer<Out<'a>>;
@@ -380,12 +395,19 @@ mod tests {
         let names = |names: &[&str]| {
             let unit = |name: &&str| crate::schema::Variant { name: (*name).to_owned(), shape: Shape::Unit };
             let call = Shape::Enum(names.iter().map(unit).collect());
-            Schema { call, reply: Shape::Unit, cast: Shape::Unit, args: Shape::Unit }
+            Schema { reply: call.clone(), call, cast: Shape::Unit, args: Shape::Unit }
         };
         let agreed = Methods::agreed(&names(&["a", "b", "new"]), &names(&["a", "b", "other", "more"]));
         assert_eq!(agreed.calls, ["a".into(), "b".into()]);
         assert!(agreed.casts.is_empty());
         assert!(Methods::agreed(&names(&["b", "a"]), &names(&["a", "b"])).calls.is_empty());
+        // Replies: all that may come, or none.
+        let replies =
+            |sender: &[&str], receiver: &[&str]| Methods::agreed(&names(sender), &names(receiver)).replies;
+        assert!(replies(&["a", "b", "new"], &["a", "b"]) && replies(&["a"], &["a"]));
+        assert!(
+            !replies(&["a", "b"], &["a", "b", "new"]) && !replies(&["b", "a"], &["a"]) && !replies(&[], &[])
+        );
     }
 
     #[test]

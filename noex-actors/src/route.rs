@@ -110,6 +110,12 @@ impl Target {
 }
 
 impl Target {
+    /// Whether replies may go by number.
+    #[inline]
+    pub fn numbered(&self) -> bool {
+        self.methods.get().is_some_and(|methods| methods.replies)
+    }
+
     pub(crate) fn calls(&self) -> &[Box<str>] {
         self.methods.get().map_or(&[], |methods| &methods.calls)
     }

@@ -175,7 +175,7 @@ impl Route for Peer {
         let behavior = target
             .behavior(|name, schema| link.behavior(name, schema))
             .map_err(|why| CallError::BehaviorIncompatible(*why))?;
-        let head = CallHead { number: target.number, behavior, budget };
+        let head = CallHead { number: target.number, behavior, budget, numbered: target.numbered() };
         let sent = match &target.process_name {
             None => link.call(head, waker, encode),
             Some(name) => link.call(head, waker, &mut with_name(name, encode)),

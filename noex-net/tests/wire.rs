@@ -10,7 +10,7 @@ use noex_actors::{
     ExitReason, Incarnation, Pid, Ref, behavior,
     schema::{Schema, Shape, Variant},
 };
-use noex_net::Cluster;
+use noex_net::{Cluster, ProtocolError};
 use support::{
     Box_, Res, config, pair,
     raw::{self, RawPeer, control},
@@ -109,6 +109,77 @@ async fn messages_go_by_number_where_the_receiver_has_them_in_the_same_place() -
     .await?;
     peer.settled().await?;
     assert_eq!(own.seen().await?, [0, 5]);
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn replies_go_by_number_where_the_caller_has_them_in_the_same_place() -> Res {
+    let a = patient("a").await?;
+    let mut peer = RawPeer::join_unknown(&a, RAW, raw::NUMBERED_REPLIES).await?;
+    let schema = Schema::of::<Box_>();
+    let Shape::Enum(replies) = &schema.reply else { panic!("replies are an enum: {:?}", schema.reply) };
+    let place = replies.iter().position(|reply| reply.name == "Add").ok_or("there is no such reply")?;
+    let by_number = [&[u8::try_from(place)?][..], &rmp_serde::to_vec(&1_i64)?].concat();
+    let by_name = rmp_serde::to_vec(&BTreeMap::from([("Add", 1_i64)]))?;
+    let with = |change: &dyn Fn(&mut Vec<Variant>)| {
+        let mut replies = replies.clone();
+        change(&mut replies);
+        Schema { reply: Shape::Enum(replies), ..schema.clone() }
+    };
+    // The same; fewer, the same ones first; one before the others that this node does not have.
+    let new = || Variant { name: "New".to_owned(), shape: Shape::Unit };
+    let announced = [
+        (with(&|_| {}), true),
+        (with(&|replies| replies.truncate(place + 1)), true),
+        (with(&|replies| replies.insert(0, new())), false),
+    ];
+    for (number, (schema, numbered)) in (7..).zip(announced) {
+        let schema = serde_bytes::ByteBuf::from(schema.to_bytes());
+        peer.send(&control("Behaviors", &[(300_u32, "box", schema)])).await?;
+        peer.settled().await?;
+        let there: Ref<Box_> = a.resolve(&Pid::new(RAW.parse()?, Incarnation(1), number));
+        for answer in [&by_number, &by_name] {
+            let answering = async {
+                let call = |kind: u8, body: &[u8]| {
+                    (kind & !raw::NUMBERED == raw::CALL).then(|| (kind, body.to_vec()))
+                };
+                let (kind, body) = peer.until_frame(call).await?;
+                assert_eq!(kind & raw::NUMBERED != 0, numbered, "{number}");
+                let id = raw::varint(raw::split_varint(&body).0);
+                peer.send(&raw::frame(raw::REPLY, &[id, answer.clone()].concat())).await?;
+                Res::Ok(())
+            };
+            let (reply, answered) = futures_util::future::join(there.add(1), answering).await;
+            answered?;
+            assert_eq!(reply?, 1, "both forms are read");
+        }
+    }
+    // And as it is asked.
+    let own = a.spawn::<Box_>(0).await?;
+    let add = rmp_serde::to_vec(&BTreeMap::from([("Add", (1_i64,))]))?;
+    for (kind, total, by) in [(raw::CALL, 1, by_name), (raw::CALL | raw::NUMBERED, 2, by_number)] {
+        let fields = [&[9][..], &raw::named("box"), &raw::varint(own.pid().number()), &raw::varint(5000)];
+        peer.send(&raw::frame(kind, &[&fields.concat()[..], &add].concat())).await?;
+        let reply = peer.until_frame(|kind, body| (kind == raw::REPLY).then(|| body.to_vec())).await?;
+        let counted = [&by[..by.len() - 1], &[total]].concat();
+        assert_eq!(reply, [&[9][..], &counted].concat());
+    }
+    // A peer that has not agreed upon it is not asked so, and may not ask.
+    let mut other = RawPeer::join_unknown(&a, "y@127.0.0.1:1", 0).await?;
+    let same = serde_bytes::ByteBuf::from(schema.to_bytes());
+    other.send(&control("Behaviors", &[(300_u32, "box", same)])).await?;
+    other.settled().await?;
+    let there: Ref<Box_> = a.resolve(&Pid::new("y@127.0.0.1:1".parse()?, Incarnation(1), 7));
+    let asked = other.until_frame(|kind, _| (kind & !raw::NUMBERED == raw::CALL).then_some(kind));
+    let (asked, gone) =
+        futures_util::future::join(asked, there.add(1).timeout(Duration::from_millis(50))).await;
+    assert_eq!(asked?, raw::CALL);
+    assert!(gone.is_err());
+    let fields = [&[9][..], &raw::named("box"), &raw::varint(own.pid().number()), &raw::varint(5000)];
+    other.send(&raw::frame(raw::CALL | raw::NUMBERED, &[&fields.concat()[..], &add].concat())).await?;
+    other.until_closed().await;
+    assert_eq!(a.stats().protocol_errors_total[&ProtocolError::Frame], 1);
     a.stop().await;
     Ok(())
 }

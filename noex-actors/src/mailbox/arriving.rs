@@ -11,11 +11,11 @@ use std::{
 
 use super::{Envelope, MAX_WIRE_BYTES, MIN_WIRE_BYTES, Mailbox, Refusal, give_back, inbox::KEPT};
 use crate::{
-    Behavior, Caller, Monotonic, Overload,
+    Behavior, Caller, Overload,
     caller::Owed,
     failure::CallFailure,
     panics::contained,
-    process::{Delivered, Intake, Process},
+    process::{Asked, Delivered, Intake, Process},
     route::{BehaviorId, Session},
     trace::TraceContext,
 };
@@ -36,8 +36,8 @@ impl<B: Behavior> Owed<B::Reply> for Door<B> {
     fn process(&self) -> &dyn Process {
         &*self.mailbox
     }
-    fn reply(&self, id: u64, reply: &B::Reply) {
-        self.session.reply(id, &mut |out: &mut Vec<u8>| self.mailbox.encode_reply(reply, out));
+    fn reply(&self, (id, numbered): (u64, bool), reply: &B::Reply) {
+        self.session.reply(id, &mut |out: &mut Vec<u8>| self.mailbox.encode_reply(reply, numbered, out));
     }
 }
 
@@ -148,7 +148,8 @@ impl<B: Behavior> Intake for Arriving<B> {
         self.trace = Some(context);
     }
 
-    fn call(&mut self, id: u64, behavior: BehaviorId, deadline: Monotonic, body: &[u8]) {
+    fn call(&mut self, asked: Asked, body: &[u8]) {
+        let Asked { id, behavior, .. } = asked;
         // First: a message that cannot be taken leaves nothing to the one behind it.
         let trace = self.trace.take();
         let Some(codec) = self.door.mailbox.codec.as_ref().filter(|codec| codec.is(behavior)) else {
@@ -156,8 +157,7 @@ impl<B: Behavior> Intake for Arriving<B> {
         };
         match (codec.decode_call)(body) {
             Ok(message) => {
-                let from =
-                    Caller::remote(Arc::<Door<B>>::clone(&self.door), (id, wire_bytes(body)), deadline);
+                let from = Caller::remote(Arc::<Door<B>>::clone(&self.door), asked, wire_bytes(body));
                 self.add(Envelope::Call(message, from), trace);
             }
             Err(error) => self.door.session.fail(id, CallFailure::Decode(error.text)),
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use crate::{
         __private::encode_into,
-        MailboxPolicy, SpawnOptions, behavior_number,
+        MailboxPolicy, Monotonic, SpawnOptions, behavior_number,
         route::{Encode, ReplyBytes},
         testkit::{self, Recorder, RecorderCall, RecorderCast},
     };
@@ -234,6 +234,8 @@ mod tests {
             let session: Arc<dyn Session> = Arc::<Failures>::clone(&failures);
             let mut intake = recorder.local_mailbox().unwrap().open_door(session);
             let behavior = BehaviorId::Hash(behavior_number("recorder"));
+            let deadline = Monotonic::from_millis(60_000);
+            let asked = |id| Asked { id, behavior, deadline, numbered: false };
             let cast = |intake: &mut Box<dyn Intake>, n: u32| {
                 intake.cast(behavior, &bytes(&RecorderCast::Keep { text: n.to_string() })).unwrap();
             };
@@ -243,7 +245,7 @@ mod tests {
             assert_eq!(intake.process().mailbox().len, 8);
             (8..13).for_each(|n| cast(&mut intake, n));
             let echo = bytes(&RecorderCall::Echo { text: "late".to_owned() });
-            intake.call(7, behavior, Monotonic::from_millis(60_000), &echo);
+            intake.call(asked(7), &echo);
             assert_eq!(intake.deliver(), Delivered { refused: 3, is_closed: false });
             let full = (7, CallFailure::Overloaded(Overload::Mailbox));
             assert_eq!(std::mem::take(&mut *failures.0.lock()), [full]);
@@ -252,7 +254,7 @@ mod tests {
             assert_eq!(recorder.seen().await.unwrap(), seen);
             recorder.stop(crate::ExitReason::Normal).await.unwrap();
             cast(&mut intake, 14);
-            intake.call(8, behavior, Monotonic::from_millis(60_000), &echo);
+            intake.call(asked(8), &echo);
             assert_eq!(intake.deliver(), Delivered { refused: 0, is_closed: true });
             assert_eq!(*failures.0.lock(), [(8, CallFailure::NoProc)]);
         });

@@ -38,8 +38,8 @@ pub(crate) use self::{
     line::Ticket,
 };
 use crate::{
-    Behavior, Delivery, ExitReason, Overload, behaviors::RemoteCodec, failure::CallFailure,
-    panics::contained, process::ProcessCore, replies::Replies,
+    Behavior, Delivery, ExitReason, Overload, behaviors::Served, failure::CallFailure, panics::contained,
+    process::ProcessCore, replies::Replies,
 };
 
 /// What a mailbox does when it is full.
@@ -74,7 +74,7 @@ pub(crate) enum Refusal {
 
 pub(crate) struct Mailbox<B: Behavior> {
     pub(crate) core: ProcessCore,
-    pub(crate) codec: Option<Arc<RemoteCodec<B>>>,
+    pub(crate) codec: Option<Arc<Served<B>>>,
     pub(crate) policy: MailboxPolicy,
     /// Whether local messages are encoded and decoded as well, for tests.
     encodes: bool,
@@ -111,7 +111,7 @@ struct Queue<B: Behavior> {
 impl<B: Behavior> Mailbox<B> {
     pub(crate) fn new(
         core: ProcessCore,
-        codec: Option<Arc<RemoteCodec<B>>>,
+        codec: Option<Arc<Served<B>>>,
         policy: MailboxPolicy,
         capacity: usize,
     ) -> Self {

@@ -214,9 +214,14 @@ impl<B: Behavior> Mailbox<B> {
     }
 
     /// A reply for another node.
-    pub(super) fn encode_reply(&self, reply: &B::Reply, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    pub(super) fn encode_reply(
+        &self,
+        reply: &B::Reply,
+        numbered: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
         match &self.codec {
-            Some(codec) => (codec.encode_reply)(reply, out),
+            Some(codec) => codec.encode_reply(reply, numbered, out),
             None => Err(EncodeError::new("the behavior has no wire name")),
         }
     }

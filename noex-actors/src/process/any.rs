@@ -63,8 +63,8 @@ pub trait Intake: Send + fmt::Debug {
     fn process(&self) -> &dyn Process;
     /// The call or cast that is taken next belongs to that trace.
     fn trace(&mut self, context: Box<TraceContext>);
-    /// Takes a call with its number in the session. Until `deadline` its caller waits. What cannot be taken fails it.
-    fn call(&mut self, id: u64, behavior: BehaviorId, deadline: Monotonic, body: &[u8]);
+    /// Takes a call. What cannot be taken fails it.
+    fn call(&mut self, asked: Asked, body: &[u8]);
     /// Takes a cast.
     ///
     /// # Errors
@@ -72,6 +72,20 @@ pub trait Intake: Send + fmt::Debug {
     fn cast(&mut self, behavior: BehaviorId, body: &[u8]) -> Result<(), CallFailure>;
     /// Queues what was taken.
     fn deliver(&mut self) -> Delivered;
+}
+
+/// How a call came.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Its number in the session.
+    pub id: u64,
+    /// What its sender takes the process for.
+    pub behavior: BehaviorId,
+    /// Until then its caller waits.
+    pub deadline: Monotonic,
+    /// The reply may go by number: the caller has the variants of replies in the same places.
+    pub numbered: bool,
 }
 
 /// What came of it.

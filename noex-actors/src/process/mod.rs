@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-pub use self::any::{Delivered, Intake, MailboxStats, Process};
+pub use self::any::{Asked, Delivered, Intake, MailboxStats, Process};
 use crate::{
     Down, ExitReason, FencingToken, Monotonic, Node, Pid, StartError,
     lease::Lease,

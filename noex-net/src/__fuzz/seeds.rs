@@ -214,7 +214,14 @@ fn variables() -> Vec<Vec<u8>> {
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let heads = [
         Head::Control,
-        Head::Call { id: 1, behavior: BehaviorId::Number(2), target: 300, budget_ms: 5000, traced: false },
+        Head::Call {
+            id: 1,
+            behavior: BehaviorId::Number(2),
+            target: 300,
+            budget_ms: 5000,
+            numbered: false,
+            traced: false,
+        },
         Head::Cast { behavior: BehaviorId::Hash(2), target: 3, traced: false },
         Head::Reply { id: 1 },
         Head::Failure { id: 1 },
@@ -225,12 +232,18 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     trace::put(&context.expect("a context"), &mut traced);
     traced.extend_from_slice(b"body");
     let (behavior, target) = (BehaviorId::Number(2), 300);
-    frames.push(framed(Head::Call { id: 1, behavior, target, budget_ms: 5000, traced: true }, &traced));
+    frames.push(framed(
+        Head::Call { id: 1, behavior, target, budget_ms: 5000, numbered: true, traced: true },
+        &traced,
+    ));
     frames.push(framed(Head::Cast { behavior, target, traced: true }, &traced));
     // To a name, as long as it says, and longer than there is.
     let target = BY_NAME | 300;
     for body in [&b"\x05namedbody"[..], b"\x7fnamed", b"\x05"] {
-        frames.push(framed(Head::Call { id: 1, behavior, target, budget_ms: 5000, traced: false }, body));
+        frames.push(framed(
+            Head::Call { id: 1, behavior, target, budget_ms: 5000, numbered: false, traced: false },
+            body,
+        ));
         frames.push(framed(Head::Cast { behavior, target, traced: false }, body));
     }
     let cancel = Head::Cancel { id: 1, target: 300 };

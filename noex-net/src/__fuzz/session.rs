@@ -29,7 +29,7 @@ use crate::{
     net::{Net, NetRouter},
     wire::{
         control::{Behavior, Control, Heartbeat, Hint, Request, Response, SpawnOrder},
-        frame::{self, Head},
+        frame::{self, Head, NUMBERED_REPLIES},
         limits::CHUNK,
         to_name, trace,
     },
@@ -129,7 +129,7 @@ impl Session {
         let established = Established {
             peer: self.peer.clone(),
             incarnation: Incarnation(5),
-            capabilities: trace::CAPABILITY,
+            capabilities: trace::CAPABILITY | NUMBERED_REPLIES,
             send_key: None,
             receive_key: None,
             key: None,
@@ -214,7 +214,7 @@ fn talk(link: &Arc<Link>, targets: &[Ref<Subject>; 2], bytes: &[u8]) {
                 let kind = input.byte();
                 let traced = kind >= 0x80;
                 let head = match kind % 7 {
-                    0 => Head::Call { id, behavior, target, budget_ms: id, traced },
+                    0 => Head::Call { id, behavior, target, budget_ms: id, numbered: id % 2 == 0, traced },
                     1 => Head::Cast { behavior, target, traced },
                     2 => Head::Reply { id },
                     3 => Head::Cancel { id, target },

@@ -54,8 +54,8 @@ fn written(taken: &Frame<'_>) -> Vec<u8> {
     let (head, body) = match *frame {
         Frame::Traced { .. } => unreachable!("only calls and casts belong to a trace: {frame:?}"),
         Frame::Control(body) => (Head::Control, body),
-        Frame::Call { id, behavior, target, budget_ms, body } => {
-            (Head::Call { id, behavior, target, budget_ms, traced }, body)
+        Frame::Call { id, behavior, target, budget_ms, numbered, body } => {
+            (Head::Call { id, behavior, target, budget_ms, numbered, traced }, body)
         }
         Frame::Cast { behavior, target, body } => (Head::Cast { behavior, target, traced }, body),
         Frame::Reply { id, body } => (Head::Reply { id }, body),

@@ -14,7 +14,6 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicU64},
     task::Waker,
-    time::Duration,
 };
 
 use noex_actors::{
@@ -151,9 +150,9 @@ impl Inbound {
             self.taken += 1;
             match frame {
                 // What comes most often does not pass by the rest.
-                Frame::Call { id, behavior, target, budget_ms, body } => {
-                    let deadline = self.deadline(budget_ms);
-                    self.call(id, behavior, target, deadline, body);
+                Frame::Call { id, behavior, target, budget_ms, numbered, body } => {
+                    let asked = self.asked(id, behavior, budget_ms, numbered)?;
+                    self.call(target, asked, body);
                 }
                 Frame::Cast { behavior, target, body } => self.cast(behavior, target, body),
                 other => match self.frame(other)? {
@@ -163,12 +162,6 @@ impl Inbound {
             }
         }
         Ok(Step::Done)
-    }
-
-    /// When the caller of a call of this batch gives up.
-    fn deadline(&mut self, budget_ms: u64) -> Monotonic {
-        let received = *self.received.get_or_insert_with(|| self.link.net.node.now());
-        received.plus(Duration::from_millis(budget_ms.min(u64::from(u32::MAX))))
     }
 
     /// Counts what was taken since the last time; tells how much that was.
@@ -183,9 +176,9 @@ impl Inbound {
             Frame::Reply { id, body } => {
                 self.link.calls.completing(&mut self.woken).complete(id, Ok(ReplyBytes::from_slice(body)));
             }
-            Frame::Call { id, behavior, target, budget_ms, body } => {
-                let deadline = self.deadline(budget_ms);
-                self.call(id, behavior, target, deadline, body);
+            Frame::Call { id, behavior, target, budget_ms, numbered, body } => {
+                let asked = self.asked(id, behavior, budget_ms, numbered)?;
+                self.call(target, asked, body);
             }
             Frame::Cast { behavior, target, body } => self.cast(behavior, target, body),
             Frame::Traced { context, frame } => {

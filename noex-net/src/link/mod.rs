@@ -64,7 +64,7 @@ use crate::{
     wire::{
         compression::Compression,
         control::{Control, Request, Response},
-        frame::Head,
+        frame::{Head, NUMBERED_REPLIES},
         tag::TagAlgorithm,
         trace,
     },
@@ -83,6 +83,8 @@ pub(crate) struct Link {
     pub(crate) compression: Compression,
     /// Both ends know of traces.
     pub(crate) traces: bool,
+    /// Both ends know of replies by number.
+    pub(crate) numbers: bool,
     pub(crate) net: Arc<Net>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) announced: Announced,
@@ -128,6 +130,7 @@ impl Link {
             tag: established.send_key.as_ref().map(|key| key.algorithm),
             compression,
             traces: established.capabilities & trace::CAPABILITY != 0,
+            numbers: established.capabilities & NUMBERED_REPLIES != 0,
             net,
             outbox: Arc::new(outbox),
             announced: Announced::default(),
@@ -176,7 +179,7 @@ impl Link {
         waker: &Waker,
         encode: Encode<'_>,
     ) -> Result<u64, Refusal> {
-        let CallHead { number, behavior, budget } = head;
+        let CallHead { number, behavior, budget, numbered } = head;
         let deadline = self.net.node.clock().coarse().plus(budget).plus(COARSE);
         let budget_ms = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX).max(1);
         let id = Cell::new(None);
@@ -197,6 +200,7 @@ impl Link {
                     behavior,
                     target: number,
                     budget_ms,
+                    numbered: numbered && self.numbers,
                     traced,
                 }
             },
@@ -341,6 +345,8 @@ pub(crate) struct CallHead {
     pub(crate) number: u64,
     pub(crate) behavior: BehaviorId,
     pub(crate) budget: Duration,
+    /// Its reply may go by number.
+    pub(crate) numbered: bool,
 }
 
 struct GiveUp<'a> {

@@ -16,11 +16,12 @@
 //!
 //! Fields are varints. A behavior is the number under which the receiver announced it; 0 is followed by the hash of its name
 //! instead (u32 LE). A target with the bit [`BY_NAME`](noex_actors::route::BY_NAME) is whoever has the name with which the body of the
-//! call or cast then begins: its length, and its bytes. With [`TRACED`] in its kind, a call or a cast has the trace that it belongs to before its body.
+//! call or cast then begins: its length, and its bytes. With the bit 0x40 in its kind, the reply of a call may go by number. With [`TRACED`] in its kind, a call or a cast has the trace that it belongs to before its body.
 
 use noex_actors::{route::BehaviorId, trace::TraceContext};
 
 use super::{
+    head::Writing,
     limits::CHUNK,
     trace,
     varint::{MAX_VARINT, fixed, varint},
@@ -42,6 +43,10 @@ pub(crate) const NEXT: u8 = 7;
 pub(crate) const DROPPED: u8 = 8;
 pub(crate) const MARK: u8 = 9;
 pub(crate) const CREDIT: u8 = 10;
+/// A call whose reply may go by number: with a bit more.
+const CALL_NUMBERED: u8 = CALL | 0x40;
+/// The capability of a node that answers such calls.
+pub(crate) const NUMBERED_REPLIES: u64 = 1 << 2;
 /// A bit of the kind of a call or a cast: a trace context follows the fields.
 pub(crate) const TRACED: u8 = 0x80;
 
@@ -49,11 +54,13 @@ pub(crate) const TRACED: u8 = 0x80;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Control(&'a [u8]),
+    /// `numbered`: its reply may go by number.
     Call {
         id: u64,
         behavior: BehaviorId,
         target: u64,
         budget_ms: u64,
+        numbered: bool,
         body: &'a [u8],
     },
     Cast {
@@ -157,12 +164,12 @@ impl<'a> Frame<'a> {
     fn of(kind: u8, rest: &'a [u8]) -> Result<Self, Malformed> {
         Ok(match kind {
             CONTROL => Self::Control(rest),
-            CALL => {
+            CALL | CALL_NUMBERED => {
                 let (id, rest) = varint(rest)?;
                 let (behavior, rest) = behavior(rest)?;
                 let (target, rest) = varint(rest)?;
                 let (budget_ms, body) = varint(rest)?;
-                Self::Call { id, behavior, target, budget_ms, body }
+                Self::Call { id, behavior, target, budget_ms, numbered: kind == CALL_NUMBERED, body }
             }
             CAST => {
                 let (behavior, rest) = behavior(rest)?;
@@ -211,7 +218,7 @@ impl<'a> Frame<'a> {
 
     #[cold]
     fn traced(kind: u8, rest: &'a [u8]) -> Result<Self, Malformed> {
-        if !matches!(kind ^ TRACED, CALL | CAST) {
+        if !matches!(kind ^ TRACED, CALL | CALL_NUMBERED | CAST) {
             return Err(Malformed);
         }
         let mut frame = Self::of(kind ^ TRACED, rest)?;
@@ -226,12 +233,13 @@ impl<'a> Frame<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Head {
     Control,
-    /// `traced`: the body begins with a trace context.
+    /// `traced`: the body begins with a trace context. `numbered`: its reply may go by number.
     Call {
         id: u64,
         behavior: BehaviorId,
         target: u64,
         budget_ms: u64,
+        numbered: bool,
         traced: bool,
     },
     Cast {
@@ -259,54 +267,6 @@ pub(crate) enum Head {
     },
 }
 
-/// A head, put together where it can be appended in one piece.
-pub(crate) struct Writing {
-    bytes: [u8; MAX_HEAD],
-    len: usize,
-}
-
-impl Writing {
-    fn new(kind: u8) -> Self {
-        let mut writing = Self { bytes: [0; MAX_HEAD], len: HEADER };
-        writing.byte(kind);
-        writing
-    }
-
-    #[inline]
-    fn byte(&mut self, byte: u8) {
-        self.bytes[self.len] = byte;
-        self.len += 1;
-    }
-
-    #[inline]
-    fn varint(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.byte(number.to_le_bytes()[0] | 0x80);
-            number >>= 7;
-        }
-        self.byte(number.to_le_bytes()[0]);
-    }
-
-    #[inline]
-    fn behavior(&mut self, behavior: BehaviorId) {
-        match behavior {
-            BehaviorId::Number(number) => self.varint(u64::from(number)),
-            BehaviorId::Hash(hash) => {
-                self.byte(0);
-                hash.to_le_bytes().into_iter().for_each(|byte| self.byte(byte));
-            }
-        }
-    }
-
-    fn append_to(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.as_bytes());
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
 impl Head {
     /// The number of the call that it begins.
     pub(crate) fn call(&self) -> Option<u64> {
@@ -319,7 +279,8 @@ impl Head {
     fn kind(self) -> u8 {
         match self {
             Self::Control => CONTROL,
-            Self::Call { traced, .. } => CALL | bit(traced),
+            Self::Call { numbered: false, traced, .. } => CALL | bit(traced),
+            Self::Call { numbered: true, traced, .. } => CALL_NUMBERED | bit(traced),
             Self::Cast { traced, .. } => CAST | bit(traced),
             Self::Reply { .. } => REPLY,
             Self::Failure { .. } => FAILURE,
@@ -334,7 +295,7 @@ impl Head {
         let mut writing = Writing::new(self.kind());
         match self {
             Self::Control => {}
-            Self::Call { id, behavior, target, budget_ms, traced: _ } => {
+            Self::Call { id, behavior, target, budget_ms, numbered: _, traced: _ } => {
                 writing.varint(id);
                 writing.behavior(behavior);
                 writing.varint(target);
@@ -414,12 +375,22 @@ mod tests {
     #[test]
     fn golden_bytes_of_every_kind() {
         let number = BehaviorId::Number(7);
-        let call = Head::Call { id: 300, behavior: number, target: 300, budget_ms: 5000, traced: false };
+        let call = Head::Call {
+            id: 300,
+            behavior: number,
+            target: 300,
+            budget_ms: 5000,
+            numbered: false,
+            traced: false,
+        };
         assert_eq!(written(call, b"x"), [9, 0, 1, 0xAC, 2, 7, 0xAC, 2, 0x88, 0x27, b'x']);
         let hash = BehaviorId::Hash(0xA1B2_C3D4);
         assert_eq!(
-            written(Head::Call { id: 1, behavior: hash, target: 2, budget_ms: 3, traced: false }, b""),
-            [9, 0, 1, 1, 0, 0xD4, 0xC3, 0xB2, 0xA1, 2, 3]
+            written(
+                Head::Call { id: 1, behavior: hash, target: 2, budget_ms: 3, numbered: true, traced: false },
+                b""
+            ),
+            [9, 0, 0x41, 1, 0, 0xD4, 0xC3, 0xB2, 0xA1, 2, 3]
         );
         assert_eq!(written(Head::Cast { behavior: number, target: 2, traced: false }, b""), [3, 0, 2, 7, 2]);
         assert_eq!(written(Head::Reply { id: 1 }, b"r"), [3, 0, 3, 1, b'r']);
@@ -434,6 +405,9 @@ mod tests {
         assert_eq!(written(Head::Credit { target: 2, position: 300 }, b""), [4, 0, 10, 2, 0xAC, 2]);
         let longer = written(mark, b"x");
         assert_eq!(Frame::take(&mut longer.as_slice()), Err(Malformed), "nor has a mark");
+        for kind in [CAST, REPLY, FAILURE, CONTROL, TRACED | CAST] {
+            assert_eq!(Frame::parse(&[kind | 0x40, 1, 1, 1]), Err(Malformed), "only calls have that bit");
+        }
         let mut chunks = Vec::new();
         put_first(9, 300, b"ab", &mut chunks);
         chunks.extend_from_slice(next_head(9, 1).as_bytes());
@@ -449,8 +423,14 @@ mod tests {
     #[test]
     fn the_longest_head_has_room() {
         let behavior = BehaviorId::Number(u32::MAX);
-        let call =
-            Head::Call { id: u64::MAX, behavior, target: u64::MAX, budget_ms: u64::MAX, traced: false };
+        let call = Head::Call {
+            id: u64::MAX,
+            behavior,
+            target: u64::MAX,
+            budget_ms: u64::MAX,
+            numbered: false,
+            traced: false,
+        };
         assert_eq!(written(call, b"").len(), MAX_HEAD);
     }
 
@@ -461,13 +441,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            id: u64, number: u32, named: bool, target: u64, budget_ms: u64, body in proptest::collection::vec(any::<u8>(), 0..300),
+            (id, target, budget_ms) in any::<(u64, u64, u64)>(), number: u32, (named, numbered) in any::<(bool, bool)>(), body in proptest::collection::vec(any::<u8>(), 0..300),
         ) {
             let behavior = of(number, named);
-            let bytes = written(Head::Call { id, behavior, target, budget_ms, traced: false }, &body);
+            let bytes = written(Head::Call { id, behavior, target, budget_ms, numbered, traced: false }, &body);
             let mut rest = bytes.as_slice();
             let frame = Frame::take(&mut rest).unwrap().unwrap();
-            prop_assert_eq!(frame, Frame::Call { id, behavior, target, budget_ms, body: &body });
+            prop_assert_eq!(frame, Frame::Call { id, behavior, target, budget_ms, numbered, body: &body });
             prop_assert_eq!(Frame::take(&mut rest), Ok(None));
         }
 

@@ -368,10 +368,18 @@ fn traced_frame(head: Head) -> Vec<u8> {
 
 fn frames(table: &mut Table) {
     let (number, hash) = (BehaviorId::Number(7), BehaviorId::Hash(0xA1B2_C3D4));
-    let call = |behavior, id| Head::Call { id, behavior, target: 300, budget_ms: 5000, traced: false };
+    let call = |behavior, id| Head::Call {
+        id,
+        behavior,
+        target: 300,
+        budget_ms: 5000,
+        numbered: false,
+        traced: false,
+    };
     let cast = |behavior| Head::Cast { behavior, target: 300, traced: false };
     let target = BY_NAME | 300;
-    let call_by_name = Head::Call { id: 300, behavior: number, target, budget_ms: 5000, traced: false };
+    let call_by_name =
+        Head::Call { id: 300, behavior: number, target, budget_ms: 5000, numbered: false, traced: false };
     let cast_by_name = Head::Cast { behavior: number, target, traced: false };
     let named = |body: &[u8]| {
         let mut bytes = Vec::new();
@@ -379,17 +387,24 @@ fn frames(table: &mut Table) {
         bytes.extend_from_slice(body);
         bytes
     };
-    let traced_call = Head::Call { id: 300, behavior: number, target: 300, budget_ms: 5000, traced: true };
+    let traced_call =
+        Head::Call { id: 300, behavior: number, target: 300, budget_ms: 5000, numbered: false, traced: true };
     let traced_cast = Head::Cast { behavior: number, target: 300, traced: true };
+    let numbered_call =
+        Head::Call { id: 300, behavior: number, target: 300, budget_ms: 5000, numbered: true, traced: false };
+    let both =
+        Head::Call { id: 300, behavior: number, target: 300, budget_ms: 5000, numbered: true, traced: true };
     let mut all = vec![
         ("control", framed(Head::Control, b"body")),
         ("call", framed(call(number, 300), b"body")),
         ("call by hash", framed(call(hash, 1), b"body")),
+        ("call, reply by number", framed(numbered_call, b"body")),
         ("cast", framed(cast(number), b"body")),
         ("cast by hash", framed(cast(hash), b"body")),
         ("call by name", framed(call_by_name, &named(b"body"))),
         ("cast by name", framed(cast_by_name, &named(b"body"))),
         ("traced call", traced_frame(traced_call)),
+        ("traced call, reply by number", traced_frame(both)),
         ("traced cast", traced_frame(traced_cast)),
         ("reply", framed(Head::Reply { id: 300 }, b"body")),
         ("failure", framed(Head::Failure { id: 300 }, b"body")),

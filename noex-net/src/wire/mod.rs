@@ -12,6 +12,7 @@ pub(crate) mod frame;
 #[cfg(test)]
 mod golden;
 pub(crate) mod handshake;
+mod head;
 pub(crate) mod limits;
 pub(crate) mod order;
 pub(crate) mod tag;

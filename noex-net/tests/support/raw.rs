@@ -20,6 +20,10 @@ pub const SECRET: &str = "a secret of the tests";
 
 pub const CONTROL: u8 = 0;
 pub const CALL: u8 = 1;
+/// A bit of the kind of a call: its reply may go by number.
+pub const NUMBERED: u8 = 0x40;
+/// The capability that goes with it.
+pub const NUMBERED_REPLIES: u64 = 1 << 2;
 pub const CAST: u8 = 2;
 pub const REPLY: u8 = 3;
 pub const FAILURE: u8 = 4;
@@ -256,8 +260,17 @@ impl RawPeer {
 
     /// The same, as one that announces no behavior and gives so much credit for each of its processes; 0: it does not say.
     pub async fn join_granting(to: &Cluster, id: &str, window: u64) -> Res<Self> {
+        Self::join_with(to, id, 0, &Self::announcing_nothing(window)).await
+    }
+
+    /// As one that announces no behavior, with these capabilities.
+    pub async fn join_unknown(to: &Cluster, id: &str, capabilities: u64) -> Res<Self> {
+        Self::join_with(to, id, capabilities, &Self::announcing_nothing(0)).await
+    }
+
+    fn announcing_nothing(window: u64) -> Vec<u8> {
         let first = (0_u64, 0_u64, 0_f32, 0_u64, false, None::<[(u32, &str); 0]>, (0_u32, 0_u64), window);
-        Self::join_with(to, id, 0, &control("Heartbeat", &first)).await
+        control("Heartbeat", &first)
     }
 
     async fn join_with(to: &Cluster, id: &str, capabilities: u64, heartbeat: &[u8]) -> Res<Self> {

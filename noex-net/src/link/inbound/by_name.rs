@@ -7,8 +7,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use noex_actors::{
     __private::CallFailure,
-    Monotonic,
-    process::Process,
+    process::{Asked, Process},
     route::{BY_NAME, BehaviorId, Session},
     trace::TraceContext,
 };
@@ -39,20 +38,14 @@ impl Inbound {
     }
 
     #[cold]
-    pub(super) fn call_by_name(
-        &mut self,
-        id: u64,
-        behavior: BehaviorId,
-        target: u64,
-        deadline: Monotonic,
-        body: &[u8],
-    ) {
+    pub(super) fn call_by_name(&mut self, target: u64, asked: Asked, body: &[u8]) {
+        let id = asked.id;
         let trace = self.by_name.trace.take();
         let found = self.holder(target, body);
         let intake = found.and_then(|(number, message)| Some((self.uncounted_intake(number)?, message)));
         let Some((intake, message)) = intake else { return self.link.fail(id, CallFailure::NoProc) };
         trace.into_iter().for_each(|trace| intake.trace(trace));
-        intake.call(id, behavior, deadline, message);
+        intake.call(asked, message);
         if let Some((number, _)) = found {
             let recent = &mut self.by_name.recent;
             recent.truncate(MAX_RECENT - 1);

@@ -6,12 +6,13 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use noex_actors::{
     __private::{CallFailure, panic_text},
-    Monotonic, Overload,
-    process::{Delivered, Intake},
+    Overload,
+    process::{Asked, Delivered, Intake},
     route::{BehaviorId, Session},
     trace::TraceContext,
 };
@@ -19,7 +20,7 @@ use noex_actors::{
 use super::Inbound;
 use crate::{
     link::{Link, credits::Account},
-    wire::frame::Frame,
+    wire::frame::{Frame, Malformed},
 };
 
 /// Processes to which a peer has sent lately. One that is not among them costs an allocation.
@@ -128,18 +129,27 @@ impl Inbound {
         Some(())
     }
 
-    pub(super) fn call(
+    /// How a call of this batch is asked: among others, when its caller gives up.
+    pub(super) fn asked(
         &mut self,
         id: u64,
         behavior: BehaviorId,
-        number: u64,
-        deadline: Monotonic,
-        body: &[u8],
-    ) {
-        self.calling = Some(id);
+        budget_ms: u64,
+        numbered: bool,
+    ) -> Result<Asked, Malformed> {
+        if numbered && !self.link.numbers {
+            return Err(Malformed);
+        }
+        let received = *self.received.get_or_insert_with(|| self.link.net.node.now());
+        let deadline = received.plus(Duration::from_millis(budget_ms.min(u64::from(u32::MAX))));
+        Ok(Asked { id, behavior, deadline, numbered })
+    }
+
+    pub(super) fn call(&mut self, number: u64, asked: Asked, body: &[u8]) {
+        self.calling = Some(asked.id);
         match self.intake(number, body.len()) {
-            Some(intake) => intake.call(id, behavior, deadline, body),
-            None => self.call_by_name(id, behavior, number, deadline, body),
+            Some(intake) => intake.call(asked, body),
+            None => self.call_by_name(number, asked, body),
         }
         self.calling = None;
     }
