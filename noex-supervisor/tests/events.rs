@@ -4,6 +4,8 @@
 
 mod cluster;
 
+use std::time::Duration;
+
 use cluster::{Worker, event, nodes, stop_all, within, worker};
 use noex_actors::ExitReason;
 use noex_supervisor::{DistributedSupervisor, SupervisorExit};
@@ -47,5 +49,22 @@ async fn events_of_a_supervisor_that_has_ended_are_over_also_for_who_asks_then()
     event(&mut events, "child_restarted").await;
     assert_eq!(within("they stay over", late.recv()).await, None);
     within("stop", next.stop()).await.unwrap();
+    stop_all(&[&a]).await;
+}
+
+#[actix_rt::test]
+async fn who_asks_late_how_a_supervisor_ended_is_not_told_of_another_of_its_name() {
+    let ([a], _log) = nodes(["a"]).await;
+    let builder = || DistributedSupervisor::builder().name("s").child(worker("x"));
+    let first = builder().restart_intensity(0, Duration::from_secs(5)).start(&a).await.unwrap();
+    first.child::<Worker>("x").await.unwrap().explode().unwrap();
+    let over_its_limit = within("the first ends", first.wait()).await;
+    assert_ne!(over_its_limit, SupervisorExit::Stopped(ExitReason::Shutdown));
+    let next = builder().start(&a).await.unwrap();
+    assert_eq!(within("asked beside the next", first.wait()).await, over_its_limit);
+    assert_eq!(within("its events are over", first.events().recv()).await, None);
+    within("stop", next.stop()).await.unwrap();
+    assert_eq!(within("of the next", next.wait()).await, SupervisorExit::Stopped(ExitReason::Shutdown));
+    assert_eq!(within("asked after the next", first.wait()).await, over_its_limit);
     stop_all(&[&a]).await;
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_rt::ArbiterHandle;
-use noex_actors::{__private::Hub, Node, NodeId, Pid};
+use noex_actors::{__private::Hub, Node, Pid};
 use parking_lot::Mutex;
 
 use super::{event::DistributedSupervisorEvent, views::SupervisorView};
@@ -27,8 +27,6 @@ pub struct SupervisorTotals {
 
 #[derive(Debug)]
 pub(crate) struct Desk {
-    /// The id of the node.
-    own: NodeId,
     /// Events of all.
     pub(crate) hub: Hub<DistributedSupervisorEvent>,
     /// Events of each, by id, until it ends.
@@ -41,8 +39,8 @@ pub(crate) struct Desk {
     failovers: AtomicU64,
     /// By name: the last view of each supervisor in the cluster that this node saw.
     pub(crate) views: Mutex<BTreeMap<String, SupervisorView>>,
-    /// How supervisors of this node ended, by id.
-    exits: Mutex<BTreeMap<String, SupervisorExit>>,
+    /// How supervisors of this node ended. Those that began first are forgotten first.
+    exits: Mutex<BTreeMap<Pid, SupervisorExit>>,
 }
 
 /// How many ends are remembered.
@@ -52,7 +50,6 @@ impl Desk {
     /// The desk of a node.
     pub(crate) fn of(node: &Node) -> Arc<Self> {
         node.extension_or_init(|| Self {
-            own: node.id().clone(),
             hub: Hub::new(node.control().clone()),
             hubs: Mutex::default(),
             arbiter: node.control().clone(),
@@ -112,24 +109,16 @@ impl Desk {
         }
     }
 
-    pub(crate) fn ended(&self, id: &str, exit: SupervisorExit) {
+    pub(crate) fn ended(&self, pid: &Pid, exit: SupervisorExit) {
         let mut exits = self.exits.lock();
         if exits.len() >= REMEMBERED {
             exits.pop_first();
         }
-        exits.insert(id.to_owned(), exit);
+        exits.insert(pid.clone(), exit);
     }
 
-    pub(crate) fn started(&self, id: &str) {
-        self.exits.lock().remove(id);
-    }
-
-    /// Whether this supervisor ran here and has ended, and no other of its id has begun here since.
-    pub(crate) fn is_over(&self, id: &str, pid: &Pid) -> bool {
-        *pid.node_id() == self.own && self.exits.lock().contains_key(id)
-    }
-
-    pub(crate) fn exit(&self, id: &str) -> Option<SupervisorExit> {
-        self.exits.lock().get(id).cloned()
+    /// How it ended that ran here, as long as that is remembered.
+    pub(crate) fn exit(&self, pid: &Pid) -> Option<SupervisorExit> {
+        self.exits.lock().get(pid).cloned()
     }
 }

@@ -311,7 +311,7 @@ impl DistributedSupervisor {
     /// Where its events come out, unless it has ended.
     fn hub(&self) -> Option<Arc<Hub<DistributedSupervisorEvent>>> {
         let desk = self.desk.as_ref()?;
-        let is_over = || desk.is_over(&self.id, self.pid());
+        let is_over = || desk.exit(self.pid()).is_some();
         // One that ends in between closes the hub, or is known by then to have ended.
         let hub = (!is_over()).then(|| desk.hub_of(&self.id));
         hub.filter(|_| !is_over())
@@ -347,7 +347,7 @@ impl DistributedSupervisor {
             Err(CallError::NoConnection(_) | CallError::ConnectionLost(_)) => ExitReason::NoConnection,
             Err(_) => self.process.monitor().await.reason,
         };
-        let known = self.desk.as_ref().and_then(|desk| desk.exit(&self.id));
+        let known = self.desk.as_ref().and_then(|desk| desk.exit(self.pid()));
         known.unwrap_or(SupervisorExit::Stopped(reason))
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Input {
     Node(failover::Input),
     /// A node said that it is about to leave.
     Draining(NodeId),
+    /// For longer than a node is waited for, its process took no fact and saw no deadline.
+    StoodStill,
     /// What the question came to who has the name: in the own view, if it is another supervisor, and whether anybody knows of one.
     Owners {
         seen: Option<Pid>,
@@ -97,6 +99,7 @@ impl Coordinator {
             Input::Draining(node) => {
                 self.supervise(supervision::Input::NodeDraining { node }, now, entropy, out);
             }
+            Input::StoodStill => self.supervise(supervision::Input::StoodStill, now, entropy, out),
             Input::Owners { seen, named } => {
                 match self.doubt.as_mut().map(|doubt| doubt.answered(seen, named, now)) {
                     None | Some(Step::Wait) => {}
@@ -133,6 +136,11 @@ impl Coordinator {
     pub(crate) fn extend_grace(&mut self, grace: Option<Duration>) {
         self.failover.extend_grace(grace);
         self.supervision.set_hold(self.failover.hold());
+    }
+
+    /// How long a node that fell silent is waited for.
+    pub(crate) fn patience(&self) -> Duration {
+        self.failover.patience()
     }
 
     /// Whether children can be started on the node.

@@ -47,7 +47,7 @@ impl DistributedProcess {
         let supervisor_id = self.identity.id.clone();
         tracing::info!(supervisor = supervisor_id, reason = %exit, "supervisor stopped");
         self.exit = Some(exit.clone());
-        self.desk.ended(&supervisor_id, exit.clone());
+        self.desk.ended(&self.pid, exit.clone());
         let own = self.cluster.local_node_id();
         let mut views = self.desk.views.lock();
         if views.get(&supervisor_id).is_some_and(|view| view.owner == *own) {
@@ -124,6 +124,7 @@ impl DistributedProcess {
     /// Stops the tree, or, when its node leaves the cluster, moves what runs here and leaves the rest running for the
     /// next supervisor of this name. Nobody could take over children of a template: they are stopped.
     pub(super) async fn last_words(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
+        self.awake = None;
         self.instances.begin_last();
         // That the name is lost may be said in the mailbox, which is not read any more.
         if let Some(rival) = self.rival(cx).filter(|_| self.exit.is_none()) {

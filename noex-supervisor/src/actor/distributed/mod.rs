@@ -19,7 +19,7 @@ use std::{
 };
 
 use noex_actors::{
-    AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, Owner, RawRef,
+    AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, Owner, Pid, RawRef,
     RemoteBehavior, SpawnError, Subscription,
 };
 use noex_net::{Cluster, ClusterEvent, DialError, OnConflict};
@@ -80,6 +80,8 @@ pub(crate) enum Note {
     /// There is something in the queue of facts.
     Facts,
     Alarm,
+    /// Time to look at the clock.
+    Tick,
     /// Time to let others see the children as they are.
     Publish,
 }
@@ -92,6 +94,7 @@ enum Request {
 /// The process.
 pub(crate) struct DistributedProcess {
     identity: Identity,
+    pid: Pid,
     cluster: Cluster,
     desk: Arc<Desk>,
     machine: Coordinator,
@@ -113,6 +116,8 @@ pub(crate) struct DistributedProcess {
     /// What happens to the cluster.
     events: Option<Subscription>,
     alarm: Alarm,
+    /// When it looked at the clock last; `None` before it begins and when it ends.
+    awake: Option<Monotonic>,
     publishing: bool,
     counted: Totals,
     exit: Option<SupervisorExit>,
@@ -149,7 +154,6 @@ impl Behavior for DistributedProcess {
             let _ = ready.send(Err(StartSupervisorError::Name(error)));
             return Err(text);
         }
-        desk.started(&identity.id);
         listeners.subscribe(&desk.hub_of(&identity.id));
         let rules = children.iter().map(|spec| spec.rule(&identity.selector));
         let supervision = Supervision::new(identity.settings, rules).owned_by(Owner(cx.pid().clone()));
@@ -168,6 +172,7 @@ impl Behavior for DistributedProcess {
         cx.continue_with(Note::Begin);
         Ok(Self {
             identity,
+            pid: cx.pid().clone(),
             cluster,
             desk,
             machine: Coordinator::new(supervision, failover),
@@ -186,6 +191,7 @@ impl Behavior for DistributedProcess {
             starter: Starter::begin(Note::Facts, cx),
             events: None,
             alarm: Alarm::default(),
+            awake: None,
             publishing: false,
             counted: Totals::default(),
             exit: None,
@@ -220,6 +226,7 @@ impl Behavior for DistributedProcess {
                 self.alarm.rang();
                 self.step(coordinator::Input::DeadlineReached, cx);
             }
+            Info::User(Note::Tick) => self.look_at_the_clock(cx),
             Info::User(Note::Publish) => {
                 self.publishing = false;
                 self.publish(cx);
@@ -254,6 +261,8 @@ impl DistributedProcess {
         let own = (cx.node().id().clone(), cx.node().incarnation());
         let others = self.cluster.connected_nodes().into_iter().map(|node| (node.id, node.incarnation));
         let nodes = std::iter::once(own).chain(others).collect();
+        self.awake = Some(cx.node().now());
+        cx.send_interval(self.cluster.config().heartbeat_interval(), || Note::Tick);
         let missing = self.cluster.lost_nodes();
         self.judge(failover::Input::Started { nodes, missing }, cx);
     }
@@ -328,7 +337,28 @@ impl DistributedProcess {
         self.step(coordinator::Input::Node(input), cx);
     }
 
+    /// Before anything that happened meanwhile is looked at: others may have taken its node for dead.
+    fn look_at_the_clock(&mut self, cx: &mut Context<Self>) {
+        let Some(before) = self.awake else { return };
+        let now = cx.node().now();
+        self.awake = Some(now);
+        let slept = now.since(before);
+        if slept > self.machine.patience() {
+            tracing::warn!(
+                supervisor = self.identity.id,
+                ?slept,
+                "the supervisor stood still: it asks who has its name"
+            );
+            self.handle(coordinator::Input::StoodStill, cx);
+        }
+    }
+
     fn step(&mut self, input: coordinator::Input, cx: &mut Context<Self>) {
+        self.look_at_the_clock(cx);
+        self.handle(input, cx);
+    }
+
+    fn handle(&mut self, input: coordinator::Input, cx: &mut Context<Self>) {
         let mut commands = VecDeque::new();
         self.machine.handle(input, cx.node().now(), entropy(), &mut commands);
         for command in commands {

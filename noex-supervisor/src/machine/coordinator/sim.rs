@@ -54,8 +54,6 @@ struct Process {
     /// The supervisor that started it.
     era: u64,
     watched: bool,
-    /// Started by one that did not know yet that it had lost its name.
-    rival: bool,
 }
 
 #[derive(Debug)]
@@ -168,6 +166,8 @@ struct World {
     home: NodeId,
     /// It stands still until then.
     stalled: Monotonic,
+    /// That was for so long that it notices.
+    stood_still: bool,
     /// Nobody has its name until then.
     vacant: Monotonic,
     /// How long an order of its may take, in milliseconds.
@@ -254,6 +254,7 @@ impl World {
             era: 0,
             home: node(0),
             stalled: Monotonic::ZERO,
+            stood_still: false,
             vacant: Monotonic::ZERO,
             lag: 8,
             loser: None,
@@ -304,6 +305,7 @@ impl World {
         let last = std::mem::replace(&mut self.machine, next);
         self.loser = beaten.then(|| Loser::new(last, home.clone()));
         self.stalled = self.now.max(self.vacant);
+        self.stood_still = false;
         self.era += 1;
         self.heard = 0;
         self.starting = true;
@@ -374,6 +376,9 @@ impl World {
     fn step(&mut self, input: Input) {
         if self.now < self.stalled {
             return self.when_it_goes_on(Event::Fact(input));
+        }
+        if std::mem::take(&mut self.stood_still) {
+            self.step(Input::StoodStill);
         }
         if let Input::Child(supervision::Input::ChildExited { pid, reason, .. }) = &input
             && let Some(end) = self.unheard.get_mut(pid)

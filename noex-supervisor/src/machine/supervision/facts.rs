@@ -166,6 +166,8 @@ pub(crate) enum Input {
     StopRequested {
         reason: ExitReason,
     },
+    /// It stood still itself, for so long that another supervisor may have taken its place.
+    StoodStill,
     /// Another supervisor has the name: nothing is started any more.
     Superseded,
     /// It ends, but these children are left running for another supervisor. Nothing else is stopped than the other

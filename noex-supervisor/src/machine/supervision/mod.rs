@@ -192,6 +192,8 @@ impl Supervision {
             Input::TerminateRequested { request, child } => self.terminate(request, &child, now, out),
             Input::RestartRequested { request, child } => self.restart(request, &child, now, out),
             Input::StopRequested { reason } => self.stop_all(reason, now, out),
+            Input::StoodStill if matches!(self.phase, Phase::StartingUp | Phase::Running) => self.doubt(out),
+            Input::StoodStill => {}
             Input::Superseded => (self.superseded, self.beaten) = (true, true),
             Input::HandedOver { keep, reason } => self.hand_over(&keep, reason, now, out),
             Input::NodeSuspected { node } => self.suspect(&node),

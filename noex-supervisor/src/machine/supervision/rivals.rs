@@ -394,3 +394,28 @@ fn a_later_term_that_a_node_has_heard_of_is_a_sign_of_another_supervisor_and_is_
     bench.fact(Input::Seen { term: 1008 });
     assert!(!bench.has(&Output::DoubtName), "its own again");
 }
+
+#[test]
+fn what_is_added_after_a_standstill_is_started_when_it_is_sure_or_given_up_when_it_is_beaten() {
+    for beaten in [false, true] {
+        let mut bench = Bench::running(Scope::Cluster, vec![rule("x")]);
+        bench.fact(Input::StoodStill);
+        assert!(bench.has(&Output::DoubtName));
+        bench.fact(Input::AddRequested { request: 1, rule: rule("y") });
+        bench.exit("x", crash());
+        assert_eq!(bench.obey(), "", "somebody else may have them");
+        if beaten {
+            bench.fact(Input::Superseded);
+            hand_over(&mut bench, &["x"]);
+            let given_up = |output: &Output| {
+                matches!(output, Output::Reply { request: 1, answer: Answer::Failed { .. } })
+            };
+            assert!(bench.out.iter().any(given_up) && bench.ended().is_some());
+        } else {
+            bench.fact(Input::Begun { found: Vec::new() });
+            assert_eq!(bench.obey(), "+x");
+            bench.after(Duration::from_secs(1));
+            assert_eq!(bench.obey(), "+y", "at the pace of restarts");
+        }
+    }
+}

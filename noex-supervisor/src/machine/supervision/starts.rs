@@ -344,7 +344,8 @@ impl Supervision {
 
     pub(super) fn add(&mut self, request: u64, rule: Rule, out: &mut Outputs) {
         let id = rule.id.clone();
-        if !self.is_in_charge() {
+        // In doubt about its name it starts it later.
+        if !self.is_open() || self.beaten {
             let answer = Answer::Failed { generation: Generation::default(), failure: Failure::GivenUp };
             out.push_back(Output::Reply { request, answer });
             if self.children.get(&id).is_none() {

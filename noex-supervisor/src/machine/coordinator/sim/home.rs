@@ -114,6 +114,7 @@ impl World {
             return;
         }
         self.stalled = self.now.plus(Duration::from_millis(millis));
+        self.stood_still = self.stalled.since(self.now) > self.machine.patience();
         let others = self.nodes.iter().filter(|(id, _)| **id != self.home);
         let sessions: Vec<_> = others.map(|(id, node)| (id.clone(), node.session)).collect();
         for (node, session) in sessions {

@@ -34,6 +34,7 @@ impl World {
         let here = |(id, node): (&NodeId, &Node)| (id.clone(), Incarnation(node.incarnation), node.connected);
         let all: Vec<_> = self.nodes.iter().map(here).collect();
         let cut_off = self.dice.roll(2) == 0;
+        self.old_step(Input::StoodStill);
         for (node, incarnation, connected) in all {
             let reason = match cut_off && node != home {
                 true => NodeDownReason::HeartbeatTimeout,

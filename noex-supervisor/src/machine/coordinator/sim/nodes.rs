@@ -53,15 +53,13 @@ impl World {
             }
             return;
         }
-        if ours {
-            self.forbid_two(&child);
-        }
+        self.forbid_two(&child);
         let target = self.nodes.get_mut(&node).unwrap();
         self.numbers += 1;
         let pid = Pid::new(node.clone(), Incarnation(target.incarnation), self.numbers);
         let before = self.ever.insert((child.clone(), generation, era), pid.clone());
         assert!(before.is_none(), "two instances of {child} in generation {generation}");
-        let process = Process { child: child.clone(), generation, era, watched: ours, rival: !ours };
+        let process = Process { child: child.clone(), generation, era, watched: ours };
         target.processes.insert(pid.clone(), process);
         self.born.insert(pid.clone(), (self.now, era));
         if ours {

@@ -198,8 +198,7 @@ impl World {
         self.nodes.iter().filter_map(ends).min()
     }
 
-    /// Of a child whose instances stop themselves no two are alive at any moment. Against a loser of the name that thawed and
-    /// does not know that yet leases do not help: somebody has the name, who is in reach.
+    /// Of a child whose instances stop themselves no two are alive at any moment.
     pub(super) fn forbid_two(&self, child: &str) {
         if !self.terms.by_supervisor {
             return;
@@ -209,7 +208,7 @@ impl World {
                 // What is frozen does nothing, and looks at its lease first.
                 let over = node.frozen && self.lease_of(id).is_some_and(|at| at <= self.now);
                 assert!(
-                    process.child != child || process.rival || over,
+                    process.child != child || over,
                     "{child} still runs as {pid} at {:?}, {:?}",
                     self.now,
                     self.terms
