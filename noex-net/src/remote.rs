@@ -19,14 +19,17 @@ use noex_actors::{
     __private::{NotAdmitted, check_process_name},
     AnyRef, CallError, FencingToken, Generation, NameError, NodeId, Overload, Owner, Pid, Registration,
     SpawnError, SpawnOptions, StartError, SupervisedProcess,
-    route::{SpawnRequest, Watcher},
+    route::{SpawnRequest, Tie, Watcher},
 };
 
 use crate::{
     link::{Link, RequestError},
     machine::names::{MAX_TOKEN_TEXT, fits},
     net::Net,
-    wire::control::{Control, Holder, InstanceEntry, Request, Response, SpawnFailure, SpawnOrder},
+    wire::{
+        control::{Control, Holder, InstanceEntry, Request, Response, SpawnFailure, SpawnOrder},
+        order::Place,
+    },
 };
 
 /// How long a process waits to be confirmed.
@@ -90,8 +93,11 @@ async fn try_spawn(net: &Arc<Net>, id: &NodeId, request: SpawnRequest) -> Result
         Ok((request, Response::Spawned(Ok(number)))) => {
             let pid = Pid::new(id.clone(), link.incarnation, number);
             // Before it is confirmed: until then the other node remembers how it ended, if it has.
+            // A link goes among what is sent to the process, and what must not pass it goes there, too.
+            let linked = ties.iter().any(|tie| matches!(tie, Tie::Link(_)));
             ties.into_iter().for_each(|tie| net.node.tie(&pid, tie));
-            link.control(&Control::Confirm { id: request });
+            let place = if linked { Place::Target(number) } else { Place::Free };
+            link.control_at(place, &Control::Confirm { id: request });
             Ok(pid)
         }
         Ok((_, Response::Spawned(Err(failure)))) => Err(spawn_error(failure, behavior, id)),

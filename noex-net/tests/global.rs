@@ -17,6 +17,29 @@ use noex_actors::{CallError, Delivery, ExitReason, Info, NameError, Pid, Ref, be
 use noex_net::{Cluster, ClusterConfigBuilder, GlobalEvent, NameConflict, OnConflict};
 use support::{Res, config, connected, id, seeded, stop_all, until, within};
 
+#[actix_rt::test]
+async fn what_was_wanted_for_a_conflict_goes_with_the_name() -> Res {
+    let (a, b) = pair().await?;
+    let holder = a.spawn::<Holder>(()).await?;
+    let of_a_user = Arc::new(());
+    let policy = || {
+        let held = Arc::clone(&of_a_user);
+        OnConflict::custom(move |_| {
+            let _ = &held;
+        })
+    };
+    a.global().register_with("here", &holder, policy())?;
+    a.global().register_with("there", &holder, policy())?;
+    assert_eq!(Arc::strong_count(&of_a_user), 3);
+    assert!(a.global().unregister("here")?);
+    assert_eq!(Arc::strong_count(&of_a_user), 2);
+    until(5, "it is known over there", || b.global().is_registered("there")).await;
+    assert!(b.global().unregister("there")?);
+    until(5, "its owner gives it up", || Arc::strong_count(&of_a_user) == 1).await;
+    stop_all(&[a, b]).await;
+    Ok(())
+}
+
 /// Has names, and remembers which it lost.
 struct Holder(Vec<(String, Pid)>);
 

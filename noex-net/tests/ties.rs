@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use noex_actors::{Context, Exit, ExitReason, Info, NodeId, Ref, SpawnError, SpawnOptions, behavior};
 use noex_net::Cluster;
-use support::{Res, config, connected, id, seeded, stop_all, until, within};
+use support::{Box_, Box_Cast, Res, config, connected, id, seeded, stop_all, until, within};
 
 /// How it goes on after its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Fate {
     Lives,
     Ends,
+    EndsWell,
     DoesNotStart,
     StartsSlowly,
 }
@@ -28,6 +29,7 @@ impl Mayfly {
         match fate {
             Fate::Lives => {}
             Fate::Ends => cx.stop(ExitReason::error("its day is over")),
+            Fate::EndsWell => cx.stop(ExitReason::Normal),
             Fate::DoesNotStart => return Err(ExitReason::error("it never flew")),
             Fate::StartsSlowly => std::future::pending().await,
         }
@@ -185,5 +187,24 @@ async fn of_what_does_not_start_nothing_else_is_heard() -> Res {
     assert_eq!(parent.heard().await?, Vec::<String>::new());
     stop_all(&[&a]).await;
     b.stop().await;
+    Ok(())
+}
+
+/// A link keeps its place behind what was sent to everybody; how the process ended is remembered until it comes.
+#[actix_rt::test]
+async fn what_ended_before_its_link_came_is_heard_of_as_it_ended_also_behind_a_broadcast() -> Res {
+    let [a, b] = pair().await?;
+    let sink = b.spawn::<Box_>(0).await?;
+    b.groups().join("g", &sink)?;
+    until(10, "a knows the member", || a.groups().members::<Box_>("g").len() == 1).await;
+    let there: Ref<Box_> = a.resolve(sink.pid());
+    let parent = a.spawn::<Parent>(true).await?;
+    for _ in 0..20 {
+        there.swallow("x".repeat(2 << 20))?;
+        drop(a.groups().broadcast::<Box_>("g", Box_Cast::Swallow { text: "to all".to_owned() }));
+        parent.raise_linked(id(&b), Fate::EndsWell).await?.unwrap();
+    }
+    hears(&parent, &["exit normal"; 20]).await;
+    stop_all(&[&a, &b]).await;
     Ok(())
 }

@@ -115,7 +115,7 @@ impl Names {
 
     /// If this process has it.
     fn give_up(&self, net: &Arc<Net>, name: &str, pid: &Pid) {
-        self.change(net, |machine, now, out| machine.unregister_requested(name, pid, now, out));
+        self.let_go(net, name, |machine, now, out| machine.unregister_requested(name, pid, now, out));
     }
 
     /// Tells a peer who has a name beside itself, and whom else this node is connected to.

@@ -154,7 +154,27 @@ impl Names {
     }
 
     pub(super) fn unregister(&self, net: &Arc<Net>, name: &str) -> bool {
-        self.change(net, |machine, now, out| machine.unregister(name, now, out))
+        self.let_go(net, name, |machine, now, out| machine.unregister(name, now, out))
+    }
+
+    /// Gives a name up, and with it what its holder wanted for a conflict.
+    pub(super) fn let_go<T>(
+        &self,
+        net: &Arc<Net>,
+        name: &str,
+        f: impl FnOnce(&mut names::Names, Monotonic, &mut VecDeque<Output>) -> T,
+    ) -> T {
+        let mut table = self.table.lock();
+        let before = table.machine.lookup(name).filter(|pid| pid.node_id() == self.node.id()).cloned();
+        let mut out = VecDeque::new();
+        let result = f(&mut table.machine, self.node.now(), &mut out);
+        let gone = before.filter(|pid| table.machine.lookup(name) != Some(pid));
+        let policy = gone.map(|pid| table.policy_of(pid.number(), name));
+        self.finish(net, &mut table, 1, out);
+        drop(table);
+        // It may be of a user.
+        drop(policy);
+        result
     }
 
     fn process_ended(&self, net: &Arc<Net>, pid: &Pid) {
@@ -172,7 +192,7 @@ impl Names {
     pub(crate) fn unregister_requested(&self, name: &str, number: u64) {
         let pid = Pid::new(self.node.id().clone(), self.node.incarnation(), number);
         let Some(net) = self.node.extension::<Weak<Net>>().and_then(|net| net.upgrade()) else { return };
-        self.change(&net, |machine, now, out| machine.unregister_requested(name, &pid, now, out));
+        self.let_go(&net, name, |machine, now, out| machine.unregister_requested(name, &pid, now, out));
     }
 
     /// Now and then: something may be due to be forgotten.
@@ -242,18 +262,6 @@ impl Names {
         hubs.retain(Hub::is_heard);
         hubs.push(hub);
         events
-    }
-
-    pub(super) fn change<T>(
-        &self,
-        net: &Arc<Net>,
-        f: impl FnOnce(&mut names::Names, Monotonic, &mut VecDeque<Output>) -> T,
-    ) -> T {
-        let mut table = self.table.lock();
-        let mut out = VecDeque::new();
-        let result = f(&mut table.machine, self.node.now(), &mut out);
-        self.finish(net, &mut table, 1, out);
-        result
     }
 
     /// The end of a turn that took so many names: works on others as long as there is room, does what is to be done, and

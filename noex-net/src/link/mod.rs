@@ -32,7 +32,7 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use noex_actors::{
     __private::{CallFailure, encode_into},
     COARSE, ExitReason, Incarnation, NodeId, Pid,
-    route::{BehaviorId, Encode, ReplyBytes, Session},
+    route::{Encode, ReplyBytes, Session},
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -45,6 +45,7 @@ pub(crate) use self::{
     inbound::{Inbound, Step},
     requests::{RequestError, Requests},
     ties::Ties,
+    traced::CallHead,
     vitals::{PROBE, Vitals, load},
     watches::Watches,
 };
@@ -65,6 +66,7 @@ use crate::{
         compression::Compression,
         control::{Control, Request, Response},
         frame::{Head, NUMBERED_REPLIES},
+        order::Place,
         tag::TagAlgorithm,
         trace,
     },
@@ -152,11 +154,16 @@ impl Link {
 
     /// Sends a control message; one that cannot be sent belongs to a session that is over.
     pub(crate) fn control(&self, message: &Control) {
+        self.control_at(message.place(), message);
+    }
+
+    /// The same in another place than it has by itself.
+    pub(crate) fn control_at(&self, place: Place, message: &Control) {
         let encode = &mut |out: &mut Vec<u8>| encode_into(message, out);
         let sent = if message.is_urgent() {
             self.outbox.append_urgent(encode)
         } else {
-            self.outbox.append_control(message.place(), encode)
+            self.outbox.append_control(place, encode)
         };
         if let Err(refusal) = sent {
             tracing::debug!(peer = %self.peer, ?refusal, "control message not sent");
@@ -337,16 +344,6 @@ impl Drop for Sending<'_> {
             self.link.calls.retract(id);
         }
     }
-}
-
-/// Where a call goes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CallHead {
-    pub(crate) number: u64,
-    pub(crate) behavior: BehaviorId,
-    pub(crate) budget: Duration,
-    /// Its reply may go by number.
-    pub(crate) numbered: bool,
 }
 
 struct GiveUp<'a> {

@@ -1,6 +1,6 @@
 //! Calls and casts as parts of traces.
 
-use std::task::Waker;
+use std::{task::Waker, time::Duration};
 
 use noex_actors::{
     EncodeError,
@@ -8,11 +8,21 @@ use noex_actors::{
     trace::TraceContext,
 };
 
-use super::{CallHead, Link};
+use super::Link;
 use crate::{
     io::outbox::{Refusal, portions},
     wire::{frame::Head, trace},
 };
+
+/// Where a call goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallHead {
+    pub(crate) number: u64,
+    pub(crate) behavior: BehaviorId,
+    pub(crate) budget: Duration,
+    /// Its reply may go by number.
+    pub(crate) numbered: bool,
+}
 
 impl Link {
     /// Sends a call; returns its number.
