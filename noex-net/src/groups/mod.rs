@@ -110,7 +110,8 @@ impl ProcessGroups {
     }
 
     /// Who joins the group and who leaves it, from now on. For a view that misses nothing: watch first, then read
-    /// [`members`](Self::members).
+    /// [`members`](Self::members), and again when [`Events::missed`] has grown: 1024 events are kept for a reader, and the loss
+    /// of a node may be more at once.
     #[must_use]
     pub fn watch(&self, group: &str) -> Events<GroupEvent> {
         self.net.groups.watch(group)
