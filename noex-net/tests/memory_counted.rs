@@ -175,7 +175,9 @@ async fn a_batch_of_which_the_end_is_missing_is_held_within_the_sum_and_fills_it
         // The buffer grows to what the batch says, and has so much more only if another one stood before it.
         let least = reading - READ_BUFFER - 8 * KIB;
         until(10, "the sum is no larger than it must be", || held() >= least).await;
-        assert!(held() <= reading, "{way:?}: {} bytes are held, {reading} is the sum", held());
+        // What the peer is answered is in the outbox, which is another part of the sum.
+        let most = reading + KIB;
+        assert!(held() <= most, "{way:?}: {} bytes are held, {most} is the sum", held());
         drop((longest, cut, peer));
         a.stop().await;
     }
