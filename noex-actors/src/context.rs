@@ -105,12 +105,16 @@ impl<B: Behavior> Context<B> {
         self.rest().idle_timeout = after;
     }
 
+    fn process(&self) -> Arc<dyn Process> {
+        Arc::<Mailbox<B>>::clone(&self.mailbox)
+    }
+
     /// Watches a process: `Info::Down` arrives exactly once, in order with its messages.
     ///
     /// Never fails: a process that is not there answers `NoProc`, a node out of reach `NoConnection`.
     pub fn monitor(&mut self, target: &impl AsRef<Pid>) -> MonitorRef {
         let pid = target.as_ref().clone();
-        let me: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&self.mailbox);
+        let me = self.process();
         // Reserved before the watch begins: the answer may be here before `monitor` returns.
         let monitors = &mut self.rest.get_or_insert_with(Rest::new).monitors;
         let id = me.core().node.monitor(&pid, Watcher::Process(Arc::downgrade(&me)), |id| {
@@ -128,7 +132,7 @@ impl<B: Behavior> Context<B> {
     /// A watch of what somebody else starts for this process. Its `Down` may arrive before the process knows the address.
     #[doc(hidden)]
     pub fn watch_ahead(&mut self) -> WatchAhead {
-        let me: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&self.mailbox);
+        let me = self.process();
         let ahead = WatchAhead::new(me.core().node.fresh_monitor(), Arc::downgrade(&me));
         self.rest().monitors.insert(ahead.number(), None);
         ahead
@@ -148,8 +152,7 @@ impl<B: Behavior> Context<B> {
 
     /// Who hears of a watch of this process.
     pub(crate) fn watcher(&self) -> Watcher {
-        let me: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&self.mailbox);
-        Watcher::Process(Arc::downgrade(&me))
+        Watcher::Process(Arc::downgrade(&self.process()))
     }
 
     /// Ends a watch; true if it had not fired. No `Down` of it arrives after this. OTP: `demonitor` with `flush`.
@@ -198,8 +201,7 @@ impl<B: Behavior> Context<B> {
     /// `Down`s of what this process watches there come first. A node that is about to be told of as this is called may be
     /// connected already. OTP: `net_kernel:monitor_nodes(true)`.
     pub fn monitor_nodes(&mut self) {
-        let me: Arc<dyn Process> = Arc::<Mailbox<B>>::clone(&self.mailbox);
-        self.node().watch_nodes(Arc::downgrade(&me));
+        self.node().watch_nodes(Arc::downgrade(&self.process()));
     }
 
     /// Queues an info to itself, behind what is there.

@@ -18,7 +18,7 @@ impl Writing {
     }
 
     #[inline]
-    pub(super) fn byte(&mut self, byte: u8) {
+    fn byte(&mut self, byte: u8) {
         self.bytes[self.len] = byte;
         self.len += 1;
     }
