@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use crate::{
     AnyRef, CallError, CastError, Down, ExitReason, Incarnation, NodeId, Pid, Registration, SpawnError,
     SpawnOptions, behavior_number, error::EncodeError, failure::CallFailure, numbered::Methods,
-    schema::SchemaOf,
+    process::Process, schema::SchemaOf,
 };
 
 /// A bit of the number in a target: the messages go to whoever has a name there. No process has such a number.
@@ -236,11 +236,13 @@ pub trait Route: Send + Sync + fmt::Debug + 'static {
     fn monitor(&self, id: u64, pid: &Pid, watcher: Watcher);
     /// Ends a watch; its sink hears nothing after this returns true.
     fn demonitor(&self, pid: &Pid, id: u64) -> bool;
-    /// Links a process of this node and one of that: the near end is in the near process's table already. Where there is no
-    /// session, the near end breaks.
-    fn link(&self, near: &Pid, far: &Pid);
-    /// Takes such a link away at the far end; the near end is gone from its table already.
-    fn unlink(&self, near: &Pid, far: &Pid);
+    /// Links a process of this node and one of that, at both ends.
+    ///
+    /// # Errors
+    /// What the near process is to hear: `NoConnection` where there is no session, `NoProc` for a process of an earlier life.
+    fn link(&self, near: &Arc<dyn Process>, far: &Pid) -> Result<(), ExitReason>;
+    /// Takes such a link away, at both ends.
+    fn unlink(&self, near: &Arc<dyn Process>, far: &Pid);
     /// The near process ended: breaks the far end.
     fn break_link(&self, near: &Pid, far: &Pid, reason: &ExitReason);
     /// Sends an exit signal, behind everything sent to the process before.

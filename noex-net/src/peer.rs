@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use noex_actors::{
     __private::check_process_name,
     CallError, CastError, EncodeError, ExitReason, Node, NodeId, Pid,
+    process::Process,
     route::{Encode, Pending, Route, Target, Watcher},
 };
 
@@ -212,36 +213,27 @@ impl Route for Peer {
         removed
     }
 
-    fn link(&self, near: &Pid, far: &Pid) {
+    fn link(&self, near: &Arc<dyn Process>, far: &Pid) -> Result<(), ExitReason> {
         if let Some(net) = self.net.upgrade() {
             net.counters.links_initiated.one();
         }
         match self.session_for(far) {
-            Ok(link) if link.ties.add(near.number(), far.number()) => {
-                link.net.counters.links_established.one();
-                link.control(&Control::Link { from: near.number(), to: far.number() });
-            }
-            Err(CallError::NoProc(_)) => self.node.link_broke(near, far, &ExitReason::NoProc),
-            Ok(_) | Err(_) => self.node.link_broke(near, far, &ExitReason::NoConnection),
+            Ok(link) if link.link_to_peer(near, far) => Ok(()),
+            Err(CallError::NoProc(_)) => Err(ExitReason::NoProc),
+            Ok(_) | Err(_) => Err(ExitReason::NoConnection),
         }
     }
 
-    fn unlink(&self, near: &Pid, far: &Pid) {
-        if let Ok(link) = self.session_for(far)
-            && link.ties.remove(near.number(), far.number())
-        {
-            link.net.counters.links_unlinked.one();
-            link.control(&Control::Unlink { from: near.number(), to: far.number() });
+    fn unlink(&self, near: &Arc<dyn Process>, far: &Pid) {
+        match self.session_for(far) {
+            Ok(link) => link.unlink_from_here(near, far),
+            Err(_) => drop(self.node.remove_link_end(near, far)),
         }
     }
 
     fn break_link(&self, near: &Pid, far: &Pid, reason: &ExitReason) {
-        if let Ok(link) = self.session_for(far)
-            && link.ties.remove(near.number(), far.number())
-        {
-            link.net.counters.exits_sent.one();
-            let (from, to) = (near.number(), far.number());
-            link.control(&Control::Broken { from, to, reason: reason.clone() });
+        if let Ok(link) = self.session_for(far) {
+            link.break_to_peer(near.number(), far.number(), reason);
         }
     }
 

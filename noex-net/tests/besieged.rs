@@ -41,7 +41,7 @@ impl Noise {
             0 => control("Monitor", &(id, number)),
             1 => control("Demonitor", &(id,)),
             2 => control("Down", &(id, reason)),
-            3 => control("Unlink", &(id, number)),
+            3 => control(["Unlink", "Unlinked"][self.below(2)], &(id, number, id)),
             4 => control("Exit", &(id, number, "normal")),
             5 => control("Behaviors", &vec![String::new(); self.below(100)]),
             6 => control("Hints", &[("z@127.0.0.1:1", id)]),

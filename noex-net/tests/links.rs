@@ -2,9 +2,14 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/cable.rs"]
+mod cable;
 mod support;
 
-use noex_actors::{Context, ExitReason, Info, Pid, Ref, SpawnOptions, behavior};
+use std::time::Duration;
+
+use cable::Cable;
+use noex_actors::{Context, ExitReason, Info, Node, Pid, Ref, SpawnOptions, behavior};
 use noex_net::{Cluster, ClusterConfig};
 use support::{Res, config, id, until, within};
 use tokio::{
@@ -177,6 +182,114 @@ async fn unlinked_neither_end_hears_of_the_other() -> Res {
     one.monitor().await;
     there.note("last".into())?;
     assert_eq!(seen(&other, 2).await, ["after", "last"]);
+    a.stop().await;
+    b.stop().await;
+    Ok(())
+}
+
+/// Waits until all that the two nodes tell each other of two processes, answers and answers to those included, is heard.
+async fn quiet(one: &Ref<Member>, a: &Cluster, other: &Ref<Member>, b: &Cluster) -> Res {
+    for _ in 0..2 {
+        assert!(within(10, "an answer", a.resolve::<Member>(other.pid()).is_alive()).await?);
+        assert!(within(10, "an answer", b.resolve::<Member>(one.pid()).is_alive()).await?);
+    }
+    Ok(())
+}
+
+/// How many links each of two processes has, and of how many pairs each node knows.
+fn ends(one: &Ref<Member>, a: &Cluster, other: &Ref<Member>, b: &Cluster) -> [Option<u64>; 4] {
+    let links = |process: &Ref<Member>, node: &Cluster| {
+        node.process(process.pid()).and_then(|info| u64::try_from(info.links).ok())
+    };
+    let pairs = |node: &Cluster| Some(node.remote_link_stats().active_link_count);
+    [links(one, a), links(other, b), pairs(a), pairs(b)]
+}
+
+/// Whoever took a link away was linked all the same by what the other end had said before, and ended with the session.
+#[actix_rt::test]
+async fn links_made_and_taken_away_from_both_ends_at_once_stand_at_both_ends_or_at_none() -> Res {
+    let patient = |name| config(name).heartbeat_miss_threshold(100);
+    let a = start(patient("a").build()?).await?;
+    let cable = Cable::to(a.local_node_id().port()).await?;
+    let b = start(patient("b").seed(format!("127.0.0.1:{}", cable.port)).build()?).await?;
+    both_up(&a, &b).await;
+    let mut unlinked = Vec::new();
+    // Whether they are linked before; what each does before it hears of the other; whether they are linked after it.
+    for (before, here, there, after) in [
+        (false, "lu", "l", 0),
+        (false, "lu", "lul", 0),
+        (false, "l", "l", 1),
+        (false, "lul", "l", 1),
+        (true, "u", "", 0),
+        (true, "u", "u", 0),
+        (true, "u", "ul", 0),
+        (true, "ul", "", 1),
+        (true, "ul", "u", 0),
+        (true, "ul", "ul", 1),
+        (true, "ulu", "ul", 0),
+    ] {
+        let (one, other) = (member(&a, false).await?, member(&b, false).await?);
+        if before {
+            a.link(&one, &other);
+        }
+        quiet(&one, &a, &other, &b).await?;
+        cable.silence();
+        for (node, steps) in [(&a, here), (&b, there)] {
+            for step in steps.chars() {
+                if step == 'l' {
+                    node.link(&one, &other);
+                } else {
+                    node.unlink(&one, &other);
+                }
+            }
+        }
+        cable.speak_slowly(Duration::ZERO);
+        quiet(&one, &a, &other, &b).await?;
+        assert_eq!(ends(&one, &a, &other, &b), [Some(after); 4], "{before} {here} {there}");
+        if after == 0 {
+            unlinked.push(other);
+        } else {
+            one.stop(ExitReason::error("x")).await?;
+            assert_eq!(within(10, "the end", other.monitor()).await.reason, ExitReason::error("x"));
+        }
+    }
+    a.stop().await;
+    until(10, "the session is over", || b.connected_nodes().is_empty()).await;
+    for member in unlinked {
+        assert_eq!(member.seen().await?, [""; 0], "it lives, and heard of nothing");
+    }
+    b.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_storm_of_links_and_unlinks_from_both_ends_leaves_both_ends_alike() -> Res {
+    let (a, b) = pair().await?;
+    let (one, other) = (member(&a, true).await?, member(&b, true).await?);
+    let mut linked = 0;
+    for round in 0..200_u32 {
+        let threads = [(&a, 1), (&a, 2), (&b, 3), (&b, 4)].map(|(node, seed)| {
+            let (node, one, other) = (Node::clone(node), one.clone(), other.clone());
+            std::thread::spawn(move || {
+                for step in 0..20 {
+                    if (round * 31 + step * 17 + seed * 7) % 5 < 3 {
+                        node.link(&one, &other);
+                    } else {
+                        node.unlink(&one, &other);
+                    }
+                }
+            })
+        });
+        for thread in threads {
+            tokio::task::spawn_blocking(|| thread.join()).await?.unwrap();
+        }
+        quiet(&one, &a, &other, &b).await?;
+        let ends = ends(&one, &a, &other, &b);
+        assert!(ends == [Some(0); 4] || ends == [Some(1); 4], "round {round}: {ends:?}");
+        linked += usize::from(ends[0] == Some(1));
+    }
+    assert!(linked > 0 && linked < 200, "{linked} of 200");
+    assert_eq!(one.seen().await?.len() + other.seen().await?.len(), 0, "nobody ended");
     a.stop().await;
     b.stop().await;
     Ok(())

@@ -114,6 +114,53 @@ async fn messages_go_by_number_where_the_receiver_has_them_in_the_same_place() -
 }
 
 #[actix_rt::test]
+async fn a_link_taken_away_is_numbered_where_the_peer_answers_and_what_it_said_before_is_passed_over() -> Res
+{
+    let a = patient("a").await?;
+    let links = || a.remote_link_stats().active_link_count;
+    let own = a.spawn::<Box_>(0).await?;
+    let (near, far) = (own.pid().number(), Pid::new(RAW.parse()?, Incarnation(1), 7));
+    for numbered in [true, false] {
+        let capability = if numbered { raw::NUMBERED_UNLINKS } else { 0 };
+        let mut peer = RawPeer::join_unknown(&a, RAW, capability).await?;
+        a.link(&own, &far);
+        assert_eq!(peer.until_control_of::<(u64, u64)>("Link").await?, (near, 7));
+        a.unlink(&own, &far);
+        let number = if numbered {
+            let (from, to, number) = peer.until_control_of::<(u64, u64, u64)>("Unlink").await?;
+            assert_eq!((from, to), (near, 7));
+            number
+        } else {
+            assert_eq!(peer.until_control_of::<(u64, u64)>("Unlink").await?, (near, 7), "as ever");
+            0
+        };
+        // As if it had been said before the other was heard.
+        peer.send(&control("Link", &(7, near))).await?;
+        peer.settled().await?;
+        assert_eq!(links(), u64::from(!numbered));
+        // An answer to another one changes nothing; the right one ends it, and what follows counts.
+        for (answer, linked) in [(number + 1, 0), (number, 1)] {
+            peer.send(&control("Unlinked", &(7, near, answer))).await?;
+            peer.send(&control("Link", &(7, near))).await?;
+            peer.settled().await?;
+            assert_eq!(links(), linked.max(u64::from(!numbered)), "{numbered} {answer}");
+        }
+        // The other way round: this node answers who numbers, whether there is a link or not, and nobody else.
+        for _ in 0..2 {
+            peer.send(&control("Unlink", &(7, near))).await?;
+            peer.send(&control("Unlink", &(7, near, 300))).await?;
+            assert_eq!(peer.until_control_of::<(u64, u64, u64)>("Unlinked").await?, (near, 7, 300));
+            assert_eq!(links(), 0);
+        }
+        drop(peer);
+        until(10, "it is gone", || a.connected_nodes().is_empty()).await;
+    }
+    assert!(own.is_alive().await?, "nobody ended it");
+    a.stop().await;
+    Ok(())
+}
+
+#[actix_rt::test]
 async fn replies_go_by_number_where_the_caller_has_them_in_the_same_place() -> Res {
     let a = patient("a").await?;
     let mut peer = RawPeer::join_unknown(&a, RAW, raw::NUMBERED_REPLIES).await?;

@@ -2,6 +2,7 @@
 //!
 //! A link stands in the tables of both its ends. Whoever takes an entry out of a table owns what follows for that end: a
 //! signal or, after `unlink`, nothing. So each link breaks exactly once at each end, whatever happens at the same time.
+//! Ends of one node are changed together, under the locks of both; those of two nodes by what the nodes tell each other.
 //!
 //! OTP: one link per pair, however often it is made; a link to oneself is none.
 
@@ -9,23 +10,17 @@ use std::collections::BTreeSet;
 
 use crate::Pid;
 
-/// What came of making a link at one of its ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Linked {
-    New,
-    /// It was there already.
-    Known,
-    /// This end is gone.
-    Gone,
-}
-
 /// One end's table. Nothing is allocated for a process without links.
 #[derive(Debug, Default)]
 pub(crate) struct Links(BTreeSet<Pid>);
 
 impl Links {
-    pub(crate) fn add(&mut self, other: &Pid) -> Linked {
-        if self.0.insert(other.clone()) { Linked::New } else { Linked::Known }
+    pub(crate) fn add(&mut self, other: &Pid) {
+        self.0.insert(other.clone());
+    }
+
+    pub(crate) fn has(&self, other: &Pid) -> bool {
+        self.0.contains(other)
     }
 
     /// True if it was there: whoever is told so does what follows.

@@ -4,11 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     Exit, ExitReason, LinkRef, Node, Pid,
-    machine::{
-        links::Linked,
-        signals::{Effect, Signal, decide},
-    },
-    process::Process,
+    machine::signals::{Effect, Signal, decide},
+    process::{Gone, Process},
     route::{Route, Tie},
 };
 
@@ -30,13 +27,22 @@ impl Node {
     /// OTP: `unlink/1`.
     pub fn unlink(&self, one: &impl AsRef<Pid>, other: &impl AsRef<Pid>) {
         let (one, other) = (one.as_ref(), other.as_ref());
-        for (end, far) in [(one, other), (other, one)] {
-            if let Some(process) = self.process_of(end)
-                && process.core().remove_link(far)
-                && let Some(route) = self.route_to(far)
-            {
-                route.unlink(end, far);
-            }
+        if one == other {
+            return;
+        }
+        match (self.process_of(one), self.process_of(other)) {
+            (Some(near), Some(far)) => near.core().unlink(far.core()),
+            (Some(end), None) => self.unlink_end(&end, other),
+            (None, Some(end)) => self.unlink_end(&end, one),
+            (None, None) => {}
+        }
+    }
+
+    /// Takes a link away from a process of this node and one that is not on it, or gone.
+    fn unlink_end(&self, end: &Arc<dyn Process>, far: &Pid) {
+        match self.route_to(far) {
+            Some(route) => route.unlink(end, far),
+            None => drop(end.core().remove_link(far)),
         }
     }
 
@@ -65,26 +71,16 @@ impl Node {
     fn make_link(&self, one: &Pid, other: &Pid) {
         let (near, far) = match (self.process_of(one), self.process_of(other)) {
             (Some(near), Some(far)) => (near, far),
-            (Some(near), None) if !self.is_own(other) => return self.link_away(&near, one, other),
-            (None, Some(near)) if !self.is_own(one) => return self.link_away(&near, other, one),
+            (Some(near), None) if !self.is_own(other) => return self.link_away(&near, other),
+            (None, Some(near)) if !self.is_own(one) => return self.link_away(&near, one),
             (Some(end), None) => return self.refuse_link(&end, one, other),
             (None, Some(end)) => return self.refuse_link(&end, other, one),
             (None, None) => return,
         };
-        let known = match near.core().add_link(other) {
-            Linked::New => false,
-            // At this end: an unlink that came between may have left the other one without it.
-            Linked::Known => true,
-            Linked::Gone => return self.signal(&far, Signal::Link, one, &ExitReason::NoProc),
-        };
-        if far.core().add_link(one) == Linked::Gone {
-            let ended = if known { far.core().ending() } else { None };
-            return self.break_link(one, other, &ended.unwrap_or(ExitReason::NoProc));
-        }
-        // It may have ended between the two, and found nobody to tell at the far end.
-        if !near.core().is_alive() {
-            let reason = near.core().ending().unwrap_or(ExitReason::NoProc);
-            self.break_link(other, one, &reason);
+        match near.core().link(far.core()) {
+            Ok(()) => {}
+            Err(Gone::One) => self.signal(&far, Signal::Link, one, &ExitReason::NoProc),
+            Err(Gone::Other) => self.signal(&near, Signal::Link, other, &ExitReason::NoProc),
         }
     }
 
@@ -115,18 +111,12 @@ impl Node {
     }
 
     /// Links a process of this node and one of another.
-    fn link_away(&self, near: &Arc<dyn Process>, pid: &Pid, far: &Pid) {
-        let Some(route) = self.route_to(far) else {
-            return self.signal(near, Signal::Link, far, &ExitReason::NoConnection);
-        };
-        if near.core().add_link(far) != Linked::New {
-            return;
-        }
-        route.link(pid, far);
-        // It may have ended between the two: then what it told the other node went before the link.
-        if !near.core().is_alive() {
-            let reason = near.core().ending().unwrap_or(ExitReason::NoProc);
-            route.break_link(pid, far, &reason);
+    fn link_away(&self, near: &Arc<dyn Process>, far: &Pid) {
+        let made = self.route_to(far).map_or(Err(ExitReason::NoConnection), |route| route.link(near, far));
+        if let Err(reason) = made
+            && !near.core().has_link(far)
+        {
+            self.signal(near, Signal::Link, far, &reason);
         }
     }
 
@@ -148,16 +138,22 @@ impl Node {
         }
     }
 
-    /// A process of another node linked itself to one of this; false if that is not there. For transports.
+    /// The near end of a link with a process of another node; false if the near one is gone. For transports.
     #[doc(hidden)]
-    pub fn accept_link(&self, near: &Arc<dyn Process>, far: &Pid) -> bool {
-        near.core().add_link(far) != Linked::Gone
+    pub fn add_link_end(&self, near: &Arc<dyn Process>, far: &Pid) -> bool {
+        near.core().add_link(far)
     }
 
-    /// A process of another node takes its link away. For transports.
+    /// Takes the near end of such a link away; true if it was there. For transports.
     #[doc(hidden)]
-    pub fn accept_unlink(&self, near: &Arc<dyn Process>, far: &Pid) {
-        near.core().remove_link(far);
+    pub fn remove_link_end(&self, near: &Arc<dyn Process>, far: &Pid) -> bool {
+        near.core().remove_link(far)
+    }
+
+    /// The process at the far end of such a link is gone, and the near end is taken away. For transports.
+    #[doc(hidden)]
+    pub fn end_of_link(&self, near: &Arc<dyn Process>, far: &Pid, reason: &ExitReason) {
+        self.signal(near, Signal::Link, far, reason);
     }
 
     /// An exit signal of a process of another node. For transports.
@@ -177,29 +173,5 @@ impl Node {
             }
             Effect::Kill => process.kill(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::{
-        machine::links::Linked,
-        testkit::{self, Recorder},
-    };
-
-    #[test]
-    fn a_link_of_which_a_race_left_one_end_is_made_whole_again() {
-        testkit::run(1, |sim| async move {
-            let node = sim.node().await;
-            let (one, other) =
-                (node.spawn::<Recorder>(()).await.unwrap(), node.spawn::<Recorder>(()).await.unwrap());
-            // As link and unlink on two threads can leave it: added here, taken away at both ends, added there.
-            let half = node.process_of(one.pid()).unwrap();
-            assert_eq!(half.core().add_link(other.pid()), Linked::New);
-            node.link(&one, &other);
-            for process in [&one, &other] {
-                assert_eq!(node.process(process.pid()).unwrap().links, 1);
-            }
-        });
     }
 }

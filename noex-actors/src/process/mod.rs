@@ -5,6 +5,7 @@
 //! process does not use (names, watchers, links) is not allocated.
 
 mod any;
+mod links;
 
 use std::{
     collections::BTreeMap,
@@ -16,13 +17,11 @@ use std::{
 use parking_lot::Mutex;
 
 pub use self::any::{Asked, Delivered, Intake, MailboxStats, Process};
+pub(crate) use self::links::Gone;
 use crate::{
     Down, ExitReason, FencingToken, Monotonic, Node, Pid, StartError,
     lease::Lease,
-    machine::{
-        links::{Linked, Links},
-        signals::Trap,
-    },
+    machine::{links::Links, signals::Trap},
     panics::contained,
     route::Watcher,
     supervision::Supervised,
@@ -281,6 +280,11 @@ impl ProcessCore {
         }
     }
 
+    #[must_use]
+    pub fn pid(&self) -> &Pid {
+        &self.pid
+    }
+
     /// By what it has ended, if it has.
     pub fn over(&self) -> Option<ExitReason> {
         let mut fate = self.fate.lock();
@@ -332,17 +336,6 @@ impl ProcessCore {
         }
         let dropped = self.fate.lock().ties.as_mut().map(|ties| std::mem::take(&mut ties.by_panic));
         dropped.into_iter().flatten().for_each(|f| contained(|| f(None)));
-    }
-
-    /// Its end of a link.
-    pub(crate) fn add_link(&self, other: &Pid) -> Linked {
-        let mut fate = self.fate.lock();
-        if fate.ended { Linked::Gone } else { fate.ties().links.add(other) }
-    }
-
-    /// Takes its end of a link away; true if it was there.
-    pub(crate) fn remove_link(&self, other: &Pid) -> bool {
-        self.fate.lock().ties.as_mut().is_some_and(|ties| ties.links.remove(other))
     }
 
     pub(crate) fn add_name(&self, name: &str) {

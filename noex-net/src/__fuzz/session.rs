@@ -28,7 +28,7 @@ use crate::{
     },
     net::{Net, NetRouter},
     wire::{
-        control::{Behavior, Control, Heartbeat, Hint, Request, Response, SpawnOrder},
+        control::{Behavior, Control, Heartbeat, Hint, NUMBERED_UNLINKS, Request, Response, SpawnOrder},
         frame::{self, Head, NUMBERED_REPLIES},
         limits::CHUNK,
         to_name, trace,
@@ -129,7 +129,7 @@ impl Session {
         let established = Established {
             peer: self.peer.clone(),
             incarnation: Incarnation(5),
-            capabilities: trace::CAPABILITY | NUMBERED_REPLIES,
+            capabilities: trace::CAPABILITY | NUMBERED_REPLIES | NUMBERED_UNLINKS,
             send_key: None,
             receive_key: None,
             key: None,
@@ -351,7 +351,8 @@ fn message(link: &Link, targets: &[Ref<Subject>; 2], input: &mut Input<'_>) -> C
         13 => Control::Demonitor { id },
         14 => Control::Down { id, reason: reason(input) },
         15 => Control::Link { from: id, to: near },
-        16 => Control::Unlink { from: id, to: near },
+        16 if id % 2 == 0 => Control::Unlink { from: id, to: near, number: id / 2 },
+        16 => Control::Unlinked { from: id, to: near, number: id / 2 },
         17 => Control::Broken { from: id, to: near, reason: reason(input) },
         18 => Control::Exit { from: id, to: near, reason: reason(input) },
         19 => Control::Stop { number: near, reason: reason(input) },

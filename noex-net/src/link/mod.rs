@@ -64,7 +64,7 @@ use crate::{
     tls::Cipher,
     wire::{
         compression::Compression,
-        control::{Control, Request, Response},
+        control::{Control, NUMBERED_UNLINKS, Request, Response},
         frame::{Head, NUMBERED_REPLIES},
         order::Place,
         tag::TagAlgorithm,
@@ -139,7 +139,7 @@ impl Link {
             calls: Calls::new(),
             alarm: Notify::new(),
             watches: Watches::default(),
-            ties: Ties::default(),
+            ties: Ties::new(established.capabilities & NUMBERED_UNLINKS != 0),
             requests: Requests::default(),
             given_up: Mutex::default(),
             groups,

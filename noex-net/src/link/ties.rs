@@ -1,53 +1,74 @@
-//! Links between processes of this node and of the peer, as one connection knows them.
+//! Links between processes of this node and of the peer, as one connection performs them.
 //!
-//! The ends stand in the tables of their processes; here only stands what must break when the session ends. Invariant: at the
-//! end of the session every near end of a pair that stands here is broken, once, with `NoConnection`.
+//! The ends stand in the tables of their processes; here stands what must break when the session ends. Invariants: 1. an end in
+//! the table of a process, the pair here, and what the peer is told of both change in one step, under one lock; 2. at the end
+//! of the session every near end of a pair that stands here is broken, once, with `NoConnection`.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use noex_actors::ExitReason;
+use noex_actors::{ExitReason, Pid, process::Process};
 use parking_lot::Mutex;
 
 use super::Link;
-use crate::wire::control::Control;
+use crate::{
+    machine::links::{Links, Pair, Wish},
+    wire::control::Control,
+};
 
 /// Most links between two nodes.
 const MAX_LINKS: usize = 1_000_000;
 
-#[derive(Debug, Default)]
-pub(crate) struct Ties(Mutex<Table>);
-
-#[derive(Debug, Default)]
-struct Table {
-    /// Numbers of the near and the far process.
-    pairs: BTreeSet<(u64, u64)>,
-    closed: bool,
-}
+#[derive(Debug)]
+pub(crate) struct Ties(Mutex<Links>);
 
 impl Ties {
-    /// False if the session is over, or there are too many.
-    pub(crate) fn add(&self, near: u64, far: u64) -> bool {
-        let mut table = self.0.lock();
-        if table.closed || table.pairs.len() >= MAX_LINKS {
-            return false;
-        }
-        table.pairs.insert((near, far));
-        true
-    }
-
-    pub(crate) fn remove(&self, near: u64, far: u64) -> bool {
-        self.0.lock().pairs.remove(&(near, far))
+    /// `numbered`: the peer answers `Unlink`s.
+    pub(super) fn new(numbered: bool) -> Self {
+        Self(Mutex::new(Links::new(numbered, MAX_LINKS)))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.lock().pairs.len()
+        self.0.lock().len()
     }
 
     /// The session is over: what must break.
-    pub(crate) fn close(&self) -> BTreeSet<(u64, u64)> {
-        let mut table = self.0.lock();
-        table.closed = true;
-        std::mem::take(&mut table.pairs)
+    pub(super) fn close(&self) -> Vec<Pair> {
+        self.0.lock().close()
+    }
+}
+
+/// What processes of this node do.
+impl Link {
+    /// False if the session is over, or there are too many.
+    pub(crate) fn link_to_peer(&self, process: &Arc<dyn Process>, far: &Pid) -> bool {
+        let pair = (process.core().pid().number(), far.number());
+        let mut links = self.ties.0.lock();
+        let room = links.has_room(pair);
+        if room && self.net.node.add_link_end(process, far) && links.link(pair) {
+            self.net.counters.links_established.one();
+            self.control(&Control::Link { from: pair.0, to: pair.1 });
+        }
+        room
+    }
+
+    pub(crate) fn unlink_from_here(&self, process: &Arc<dyn Process>, far: &Pid) {
+        let pair = (process.core().pid().number(), far.number());
+        let mut links = self.ties.0.lock();
+        // A process whose end is not there has ended, and says so.
+        if self.net.node.remove_link_end(process, far)
+            && let Some(number) = links.unlink(pair)
+        {
+            self.net.counters.links_unlinked.one();
+            self.control(&Control::Unlink { from: pair.0, to: pair.1, number });
+        }
+    }
+
+    pub(crate) fn break_to_peer(&self, near: u64, far: u64, reason: &ExitReason) {
+        let mut links = self.ties.0.lock();
+        if links.broken((near, far)) {
+            self.net.counters.exits_sent.one();
+            self.control(&Control::Broken { from: near, to: far, reason: reason.clone() });
+        }
     }
 }
 
@@ -57,45 +78,52 @@ impl Link {
     pub(super) fn link_from_peer(&self, far: u64, near: u64) {
         let fresh = self.requests.held(near);
         let process = self.addressable(near);
-        let linked = process.is_some_and(|process| {
-            self.ties.add(near, far) && self.net.node.accept_link(&process, &self.far(far))
-        });
-        if linked {
-            return self.net.counters.links_established.one();
-        }
-        self.ties.remove(near, far);
-        let reason = fresh.and_then(|process| process.core().over()).unwrap_or(ExitReason::NoProc);
+        let mut links = self.ties.0.lock();
+        let reason = match links.wish((near, far)) {
+            Wish::Settled => return,
+            Wish::Refused => ExitReason::NoConnection,
+            Wish::Fresh => {
+                if process.is_some_and(|process| self.net.node.add_link_end(&process, &self.far(far))) {
+                    links.link((near, far));
+                    return self.net.counters.links_established.one();
+                }
+                fresh.and_then(|process| process.core().over()).unwrap_or(ExitReason::NoProc)
+            }
+        };
         self.net.counters.exits_sent.one();
         self.control(&Control::Broken { from: near, to: far, reason });
     }
 
-    /// A process of the peer takes its link away.
-    pub(super) fn unlink_from_peer(&self, far: u64, near: u64) {
-        self.ties.remove(near, far);
-        if let Some(process) = self.net.node.process_by_number(near) {
-            self.net.node.accept_unlink(&process, &self.far(far));
+    /// A process of the peer takes its link away. 0: it waits for no answer.
+    pub(super) fn unlink_from_peer(&self, far: u64, near: u64, number: u64) {
+        let mut links = self.ties.0.lock();
+        if links.broken((near, far))
+            && let Some(process) = self.net.node.process_by_number(near)
+        {
+            self.net.node.remove_link_end(&process, &self.far(far));
         }
+        if number != 0 {
+            self.control(&Control::Unlinked { from: near, to: far, number });
+        }
+    }
+
+    /// A process of the peer knows that one of this node took its link away.
+    pub(super) fn unlinked_by_peer(&self, far: u64, near: u64, number: u64) {
+        self.ties.0.lock().unlinked((near, far), number);
     }
 
     /// A process of the peer that was linked to one of this node is gone.
     pub(super) fn broken_by_peer(&self, far: u64, near: u64, reason: &ExitReason) {
-        if self.ties.remove(near, far) {
-            self.net.counters.exits_received.one();
-            self.net.node.link_broke(&self.near(near), &self.far(far), reason);
+        let (node, far_end) = (&self.net.node, self.far(far));
+        let mut links = self.ties.0.lock();
+        if !links.broken((near, far)) {
+            return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn after_the_end_nothing_is_added_and_all_is_given_once() {
-        let ties = Ties::default();
-        assert!(ties.add(1, 2) && ties.add(1, 2) && ties.add(1, 3));
-        assert!(ties.remove(1, 3) && !ties.remove(1, 3));
-        assert_eq!(ties.close(), BTreeSet::from([(1, 2)]));
-        assert!(!ties.add(1, 2) && ties.close().is_empty());
+        self.net.counters.exits_received.one();
+        let process = node.process_by_number(near).filter(|process| node.remove_link_end(process, &far_end));
+        drop(links);
+        if let Some(process) = process {
+            node.end_of_link(&process, &far_end, reason);
+        }
     }
 }

@@ -12,6 +12,7 @@
 //! | [`backoff`] | how long to wait between attempts |
 //! | [`credits`] | how much may be sent to a process of a peer that has not handled what was sent before |
 //! | [`detector`] | when a silent connection is dead |
+//! | [`links`] | whether two processes of two nodes are linked |
 //! | [`names`] | who holds a global name |
 //! | [`claim`] | whether a name may be registered that only one process is to have |
 //! | [`groups`] | which processes are members of a group |
@@ -28,6 +29,7 @@ pub(crate) mod dialer;
 pub(crate) mod groups;
 pub(crate) mod handshake;
 pub(crate) mod keys;
+pub(crate) mod links;
 pub(crate) mod membership;
 pub(crate) mod names;
 pub(crate) mod quorum;

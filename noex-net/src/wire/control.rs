@@ -19,6 +19,9 @@ use crate::machine::{
     names::{Told, Update},
 };
 
+/// The capability of a node that answers an `Unlink` with its number.
+pub(crate) const NUMBERED_UNLINKS: u64 = 1 << 3;
+
 /// What one node tells another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Control {
@@ -65,8 +68,15 @@ pub(crate) enum Control {
     Down { id: u64, reason: ExitReason },
     /// A process of the sender links itself to one of yours.
     Link { from: u64, to: u64 },
-    /// It takes the link away.
-    Unlink { from: u64, to: u64 },
+    /// It takes the link away, and wants to know when that is known; 0: it does not.
+    Unlink {
+        from: u64,
+        to: u64,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        number: u64,
+    },
+    /// A process of the sender knows that yours took the link away.
+    Unlinked { from: u64, to: u64, number: u64 },
     /// A process of the sender ended, or was never there: its link breaks.
     Broken { from: u64, to: u64, reason: ExitReason },
     /// An exit signal of a process of the sender (0: of nobody).
@@ -178,8 +188,8 @@ pub(crate) enum Request {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(term: &u64) -> bool {
-    *term == 0
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A process to be started.

@@ -46,7 +46,10 @@ impl Control {
     pub(crate) fn place(&self) -> Place {
         match self {
             Self::Stop { number, .. } => Place::Target(*number),
-            Self::Link { to, .. } | Self::Unlink { to, .. } | Self::Exit { to, .. } => Place::Target(*to),
+            Self::Link { to, .. }
+            | Self::Unlink { to, .. }
+            | Self::Unlinked { to, .. }
+            | Self::Exit { to, .. } => Place::Target(*to),
             Self::Request { body: Request::IsAlive { number }, .. } => Place::Target(*number),
             // Among what is sent to whoever has it.
             Self::Request { body: Request::WhereIs { name }, .. } => Place::Target(number_of_name(name)),

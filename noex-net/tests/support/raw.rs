@@ -24,6 +24,8 @@ pub const CALL: u8 = 1;
 pub const NUMBERED: u8 = 0x40;
 /// The capability that goes with it.
 pub const NUMBERED_REPLIES: u64 = 1 << 2;
+/// The capability of a node that answers an `Unlink`.
+pub const NUMBERED_UNLINKS: u64 = 1 << 3;
 pub const CAST: u8 = 2;
 pub const REPLY: u8 = 3;
 pub const FAILURE: u8 = 4;

@@ -16,7 +16,7 @@ use crate::{
     },
     net::Net,
     tls::TlsConfig,
-    wire::{frame::NUMBERED_REPLIES, trace},
+    wire::{control::NUMBERED_UNLINKS, frame::NUMBERED_REPLIES, trace},
 };
 
 /// Addresses of one name that are tried in one dial: each may take all of its timeouts.
@@ -47,7 +47,8 @@ pub(super) struct Ready {
 
 fn local(net: &Net, keys: Keys, tls: Option<TlsFacts>) -> Local {
     let (id, incarnation) = (net.node.id().clone(), net.node.incarnation());
-    let capabilities = net.config.compression().capability() | trace::CAPABILITY | NUMBERED_REPLIES;
+    let capabilities =
+        net.config.compression().capability() | trace::CAPABILITY | NUMBERED_REPLIES | NUMBERED_UNLINKS;
     Local { id, incarnation, capabilities, keys, tags: net.config.tags().to_vec(), tls }
 }
 
