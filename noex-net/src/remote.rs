@@ -7,7 +7,7 @@
 //!    | Confirm    ---->  |  it stays
 //! ```
 //! Watches and links that were asked for with the process go before `Confirm`: until then its node remembers how it ended, and
-//! tells that. A process that is not confirmed within 10 s, or by the end of the session, is killed: a spawn whose requester gave
+//! tells that. A process that is not confirmed within 10 s in which its node runs, or by the end of the session, is killed: a spawn whose requester gave
 //! up leaves no orphan.
 
 use std::{
@@ -22,6 +22,8 @@ use noex_actors::{
     route::{SpawnRequest, Tie, Watcher},
 };
 
+use tokio::sync::oneshot;
+
 use crate::{
     link::{Link, RequestError},
     machine::names::{MAX_TOKEN_TEXT, fits},
@@ -32,11 +34,11 @@ use crate::{
     },
 };
 
-/// How long a process waits to be confirmed.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often those that wait are looked at.
+/// How often those that wait to be confirmed are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// At how many looks after the first a process may still wait.
+const CONFIRM_LOOKS: u64 = 10;
 
 /// A supervised instance alive on some node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,17 +122,16 @@ fn spawn_error(failure: SpawnFailure, behavior: String, node: &NodeId) -> SpawnE
         SpawnFailure::InitTimeout { millis } => {
             SpawnError::Start(StartError::InitTimeout(Duration::from_millis(millis)))
         }
-        SpawnFailure::NameTaken { name, node, incarnation, number } => {
+        SpawnFailure::NameTaken { name, node, incarnation, number, ran } => {
             let holder = Pid::new(node, incarnation, number);
-            SpawnError::Start(StartError::Name(NameError::Taken { name, holder }))
+            name_error(NameError::Taken { name, holder }, ran)
         }
         SpawnFailure::NameInvalid { name } => SpawnError::Start(StartError::Name(NameError::Invalid {
             name,
             reason: "the other node does not take it",
         })),
-        SpawnFailure::TooManyNames { max } => {
-            let max = usize::try_from(max).unwrap_or(usize::MAX);
-            SpawnError::Start(StartError::Name(NameError::TooMany { max }))
+        SpawnFailure::TooManyNames { max, ran } => {
+            name_error(NameError::TooMany { max: usize::try_from(max).unwrap_or(usize::MAX) }, ran)
         }
         SpawnFailure::TooMany => SpawnError::Overloaded(Overload::Quota),
         SpawnFailure::BehaviorNotFound => SpawnError::BehaviorNotFound { behavior, node },
@@ -142,24 +143,32 @@ fn spawn_error(failure: SpawnFailure, behavior: String, node: &NodeId) -> SpawnE
     }
 }
 
+/// `ran`: once `init` had run.
+fn name_error(error: NameError, ran: bool) -> SpawnError {
+    if ran { SpawnError::NameLost(error) } else { StartError::Name(error).into() }
+}
+
 fn spawn_failure(error: SpawnError) -> SpawnFailure {
+    let ran = matches!(error, SpawnError::NameLost(_));
     match error {
         SpawnError::Start(StartError::Init(reason)) => SpawnFailure::Init(reason),
         SpawnError::Start(StartError::InitTimeout(after)) => {
             SpawnFailure::InitTimeout { millis: millis(after) }
         }
-        SpawnError::Start(StartError::Name(NameError::Taken { name, holder })) => SpawnFailure::NameTaken {
-            name,
-            node: holder.node_id().clone(),
-            incarnation: holder.incarnation(),
-            number: holder.number(),
+        SpawnError::Start(StartError::Name(error)) | SpawnError::NameLost(error) => match error {
+            NameError::Taken { name, holder } => SpawnFailure::NameTaken {
+                name,
+                node: holder.node_id().clone(),
+                incarnation: holder.incarnation(),
+                number: holder.number(),
+                ran,
+            },
+            NameError::TooMany { max } => {
+                SpawnFailure::TooManyNames { max: u64::try_from(max).unwrap_or(u64::MAX), ran }
+            }
+            NameError::Invalid { name, .. } => SpawnFailure::NameInvalid { name },
+            _ => SpawnFailure::NotRunning,
         },
-        SpawnError::Start(StartError::Name(NameError::TooMany { max })) => {
-            SpawnFailure::TooManyNames { max: u64::try_from(max).unwrap_or(u64::MAX) }
-        }
-        SpawnError::Start(StartError::Name(NameError::Invalid { name, .. })) => {
-            SpawnFailure::NameInvalid { name }
-        }
         SpawnError::Overloaded(_) => SpawnFailure::TooMany,
         SpawnError::BehaviorNotFound { .. } => SpawnFailure::BehaviorNotFound,
         SpawnError::Incompatible { reason, .. } => SpawnFailure::Incompatible { reason },
@@ -210,7 +219,7 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
             // The place is given back when the process ends, whoever holds it then.
             let ended = Watcher::Callback(Box::new(move |_| drop((place, admitted))));
             node.monitor(process.pid(), ended, |_| {});
-            match link.requests.hold(id, process, node.now().plus(CONFIRM_TIMEOUT)) {
+            match link.requests.hold(id, process, CONFIRM_LOOKS) {
                 // On the control arbiter: a pending timer makes every wait of an arbiter dearer.
                 Ok(true) => {
                     let unconfirmed = kill_unconfirmed(Arc::downgrade(&link));
@@ -231,11 +240,22 @@ pub(crate) async fn serve_spawn(link: Arc<Link>, id: u64, order: SpawnOrder) {
 
 /// One task for all that wait on a connection: a peer that starts and stops processes must not gather timers here. It does
 /// not keep the connection, and with it a socket, beyond its end, which kills what is unconfirmed, too.
+///
+/// Looks count, and not the time: between two of them the arbiter of the reader had a turn. What it could not read while this
+/// node stood still, or that arbiter was blocked, may be in the socket.
 async fn kill_unconfirmed(link: Weak<Link>) {
     loop {
         actix_rt::time::sleep(SWEEP).await;
+        let (had, turn) = oneshot::channel();
+        let Some(reader) = link.upgrade() else { return };
+        reader.spawn_at_home(async move {
+            let _ = had.send(());
+        });
+        drop(reader);
+        // An error: the arbiter is gone, and the connection goes with it.
+        let _ = turn.await;
         let Some(link) = link.upgrade() else { return };
-        let (orphans, others_wait) = link.requests.overdue(link.net.node.now());
+        let (orphans, others_wait) = link.requests.overdue();
         for orphan in orphans {
             tracing::debug!(peer = %link.peer, pid = %orphan.pid(), "a process that nobody confirmed is killed");
             orphan.kill();

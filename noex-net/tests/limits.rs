@@ -7,7 +7,9 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use noex_actors::{BehaviorOptions, ExitReason, Overload, Peers, SpawnError};
+use noex_actors::{
+    BehaviorOptions, Context, ExitReason, Overload, Peers, Placement, SpawnError, SpawnOptions, behavior,
+};
 use noex_net::{Cluster, ClusterConfigBuilder, ProtocolError};
 use serde_bytes::ByteBuf;
 use support::{
@@ -15,6 +17,7 @@ use support::{
     raw::{self, RawPeer, WireUpdate, control},
     start, until, within,
 };
+use tokio::sync::Notify;
 
 const MIB: usize = 1 << 20;
 
@@ -306,6 +309,47 @@ async fn unconfirmed(rounds: u64) -> Res {
         until(20, "two of three are killed", || a.process_count() == confirmed).await;
     }
     assert_eq!(a.connected_node_count(), 1);
+    a.stop().await;
+    Ok(())
+}
+
+/// Keeps its arbiter from everything else.
+struct Blocking;
+
+#[behavior(name = "blocking")]
+impl Blocking {
+    #[init]
+    fn new() -> Result<Self, ExitReason> {
+        Ok(Blocking)
+    }
+    #[cast]
+    fn block(&mut self, time: Duration, cx: &mut Context<Self>) {
+        cx.node().data::<Notify>().unwrap().notify_one();
+        #[expect(clippy::disallowed_methods, reason = "what is tested")]
+        std::thread::sleep(time);
+    }
+    #[call]
+    fn done(&mut self) {}
+}
+
+/// A start that was answered, and confirmed while its node read nothing, ended by a kill.
+#[actix_rt::test]
+async fn a_process_confirmed_while_its_node_could_not_read_lives() -> Res {
+    let builder = Cluster::builder(patient("a").build()?).behavior::<Box_>().behavior::<Blocking>();
+    let a = builder.data(Notify::new()).arbiters(1).start().await?;
+    let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
+    peer.send(&control("Request", &(0, order(&0)))).await?;
+    peer.until_control("Response").await?;
+    // Where the connection is read, and not here.
+    let there = SpawnOptions::new().placement(Placement::RoundRobin);
+    let blocking = a.spawn::<Blocking>(()).options(there).await?;
+    // For longer than a process waits to be confirmed.
+    blocking.block(Duration::from_millis(12_500))?;
+    within(5, "it is blocked", a.data::<Notify>().unwrap().notified()).await;
+    peer.send(&control("Confirm", &(0,))).await?;
+    within(30, "it goes on", blocking.done().timeout(Duration::from_secs(30))).await?;
+    peer.settled().await?;
+    assert_eq!(a.process_count(), 2);
     a.stop().await;
     Ok(())
 }

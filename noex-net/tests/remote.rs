@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    future::IntoFuture,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -20,6 +21,7 @@ use noex_net::Cluster;
 use support::{
     Box_, Box_Cast, Res, builder, config, connected, id, pair, pair_of, patient_pair, stop_all, until, within,
 };
+use tokio::sync::Notify;
 
 #[actix_rt::test]
 async fn calls_and_casts_of_one_sender_keep_their_order_across_nodes() -> Res {
@@ -192,6 +194,72 @@ impl Begun {
         begun.fetch_add(1, Ordering::Relaxed);
         if fails { Err(ExitReason::error("on purpose")) } else { Ok(Begun) }
     }
+}
+
+/// Begins, and goes on when it is told to.
+struct Gated;
+
+#[derive(Default)]
+struct Gate {
+    begun: Notify,
+    open: Notify,
+}
+
+#[behavior(name = "gated")]
+impl Gated {
+    #[init]
+    async fn new(cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+        let gate = cx.node().data::<Gate>().ok_or_else(|| ExitReason::error("no gate"))?;
+        gate.begun.notify_one();
+        gate.open.notified().await;
+        Ok(Gated)
+    }
+}
+
+#[actix_rt::test]
+async fn a_global_name_that_goes_while_init_runs_ends_a_spawn_that_says_that_init_ran() -> Res {
+    let knowing = |config| Res::Ok(builder(config)?.behavior::<Gated>());
+    let a = knowing(config("a"))?.start().await?;
+    let b = knowing(config("b").seed(a.local_node_id()))?.data(Gate::default()).start().await?;
+    connected(&[&a, &b]).await;
+    let gate = b.data::<Gate>().ok_or("no gate")?;
+    for from in [&a, &b] {
+        let rival = b.spawn::<Box_>(0).await?;
+        let started = from.spawn_on::<Gated>(&id(&b), ()).name("n").register(Registration::Global);
+        let started = actix_rt::spawn(started.into_future());
+        within(5, "init begins", gate.begun.notified()).await;
+        b.global().register("n", &rival)?;
+        gate.open.notify_one();
+        match within(5, "the start", started).await? {
+            Err(error @ SpawnError::NameLost(_)) => {
+                assert_eq!(error.delivery(), Delivery::Done);
+                assert_eq!(
+                    error.to_string(),
+                    format!("its global name went while it started: {}", {
+                        NameError::Taken { name: "n".to_owned(), holder: rival.pid().clone() }
+                    })
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        rival.stop(ExitReason::Normal).await?;
+        until(5, "nothing stays", || b.process_count() == 0 && !a.global().is_registered("n")).await;
+    }
+    stop_all(&[a, b]).await;
+    Ok(())
+}
+
+#[actix_rt::test]
+async fn a_start_on_the_own_node_is_waited_for_as_long_as_it_says_and_leaves_no_orphan() -> Res {
+    let gated = builder(config("a"))?.behavior::<Gated>().data(Gate::default());
+    let a = gated.start().await?;
+    let after = Duration::from_millis(200);
+    let start = a.spawn_on::<Gated>(&id(&a), ()).timeout(after).await;
+    let expected = SpawnError::Timeout { behavior: "gated".to_owned(), node: id(&a), after };
+    assert_eq!(start.map(drop), Err(expected));
+    until(5, "the process is killed", || a.process_count() == 0).await;
+    a.stop().await;
+    Ok(())
 }
 
 #[actix_rt::test]

@@ -76,6 +76,9 @@ pub enum SpawnError {
         /// What the decoder said.
         reason: String,
     },
+    /// The global name was free and was not to be had any more once `init` had run. The process was killed.
+    #[error("its global name went while it started: {0}")]
+    NameLost(NameError),
     /// This node may not start the behavior there: its registration there says which may (`spawn_from`).
     #[error("{node} does not let this node start {behavior}")]
     Forbidden {
@@ -105,6 +108,7 @@ impl SpawnError {
     pub fn delivery(&self) -> Delivery {
         match self {
             Self::Start(error) => error.delivery(),
+            Self::NameLost(_) => Delivery::Done,
             Self::ConnectionLost(_) | Self::Timeout { .. } => Delivery::Unknown,
             Self::NoConnection(_)
             | Self::BehaviorNotFound { .. }

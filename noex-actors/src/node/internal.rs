@@ -251,7 +251,7 @@ impl Node {
             let monitor = process.monitor();
             process.kill();
             monitor.await;
-            return Err(SpawnError::Start(StartError::Name(error)));
+            return Err(SpawnError::NameLost(error));
         }
         Ok(process)
     }

@@ -3,12 +3,14 @@
 use std::{future::IntoFuture, marker::PhantomData, time::Duration};
 
 use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 
 use crate::{
     AnyRef, Monitor, Node, NodeId, Payload, Ref, Registration, RemoteBehavior, SpawnError, SpawnOptions,
     payload::encode_into,
     route::{SpawnRequest, Tie},
     schema::{Schema, SchemaOf},
+    wrap::Within,
 };
 
 /// A process about to start on a node given by its id: `IntoFuture<Output = Result<Ref<B>, SpawnError>>`.
@@ -90,7 +92,17 @@ impl IntoFuture for SpawnAny<'_> {
         let Self { node, peer, behavior, args, schema, options, registration, timeout, ties, .. } = self;
         Box::pin(async move {
             if peer == *node.id() {
-                let process = node.spawn_registered(&behavior, &args, options, registration).await?;
+                let start = node.spawn_registered(&behavior, &args, options, registration);
+                // Without a runtime there are no timers; `init` has its own time in any case.
+                let process = match Handle::try_current() {
+                    Err(_) => start.await?,
+                    Ok(_) => match Within::new(timeout, start).await {
+                        Ok(outcome) => outcome?,
+                        Err(_elapsed) => {
+                            return Err(SpawnError::Timeout { behavior, node: peer, after: timeout });
+                        }
+                    },
+                };
                 ties.into_iter().for_each(|tie| process.tie_here(tie));
                 return Ok(process);
             }

@@ -330,8 +330,8 @@ fn message(link: &Link, targets: &[Ref<Subject>; 2], input: &mut Input<'_>) -> C
         2 => Control::Ping { nonce: id },
         3 => Control::Pong { nonce: id },
         4 if id == 0 => Control::Close { reason: text(input) },
-        5 => Control::Draining,
-        6 => Control::Goodbye,
+        5 => [Control::Draining, Control::Goodbye][usize::from(id % 2 == 0)].clone(),
+        6 => Control::Unlinked { from: id, to: near, number: id / 2 },
         7 => Control::Hints(vec![
             Hint { id: link.peer.clone(), incarnation: Incarnation(id) };
             input.u16() % 900
@@ -351,8 +351,7 @@ fn message(link: &Link, targets: &[Ref<Subject>; 2], input: &mut Input<'_>) -> C
         13 => Control::Demonitor { id },
         14 => Control::Down { id, reason: reason(input) },
         15 => Control::Link { from: id, to: near },
-        16 if id % 2 == 0 => Control::Unlink { from: id, to: near, number: id / 2 },
-        16 => Control::Unlinked { from: id, to: near, number: id / 2 },
+        16 => Control::Unlink { from: id, to: near, number: id / 2 },
         17 => Control::Broken { from: id, to: near, reason: reason(input) },
         18 => Control::Exit { from: id, to: near, reason: reason(input) },
         19 => Control::Stop { number: near, reason: reason(input) },

@@ -3,9 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use noex_actors::{
-    __private::contained, AnyRef, CallError, Delivery, Monotonic, NodeId, Pid, process::Process,
-};
+use noex_actors::{__private::contained, AnyRef, CallError, Delivery, NodeId, Pid, process::Process};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -40,11 +38,13 @@ pub(crate) struct Requests(Mutex<Table>);
 struct Table {
     next: u64,
     waiting: BTreeMap<u64, oneshot::Sender<Response>>,
-    /// With the time at which each is given up.
-    unconfirmed: BTreeMap<u64, (AnyRef, Monotonic)>,
+    /// With the look at which each is given up.
+    unconfirmed: BTreeMap<u64, (AnyRef, u64)>,
     /// By the number of the process.
     held: BTreeMap<u64, u64>,
-    /// Somebody comes back for those whose time is over.
+    /// How often was looked for those that nobody confirmed.
+    looks: u64,
+    /// Somebody comes back for them.
     swept: bool,
     closed: bool,
 }
@@ -77,14 +77,15 @@ impl Requests {
         drop(waiting);
     }
 
-    /// A process that the peer asked for; gives it back if the session is over, or too many wait. True: somebody must call
-    /// [`Requests::overdue`] from now on.
-    pub(crate) fn hold(&self, id: u64, process: AnyRef, until: Monotonic) -> Result<bool, AnyRef> {
+    /// A process that the peer asked for, which may wait at so many looks after the next; gives it back if the session is
+    /// over, or too many wait. True: somebody must call [`Requests::overdue`] from now on.
+    pub(crate) fn hold(&self, id: u64, process: AnyRef, looks: u64) -> Result<bool, AnyRef> {
         let mut table = self.0.lock();
         if table.closed || table.unconfirmed.len() >= MAX_UNCONFIRMED {
             return Err(process);
         }
         table.held.insert(process.pid().number(), id);
+        let until = table.looks + 1 + looks;
         let repeated = table.unconfirmed.insert(id, (process, until));
         if let Some((before, _)) = &repeated {
             table.held.remove(&before.pid().number());
@@ -98,11 +99,14 @@ impl Requests {
         Ok(first)
     }
 
-    /// Those that nobody confirmed in time; false if none is left to come back for.
-    pub(crate) fn overdue(&self, now: Monotonic) -> (Vec<AnyRef>, bool) {
+    /// Looks for those that nobody confirmed in time; false if none is left to come back for.
+    pub(crate) fn overdue(&self) -> (Vec<AnyRef>, bool) {
         let mut table = self.0.lock();
+        table.looks += 1;
+        let look = table.looks;
         let all = std::mem::take(&mut table.unconfirmed);
-        let (late, waiting): (BTreeMap<_, _>, _) = all.into_iter().partition(|(_, (_, until))| *until <= now);
+        let (late, waiting): (BTreeMap<_, _>, _) =
+            all.into_iter().partition(|(_, (_, until))| *until <= look);
         table.unconfirmed = waiting;
         for (process, _) in late.values() {
             table.held.remove(&process.pid().number());

@@ -192,6 +192,11 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// A process to be started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SpawnOrder {
@@ -270,6 +275,9 @@ pub(crate) enum SpawnFailure {
         node: NodeId,
         incarnation: Incarnation,
         number: u64,
+        /// Once `init` had run.
+        #[serde(default, skip_serializing_if = "is_false")]
+        ran: bool,
     },
     NameInvalid {
         name: String,
@@ -286,6 +294,9 @@ pub(crate) enum SpawnFailure {
     /// The node has as many global names as it may have.
     TooManyNames {
         max: u64,
+        /// Once `init` had run.
+        #[serde(default, skip_serializing_if = "is_false")]
+        ran: bool,
     },
 }
 

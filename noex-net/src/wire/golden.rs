@@ -307,19 +307,26 @@ fn controls(table: &mut Table) {
         node: node(),
         incarnation: Incarnation(5),
         number: 300,
+        ran: false,
     };
+    let mut late = taken.clone();
+    if let SpawnFailure::NameTaken { ran, .. } = &mut late {
+        *ran = true;
+    }
     let failures = [
         SpawnFailure::NotRunning,
         SpawnFailure::Init(ExitReason::error("why")),
         SpawnFailure::InitTimeout { millis: 5000 },
         taken,
+        late,
         SpawnFailure::NameInvalid { name: "n".to_owned() },
         SpawnFailure::BehaviorNotFound,
         SpawnFailure::TooMany,
         SpawnFailure::Incompatible { reason: "why".to_owned() },
         SpawnFailure::Forbidden,
         SpawnFailure::Full { max: 5 },
-        SpawnFailure::TooManyNames { max: 5 },
+        SpawnFailure::TooManyNames { max: 5, ran: false },
+        SpawnFailure::TooManyNames { max: 5, ran: true },
     ];
     table.every("spawn failure", encoded, &failures);
 }

@@ -133,8 +133,7 @@ impl DistributedProcess {
                     || (error == SpawnError::Start(StartError::NotRunning) && node != *cx.node().id());
                 tracing::warn!(supervisor = self.identity.id, child, %node, %error, "a child did not start");
                 let mine = |spec: &DistributedChildSpec| spec.name.is_none();
-                let held = matches!(error, SpawnError::Start(StartError::Name(NameError::Taken { .. })))
-                    && self.specs.get(&child).is_some_and(mine);
+                let held = holder(&error).is_some() && self.specs.get(&child).is_some_and(mine);
                 let failure = if gone || held { Failure::NodeGone } else { Failure::Refused(chain(&error)) };
                 // Held by another instance of this very child: that one is looked for, then this one is tried again.
                 let node = (!held).then_some(node);
@@ -270,16 +269,24 @@ async fn spawn(
     }
     let outcome = start(options.clone().name(name)).register(Registration::Global).await;
     match outcome {
-        Err(SpawnError::Start(StartError::Name(NameError::Taken { name, holder })))
-            if spec.name.is_none() =>
-        {
+        Err(error) if spec.name.is_none() => {
+            let Some(holder) = holder(&error) else { return Err(error) };
             let siblings = cluster.instances(holder.node_id(), &supervisor, SIBLINGS_TIMEOUT).await;
-            if siblings.is_ok_and(|siblings| siblings.iter().any(|sibling| sibling.pid == holder)) {
-                return Err(SpawnError::Start(StartError::Name(NameError::Taken { name, holder })));
+            if siblings.is_ok_and(|siblings| siblings.iter().any(|sibling| sibling.pid == *holder)) {
+                return Err(error);
             }
             tracing::warn!(child = spec.id, %holder, "a child has no global name: its id is taken by another process");
             start(options).register(Registration::None).await
         }
         outcome => outcome,
+    }
+}
+
+/// Who has the global name of a child that did not start.
+fn holder(error: &SpawnError) -> Option<&Pid> {
+    match error {
+        SpawnError::Start(StartError::Name(NameError::Taken { holder, .. }))
+        | SpawnError::NameLost(NameError::Taken { holder, .. }) => Some(holder),
+        _ => None,
     }
 }
