@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeSet,
     future::{Future, IntoFuture, pending},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -18,9 +18,9 @@ use std::{
 
 use noex_actors::{
     CallError, Caller, CastError, Context, Delivery, Exit, ExitReason, Info, MailboxPolicy, Node, Pid,
-    Placement, Ref, SpawnOptions, StartError, behavior, testkit,
+    Placement, Ref, SpawnError, SpawnOptions, StartError, behavior, testkit,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 type Res = Result<(), Box<dyn std::error::Error>>;
 type Log = mpsc::UnboundedSender<u32>;
@@ -122,14 +122,43 @@ impl Work {
         let _ = match info {
             Info::User(n) => self.log.send(n),
             Info::Timeout => self.log.send(u32::MAX),
+            Info::Exit(exit) => self.log.send(if exit.reason == ExitReason::Killed { 1000 } else { 1001 }),
             _ => Ok(()),
         };
+    }
+    #[call]
+    fn raise(&mut self, to: std_mpsc::Sender<Start>, cx: &mut Context<Self>) {
+        let (own, beside) = (cx.node().id().clone(), SpawnOptions::new().placement(Placement::RoundRobin));
+        let start = cx.spawn_link_on::<Kept>(&own, ()).options(beside.name("kept"));
+        let _ = to.send(start.into_future());
     }
     #[call]
     fn idle_after(&mut self, after: Duration, cx: &mut Context<Self>) {
         cx.set_idle_timeout(Some(after));
     }
 }
+
+/// What is started by the name of its behavior.
+struct Kept(Vec<Caller<u32>>);
+
+#[behavior(name = "kept")]
+impl Kept {
+    #[init]
+    async fn new(cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+        cx.node().data::<Notify>().expect("it is told to go on").notified().await;
+        Ok(Kept(Vec::new()))
+    }
+    #[call]
+    fn keep(&mut self, from: Caller<u32>) {
+        self.0.push(from);
+    }
+    #[call]
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+type Start = Pin<Box<dyn Future<Output = Result<Ref<Kept>, SpawnError>> + Send>>;
 
 async fn work(node: &Node) -> Result<(Ref<Work>, mpsc::UnboundedReceiver<u32>), StartError> {
     work_with(node, SpawnOptions::new()).await
@@ -187,7 +216,7 @@ fn when_woken(what: impl FnOnce() + Send + 'static) -> Waker {
     Waker::from(Arc::new(hostile))
 }
 
-fn poll_once<F: Future>(future: std::pin::Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
+fn poll_once<F: Future + ?Sized>(future: std::pin::Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
     future.poll(&mut Task::from_waker(waker))
 }
 
@@ -761,6 +790,64 @@ async fn a_race_of_link_and_unlink_leaves_both_ends_linked_or_none() -> Res {
         assert_eq!((links(a.pid()), links(b.pid())), (Some(0), Some(0)), "round {round}");
     }
     unlinker.join().map_err(|_panic| "a thread panicked")?;
+    node.stop().await;
+    Ok(())
+}
+
+/// A child that was on its way out when it was linked to whoever had started it was `noproc`, and took that along.
+#[actix_rt::test]
+async fn a_child_that_ends_well_while_it_is_linked_takes_nobody_along() -> Res {
+    let node = Node::builder().behavior::<Kept>().data(Notify::new()).arbiters(2).start().await?;
+    let ((parent, _seen), (to, started)) = (work(&node).await?, std_mpsc::channel());
+    parent.raise(to).await?;
+    let mut start = started.recv_timeout(LONG)?;
+    assert!(poll_once(start.as_mut(), Waker::noop()).is_pending());
+    node.data::<Notify>().ok_or("it is there")?.notify_one();
+    let child = node.lookup::<Kept>("kept")?;
+    let ((leaves, left), (open, gate)) = (std_mpsc::channel(), std_mpsc::channel::<()>());
+    let waker = when_woken(move || {
+        let _ = leaves.send(());
+        let _ = gate.recv_timeout(LONG);
+    });
+    let mut call = pin!(child.keep().into_future());
+    assert!(poll_once(call.as_mut(), &waker).is_pending());
+    assert_eq!(soon(child.count()).await?, 1);
+    let stopped = actix_rt::spawn(child.stop(ExitReason::Normal).into_future());
+    left.recv_timeout(LONG)?;
+    assert!(node.process(child.pid()).is_none(), "out of the table, and its links are not broken yet");
+    assert!(matches!(poll_once(start.as_mut(), Waker::noop()), Poll::Ready(Ok(_))));
+    open.send(())?;
+    soon(stopped).await??;
+    assert_eq!(soon(parent.echo(1)).await?, 1, "it lives");
+    node.stop().await;
+    Ok(())
+}
+
+/// Whoever was linked, and was linked again while the other one ended, heard of it twice.
+#[actix_rt::test]
+async fn an_end_is_told_once_though_the_two_are_linked_again_on_the_way() -> Res {
+    let node = Node::start().await?;
+    let (keeper, mut seen) = work_with(&node, SpawnOptions::new().trap_exit()).await?;
+    let (other, _) = work(&node).await?;
+    node.link(&keeper, &other);
+    let linked_again = Arc::new(AtomicUsize::new(0));
+    let waker = when_woken({
+        let (node, keeper, other) = (node.clone(), keeper.pid().clone(), other.pid().clone());
+        let linked_again = Arc::clone(&linked_again);
+        move || {
+            assert!(node.process(&other).is_none(), "it is on its way out");
+            node.link(&keeper, &other);
+            linked_again.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let mut call = pin!(other.keep().into_future());
+    assert!(call.as_mut().poll(&mut Task::from_waker(&waker)).is_pending());
+    // Behind it: it is kept.
+    soon(other.echo(1)).await?;
+    other.kill();
+    assert_eq!(soon(seen.recv()).await, Some(1000));
+    soon(keeper.echo(1)).await?;
+    assert_eq!((linked_again.load(Ordering::SeqCst), seen.try_recv().ok()), (1, None), "once");
     node.stop().await;
     Ok(())
 }

@@ -214,14 +214,17 @@ impl Route for Peer {
     }
 
     fn link(&self, near: &Arc<dyn Process>, far: &Pid) -> Result<(), ExitReason> {
-        if let Some(net) = self.net.upgrade() {
+        let made = match self.session_for(far) {
+            Ok(link) => link.link_to_peer(near, far).ok_or(ExitReason::NoConnection),
+            Err(CallError::NoProc(_)) => Err(ExitReason::NoProc),
+            Err(_) => Err(ExitReason::NoConnection),
+        };
+        if made != Ok(false)
+            && let Some(net) = self.net.upgrade()
+        {
             net.counters.links_initiated.one();
         }
-        match self.session_for(far) {
-            Ok(link) if link.link_to_peer(near, far) => Ok(()),
-            Err(CallError::NoProc(_)) => Err(ExitReason::NoProc),
-            Ok(_) | Err(_) => Err(ExitReason::NoConnection),
-        }
+        made.map(drop)
     }
 
     fn unlink(&self, near: &Arc<dyn Process>, far: &Pid) {

@@ -6,12 +6,12 @@
 mod cable;
 mod support;
 
-use std::{collections::BTreeSet, fmt::Debug, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, future::IntoFuture, time::Duration};
 
 use cable::Cable;
 use noex_actors::{
-    BehaviorOptions, CallError, Caller, CastError, Delivery, ExitReason, Incarnation, MailboxPolicy, NodeId,
-    Payload, Peers, Pid, Ref, SpawnError, SpawnOptions, behavior,
+    BehaviorOptions, CallError, Caller, CastError, Context, Delivery, ExitReason, Incarnation, MailboxPolicy,
+    NodeId, Payload, Peers, Pid, Ref, Registration, SpawnError, SpawnOptions, behavior,
 };
 use noex_net::{Cluster, ClusterConfigBuilder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -20,7 +20,7 @@ use support::{
     raw::{self, RawPeer},
     stop_all, until, within,
 };
-use tokio::join;
+use tokio::{join, sync::Notify};
 
 const PAGE: &str = include_str!("../../docs/errors.md");
 /// The smallest that there are: of the outbox, of the credit for one process, of a message.
@@ -54,12 +54,14 @@ struct Odd(Vec<Caller<u64>>);
 #[behavior(name = "odd")]
 impl Odd {
     #[init]
-    async fn new(how: u8) -> Result<Self, ExitReason> {
+    async fn new(how: u8, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
         match how {
-            1 => Err(ExitReason::error("one")),
+            1 => return Err(ExitReason::error("one")),
             2 => std::future::pending().await,
-            _ => Ok(Odd(Vec::new())),
+            3 => cx.node().data::<Notify>().unwrap().notified().await,
+            _ => {}
         }
+        Ok(Odd(Vec::new()))
     }
     #[call]
     fn take(&self, bad: Bad) -> u8 {
@@ -250,7 +252,7 @@ async fn node(config: ClusterConfigBuilder) -> Res<Cluster> {
     let config = config.outbox_bytes(LEAST).credit_bytes(LEAST).max_message_bytes(LEAST);
     let node =
         support::builder(config)?.behavior::<Odd>().behavior::<there::Shop>().behavior::<there::Stall>();
-    Ok(node.start().await?)
+    Ok(node.data(Notify::new()).start().await?)
 }
 
 /// A process of `b`, as `a` knows it.
@@ -395,6 +397,17 @@ async fn spawns(seen: &mut Seen, a: &Cluster, b: &Cluster) -> Res {
     seen.spawn(a.spawn_on::<Odd>(&to, 0).name("n").await, "Start(Name) never");
     seen.spawn(a.spawn_on::<Odd>(&to, 0).name("x".repeat(256)).await, "Start(Name) never");
     named.stop(ExitReason::Normal).await?;
+    let rival = b.spawn::<Box_>(0).await?;
+    let (before, started) = (b.process_count(), a.spawn_on::<Odd>(&to, 3).name("n"));
+    let (lost, begun) = join!(started.register(Registration::Global).into_future(), async {
+        until(5, "init runs", || b.process_count() > before).await;
+        b.global().register("n", &rival)?;
+        b.data::<Notify>().unwrap().notify_one();
+        Res::Ok(())
+    });
+    begun?;
+    seen.spawn(lost, "NameLost done");
+    rival.stop(ExitReason::Normal).await?;
     let short = Duration::from_millis(30);
     seen.spawn(a.spawn_on::<Odd>(&to, 2).timeout(short).await, "Timeout unknown");
     let nobody = a.spawn_named(&to, "nobody", Payload::encode(&())?).await;

@@ -329,6 +329,41 @@ async fn a_process_ends_behind_its_last_words_however_long_they_are() -> Res {
     Ok(())
 }
 
+/// Of a behavior that peers may not address.
+struct Own;
+
+#[behavior(name = "own")]
+impl Own {
+    #[init]
+    fn new() -> Result<Self, ExitReason> {
+        Ok(Own)
+    }
+}
+
+/// What the peer had asked for was refused behind everything, and what this node asked for passed that: one end was linked.
+#[actix_rt::test]
+async fn the_answer_to_a_link_that_is_refused_comes_before_a_link_from_here() -> Res {
+    let (a, mut peer) = node_and_peer().await?;
+    let own = a.spawn::<Own>(()).await?;
+    there(&a, 300).swallow("x".repeat(4 * MIB))?;
+    peer.send(&raw::control("Link", &(301_u64, own.pid().number()))).await?;
+    until(5, "it is refused", || a.remote_link_stats().total_exit_signals_sent == 1).await;
+    a.link(&own, &there(&a, 301));
+    let number = own.pid().number();
+    let (broken, link) =
+        (raw::message("Broken", &(number, 301_u64, "noproc")), raw::message("Link", &(number, 301_u64)));
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        seen.push(
+            peer.until_frame(|_, body| [&broken, &link].into_iter().find(|wanted| *wanted == body).cloned())
+                .await?,
+        );
+    }
+    assert_eq!(seen, [broken, link]);
+    a.stop().await;
+    Ok(())
+}
+
 #[actix_rt::test]
 async fn a_stop_stays_behind_a_long_cast_to_its_process() -> Res {
     let (a, mut peer) = node_and_peer().await?;

@@ -313,6 +313,28 @@ async fn unconfirmed(rounds: u64) -> Res {
     Ok(())
 }
 
+/// Ends of links are signals, too, and had no bound.
+#[actix_rt::test]
+async fn ends_of_links_are_never_refused_so_who_sends_too_many_is_cut_off() -> Res {
+    let a = start(patient("a")).await?;
+    let there = a.spawn::<Box_>(0).options(SpawnOptions::new().trap_exit()).await?;
+    let busy = there.clone();
+    let busy = actix_rt::spawn(async move { busy.nap(600_000).timeout(Duration::from_secs(600)).await });
+    until(5, "it is busy", || a.process(there.pid()).is_some_and(|info| info.message_count == 1)).await;
+    let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
+    let number = there.pid().number();
+    let broken = (7_u64, number, format!("error: {}", "x".repeat(60_000)));
+    let linked = [control("Link", &(7_u64, number)), control("Broken", &broken)].concat();
+    peer.flood(std::iter::repeat_n(linked, 3000)).await;
+    cut_off(&mut peer, &a, ProtocolError::Limit).await;
+    let waiting = a.process(there.pid()).ok_or("it lives")?.mailbox_len;
+    assert!((100..1500).contains(&waiting), "80 MiB of signals wait, and not 180: {waiting}");
+    there.kill();
+    assert!(busy.await?.is_err());
+    a.stop().await;
+    Ok(())
+}
+
 /// Keeps its arbiter from everything else.
 struct Blocking;
 

@@ -305,6 +305,13 @@ async fn a_link_to_who_is_not_there_breaks_at_once() -> Res {
     let nowhere = Pid::new(noex_actors::NodeId::new("nobody", "127.0.0.1", 1)?, gone.pid().incarnation(), 5);
     trapping.tie(nowhere).await?;
     assert_eq!(seen(&trapping, 2).await[1], "exit 5: noconnection");
+    // The one that is gone is of this node, and the other one is not.
+    let there = member(&b, true).await?;
+    let was = trapping.pid().clone();
+    trapping.stop(ExitReason::Normal).await?;
+    a.link(&was, &there);
+    a.link(&there, &was);
+    assert_eq!(seen(&there, 2).await, [0; 2].map(|_| format!("exit {}: noproc", was.number())));
     a.stop().await;
     b.stop().await;
     Ok(())

@@ -126,14 +126,8 @@ async fn a_link_taken_away_is_numbered_where_the_peer_answers_and_what_it_said_b
         a.link(&own, &far);
         assert_eq!(peer.until_control_of::<(u64, u64)>("Link").await?, (near, 7));
         a.unlink(&own, &far);
-        let number = if numbered {
-            let (from, to, number) = peer.until_control_of::<(u64, u64, u64)>("Unlink").await?;
-            assert_eq!((from, to), (near, 7));
-            number
-        } else {
-            assert_eq!(peer.until_control_of::<(u64, u64)>("Unlink").await?, (near, 7), "as ever");
-            0
-        };
+        let (from, to, number) = peer.until_control_of::<(u64, u64, u64)>("Unlink").await?;
+        assert_eq!((from, to, number != 0), (near, 7, numbered));
         // As if it had been said before the other was heard.
         peer.send(&control("Link", &(7, near))).await?;
         peer.settled().await?;

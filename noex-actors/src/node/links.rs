@@ -73,9 +73,16 @@ impl Node {
             (Some(near), Some(far)) => (near, far),
             (Some(near), None) if !self.is_own(other) => return self.link_away(&near, other),
             (None, Some(near)) if !self.is_own(one) => return self.link_away(&near, one),
-            (Some(end), None) => return self.refuse_link(&end, one, other),
-            (None, Some(end)) => return self.refuse_link(&end, other, one),
-            (None, None) => return,
+            (Some(end), None) => return self.refuse_link(&end, other),
+            (None, Some(end)) => return self.refuse_link(&end, one),
+            // The one of this node is gone.
+            (None, None) => {
+                let (gone, far) = if self.is_own(one) { (one, other) } else { (other, one) };
+                if let Some(route) = self.route_to(far).filter(|_| self.is_own(gone)) {
+                    route.exit(gone, far, ExitReason::NoProc);
+                }
+                return;
+            }
         };
         match near.core().link(far.core()) {
             Ok(()) => {}
@@ -98,16 +105,25 @@ impl Node {
         let core = process.core();
         match tie {
             Tie::Watch(id, watcher) => core.watch_from_start(id, watcher),
-            Tie::Link(to) => match (core.over(), self.process_of(&to)) {
-                (Some(reason), Some(end)) => self.signal(&end, Signal::Link, &core.pid, &reason),
-                _ => self.make_link(&to, &core.pid),
+            Tie::Link(to) => match self.process_of(&to) {
+                Some(end) => match end.core().link(core) {
+                    Ok(()) => {}
+                    Err(Gone::One) => self.signal(process, Signal::Link, &to, &ExitReason::NoProc),
+                    Err(Gone::Other) => {
+                        let reason = core.over().unwrap_or(ExitReason::NoProc);
+                        self.signal(&end, Signal::Link, &core.pid, &reason);
+                    }
+                },
+                None => self.make_link(&to, &core.pid),
             },
         }
     }
 
-    fn refuse_link(&self, end: &Arc<dyn Process>, pid: &Pid, other: &Pid) {
-        debug_assert_eq!(&end.core().pid, pid);
-        self.signal(end, Signal::Link, other, &ExitReason::NoProc);
+    /// `other` is gone. Where there is a link, its end is about to be told.
+    fn refuse_link(&self, end: &Arc<dyn Process>, other: &Pid) {
+        if !end.core().has_link(other) {
+            self.signal(end, Signal::Link, other, &ExitReason::NoProc);
+        }
     }
 
     /// Links a process of this node and one of another.

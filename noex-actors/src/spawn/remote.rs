@@ -2,16 +2,14 @@
 
 use std::{future::IntoFuture, marker::PhantomData, time::Duration};
 
-use futures_util::future::BoxFuture;
-use tokio::runtime::Handle;
-
 use crate::{
     AnyRef, Monitor, Node, NodeId, Payload, Ref, Registration, RemoteBehavior, SpawnError, SpawnOptions,
+    StartError,
     payload::encode_into,
     route::{SpawnRequest, Tie},
     schema::{Schema, SchemaOf},
-    wrap::Within,
 };
+use futures_util::future::BoxFuture;
 
 /// A process about to start on a node given by its id: `IntoFuture<Output = Result<Ref<B>, SpawnError>>`.
 #[must_use = "nothing starts until it is awaited"]
@@ -89,20 +87,19 @@ impl IntoFuture for SpawnAny<'_> {
     type Output = Result<AnyRef, SpawnError>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
     fn into_future(self) -> Self::IntoFuture {
-        let Self { node, peer, behavior, args, schema, options, registration, timeout, ties, .. } = self;
+        let Self { node, peer, behavior, args, schema, mut options, registration, timeout, ties, .. } = self;
         Box::pin(async move {
             if peer == *node.id() {
-                let start = node.spawn_registered(&behavior, &args, options, registration);
-                // Without a runtime there are no timers; `init` has its own time in any case.
-                let process = match Handle::try_current() {
-                    Err(_) => start.await?,
-                    Ok(_) => match Within::new(timeout, start).await {
-                        Ok(outcome) => outcome?,
-                        Err(_elapsed) => {
-                            return Err(SpawnError::Timeout { behavior, node: peer, after: timeout });
-                        }
-                    },
-                };
+                // It is `init` that takes its time, and when it is over the process is gone.
+                let shorter = timeout < options.init_timeout;
+                options.init_timeout = options.init_timeout.min(timeout);
+                let start = node.spawn_registered(&behavior, &args, options, registration).await;
+                let process = start.map_err(|error| match error {
+                    SpawnError::Start(StartError::InitTimeout(after)) if shorter => {
+                        SpawnError::Timeout { behavior, node: peer, after }
+                    }
+                    error => error,
+                })?;
                 ties.into_iter().for_each(|tie| process.tie_here(tie));
                 return Ok(process);
             }

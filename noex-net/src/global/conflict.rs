@@ -32,7 +32,11 @@ impl OnConflict {
 
     /// A process of this node lost a name.
     pub(super) fn apply(self, node: &Node, name: &str, winner: &Pid, loser: &Pid) {
-        let Some(process) = node.process_by_number(loser.number()) else { return };
+        let Some(process) = node.process_by_number(loser.number()) else {
+            // Not here: a function may own whatever, and this may be under the lock of the names.
+            node.next_arbiter().spawn_fn(move || contained(move || drop(self)));
+            return;
+        };
         process.name_lost(name, winner);
         match self {
             Self::NotifyLoser => {}

@@ -215,7 +215,8 @@ impl GlobalRegistry {
         names.iter().map(ToString::to_string).collect()
     }
 
-    /// How many names there are.
+    /// How many names there are. Those of a lost node are taken away portion by portion: [`names`](Self::names) leaves them out
+    /// at once, and this counts them until it is their turn.
     #[must_use]
     pub fn count(&self) -> usize {
         self.read(|names| names.totals().0)

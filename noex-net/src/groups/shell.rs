@@ -179,7 +179,16 @@ impl Groups {
 
     /// The session is over.
     pub(crate) fn node_down(&self, net: &Net, id: &NodeId) {
-        self.change(net, |machine, out| machine.node_down(id, out));
+        let left = {
+            let mut table = self.table.lock();
+            let Table { machine, watches, .. } = &mut *table;
+            let mut out = VecDeque::new();
+            let left = machine.node_down(id, |group| watches.contains_key(group), &mut out);
+            Self::perform(net, &mut table, out);
+            left
+        };
+        // A hundred thousand memberships take a while.
+        drop(left);
     }
 
     /// The numbers of the members on this node.

@@ -313,10 +313,10 @@ impl Inbound {
                     link.net.counters.downs_received.one();
                 }
             }
-            Control::Link { from, to } => link.link_from_peer(from, to),
+            Control::Link { from, to } => link.link_from_peer(from, to)?,
             Control::Unlink { from, to, number } => link.unlink_from_peer(from, to, number),
             Control::Unlinked { from, to, number } => link.unlinked_by_peer(from, to, number),
-            Control::Broken { from, to, reason } => link.broken_by_peer(from, to, &reason),
+            Control::Broken { from, to, reason } => link.broken_by_peer(from, to, &reason)?,
             Control::Exit { from, to, reason } => {
                 if let Some(process) = link.addressable(to) {
                     room_for_signals(&*process)?;

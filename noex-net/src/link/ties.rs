@@ -1,7 +1,8 @@
 //! Links between processes of this node and of the peer, as one connection performs them.
 //!
 //! The ends stand in the tables of their processes; here stands what must break when the session ends. Invariants: 1. an end in
-//! the table of a process, the pair here, and what the peer is told of both change in one step, under one lock; 2. at the end
+//! the table of a process, the pair here, and what the peer is told of both change in one step, under one lock, but for the
+//! end of a process and of the session, which take every end away first; 2. at the end
 //! of the session every near end of a pair that stands here is broken, once, with `NoConnection`.
 
 use std::sync::Arc;
@@ -9,10 +10,13 @@ use std::sync::Arc;
 use noex_actors::{ExitReason, Pid, process::Process};
 use parking_lot::Mutex;
 
-use super::Link;
+use super::{
+    Link,
+    broken::{Broken, room_for_signals},
+};
 use crate::{
     machine::links::{Links, Pair, Wish},
-    wire::control::Control,
+    wire::{control::Control, order::Place},
 };
 
 /// Most links between two nodes.
@@ -39,16 +43,25 @@ impl Ties {
 
 /// What processes of this node do.
 impl Link {
-    /// False if the session is over, or there are too many.
-    pub(crate) fn link_to_peer(&self, process: &Arc<dyn Process>, far: &Pid) -> bool {
+    /// True: it is new; the peer is told. `None` if the session is over, or there are too many.
+    pub(crate) fn link_to_peer(&self, process: &Arc<dyn Process>, far: &Pid) -> Option<bool> {
         let pair = (process.core().pid().number(), far.number());
         let mut links = self.ties.0.lock();
-        let room = links.has_room(pair);
-        if room && self.net.node.add_link_end(process, far) && links.link(pair) {
+        if !links.has_room(pair) {
+            return None;
+        }
+        if !self.net.node.add_link_end(process, far) {
+            // It is gone: the other end hears of that.
+            let (from, to) = pair;
+            self.control(&Control::Exit { from, to, reason: ExitReason::NoProc });
+            return Some(false);
+        }
+        let fresh = links.link(pair);
+        if fresh {
             self.net.counters.links_established.one();
             self.control(&Control::Link { from: pair.0, to: pair.1 });
         }
-        room
+        Some(fresh)
     }
 
     pub(crate) fn unlink_from_here(&self, process: &Arc<dyn Process>, far: &Pid) {
@@ -75,23 +88,29 @@ impl Link {
 /// What the peer says of links.
 impl Link {
     /// A process of the peer links itself to one of this node.
-    pub(super) fn link_from_peer(&self, far: u64, near: u64) {
-        let fresh = self.requests.held(near);
-        let process = self.addressable(near);
+    pub(super) fn link_from_peer(&self, far: u64, near: u64) -> Result<(), Broken> {
+        let held = self.requests.held(near);
+        let process = self.addressable(near).or_else(|| held.clone());
+        // Its end will be a signal.
+        process.as_ref().map_or(Ok(()), |process| room_for_signals(&**process))?;
         let mut links = self.ties.0.lock();
         let reason = match links.wish((near, far)) {
-            Wish::Settled => return,
+            Wish::Settled => return Ok(()),
             Wish::Refused => ExitReason::NoConnection,
             Wish::Fresh => {
                 if process.is_some_and(|process| self.net.node.add_link_end(&process, &self.far(far))) {
                     links.link((near, far));
-                    return self.net.counters.links_established.one();
+                    self.net.counters.links_established.one();
+                    return Ok(());
                 }
-                fresh.and_then(|process| process.core().over()).unwrap_or(ExitReason::NoProc)
+                held.as_ref().and_then(|process| process.core().over()).unwrap_or(ExitReason::NoProc)
             }
         };
         self.net.counters.exits_sent.one();
-        self.control(&Control::Broken { from: near, to: far, reason });
+        // Of one that ended, behind its last words. One that lives may link itself next: that must not pass this.
+        let place = if held.is_some() { Place::Last } else { Place::Target(far) };
+        self.control_at(place, &Control::Broken { from: near, to: far, reason });
+        Ok(())
     }
 
     /// A process of the peer takes its link away. 0: it waits for no answer.
@@ -113,17 +132,18 @@ impl Link {
     }
 
     /// A process of the peer that was linked to one of this node is gone.
-    pub(super) fn broken_by_peer(&self, far: u64, near: u64, reason: &ExitReason) {
+    pub(super) fn broken_by_peer(&self, far: u64, near: u64, reason: &ExitReason) -> Result<(), Broken> {
         let (node, far_end) = (&self.net.node, self.far(far));
         let mut links = self.ties.0.lock();
         if !links.broken((near, far)) {
-            return;
+            return Ok(());
         }
         self.net.counters.exits_received.one();
         let process = node.process_by_number(near).filter(|process| node.remove_link_end(process, &far_end));
         drop(links);
-        if let Some(process) = process {
-            node.end_of_link(&process, &far_end, reason);
-        }
+        let Some(process) = process else { return Ok(()) };
+        node.end_of_link(&process, &far_end, reason);
+        // Told all the same: it was linked.
+        room_for_signals(&*process)
     }
 }

@@ -72,7 +72,7 @@ pub(crate) enum Control {
     Unlink {
         from: u64,
         to: u64,
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default)]
         number: u64,
     },
     /// A process of the sender knows that yours took the link away.

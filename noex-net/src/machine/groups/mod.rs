@@ -62,7 +62,7 @@ pub(crate) struct Groups {
 
 /// What one node owns.
 #[derive(Debug)]
-struct Part {
+pub(crate) struct Part {
     incarnation: Incarnation,
     /// How often each process joined.
     groups: BTreeMap<Arc<str>, BTreeMap<u64, u32>>,
@@ -208,16 +208,20 @@ impl Groups {
         true
     }
 
-    /// The session with a node is over: its processes are not members any more, as far as this node can see.
-    pub(crate) fn node_down(&mut self, node: &NodeId, out: &mut VecDeque<Output>) {
-        if *node == self.local {
-            return;
-        }
-        let Some(part) = self.parts.remove(node) else { return };
-        for (group, members) in part.groups {
+    /// The session with a node is over: its processes are not members any more, as far as this node can see. That is told of
+    /// those groups that are watched; what is left of the others is given back, to be dropped where it keeps nobody waiting.
+    pub(crate) fn node_down(
+        &mut self,
+        node: &NodeId,
+        watched: impl Fn(&str) -> bool,
+        out: &mut VecDeque<Output>,
+    ) -> Option<Part> {
+        let part = (*node != self.local).then(|| self.parts.remove(node)).flatten()?;
+        for (group, members) in part.groups.iter().filter(|(group, _)| watched(group)) {
             let pids = members.keys().map(|number| Pid::new(node.clone(), part.incarnation, *number));
-            out.extend(pids.map(|pid| Output::Left { group: Arc::clone(&group), pid }));
+            out.extend(pids.map(|pid| Output::Left { group: Arc::clone(group), pid }));
         }
+        Some(part)
     }
 
     fn own(&mut self) -> &mut Part {

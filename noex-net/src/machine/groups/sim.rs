@@ -84,8 +84,8 @@ impl World {
     fn cut(&mut self, a: usize, b: usize) {
         if self.ways.remove(&(a, b)).is_some() {
             self.ways.remove(&(b, a));
-            self.step(a, |groups, out| groups.node_down(&id(b), out));
-            self.step(b, |groups, out| groups.node_down(&id(a), out));
+            self.step(a, |groups, out| drop(groups.node_down(&id(b), |_| true, out)));
+            self.step(b, |groups, out| drop(groups.node_down(&id(a), |_| true, out)));
         }
     }
 

@@ -65,13 +65,15 @@ fn the_end_of_a_session_takes_the_members_of_that_node_along() {
     for (from, said) in [(1, said(5, 3)), (1, said(6, 1)), (2, said(5, 1))] {
         assert!(groups.merge(&id(from), LIFE, &said, &mut VecDeque::new()));
     }
+    let unwatched = Membership { group: "h".to_owned(), ..said(5, 1) };
+    assert!(groups.merge(&id(1), LIFE, &unwatched, &mut VecDeque::new()));
     let targets: Vec<_> =
         groups.targets("g").map(|(node, _, members)| (node.clone(), members.len())).collect();
     assert_eq!(targets, [(id(0), 1), (id(1), 2), (id(2), 1)]);
-    let ((), outputs) = out(|out| groups.node_down(&id(1), out));
+    let (_, outputs) = out(|out| groups.node_down(&id(1), |group| group == "g", out));
     assert_eq!(outputs, [left(pid(1, 5)), left(pid(1, 6))]);
     assert_eq!(groups.totals(), (1, 2));
-    assert_eq!(out(|out| groups.node_down(&id(0), out)).1, [], "never the own ones");
+    assert_eq!(out(|out| groups.node_down(&id(0), |_| true, out)).1, [], "never the own ones");
 }
 
 #[test]

@@ -23,6 +23,9 @@ use crate::{
 /// How long a node may take to say whether the holder of a name is one of our own.
 const SIBLINGS_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a node may take to answer a start, beside `init`.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How soon others see what changed.
 const PUBLISH_AFTER: Duration = Duration::from_millis(50);
 
@@ -262,8 +265,12 @@ async fn spawn(
     if let Some(lease) = lease {
         options = options.lease(lease);
     }
-    let start =
-        |options| cluster.spawn_named(node, &spec.behavior, spec.payload()).options(options).watched(watch);
+    // The node gives `init` its time; the answer has to come back.
+    let patience = options.get_init_timeout().saturating_add(ANSWER_TIMEOUT);
+    let start = |options| {
+        let start = cluster.spawn_named(node, &spec.behavior, spec.payload());
+        start.options(options).timeout(patience).watched(watch)
+    };
     if !spec.named {
         return start(options).register(Registration::None).await;
     }

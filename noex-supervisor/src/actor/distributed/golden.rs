@@ -208,6 +208,7 @@ fn failures(table: &mut Table) {
         SpawnFailure::Init(ExitReason::Panic("why".into())),
         SpawnFailure::InitTimeout(AFTER),
         SpawnFailure::NameTaken(text("n"), pid()),
+        SpawnFailure::NameLost(text("n"), pid()),
         SpawnFailure::NotRunning,
         SpawnFailure::NoConnection(node_id()),
         SpawnFailure::ConnectionLost(node_id()),

@@ -128,6 +128,7 @@ pub(crate) enum SpawnFailure {
     Other(String),
     Forbidden(String, NodeId),
     Quota { behavior: String, node: NodeId, max: usize },
+    NameLost(String, Pid),
 }
 
 impl From<SpecError> for ChildFailure {
@@ -150,6 +151,7 @@ impl From<SpawnError> for SpawnFailure {
             SpawnError::Start(StartError::Name(NameError::Taken { name, holder })) => {
                 Self::NameTaken(name, holder)
             }
+            SpawnError::NameLost(NameError::Taken { name, holder }) => Self::NameLost(name, holder),
             SpawnError::Start(StartError::NotRunning) => Self::NotRunning,
             SpawnError::NoConnection(node) => Self::NoConnection(node),
             SpawnError::ConnectionLost(node) => Self::ConnectionLost(node),
@@ -174,6 +176,7 @@ impl From<SpawnFailure> for SpawnError {
             SpawnFailure::NameTaken(name, holder) => {
                 StartError::Name(NameError::Taken { name, holder }).into()
             }
+            SpawnFailure::NameLost(name, holder) => Self::NameLost(NameError::Taken { name, holder }),
             SpawnFailure::NotRunning => StartError::NotRunning.into(),
             SpawnFailure::NoConnection(node) => Self::NoConnection(node),
             SpawnFailure::ConnectionLost(node) => Self::ConnectionLost(node),
@@ -219,5 +222,20 @@ impl ChildFailure {
                 delivery: Delivery::Unknown,
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use noex_actors::{Delivery, Incarnation};
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_went_while_init_ran_is_told_as_that_and_by_whom_it_is_held() {
+        let holder = Pid::new(NodeId::new("b", "127.0.0.1", 2).unwrap(), Incarnation(5), 300);
+        let error = SpawnError::NameLost(NameError::Taken { name: "n".to_owned(), holder });
+        let told = SpawnError::from(SpawnFailure::from(error.clone()));
+        assert_eq!((&told, told.delivery()), (&error, Delivery::Done));
     }
 }

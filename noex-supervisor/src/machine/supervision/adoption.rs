@@ -207,6 +207,7 @@ impl Supervision {
         if let Some(child) = self.owed_end.take() {
             self.begin_end(Ending::AutoShutdown { child });
         }
+        self.restart_asked(now, out);
         self.node_available(now, out);
     }
 

@@ -396,6 +396,46 @@ fn a_later_term_that_a_node_has_heard_of_is_a_sign_of_another_supervisor_and_is_
 }
 
 #[test]
+fn what_is_to_be_restarted_after_a_standstill_is_when_it_is_sure_or_given_up_when_it_is_beaten() {
+    for beaten in [false, true] {
+        let mut bench = Bench::running(Scope::Cluster, vec![rule("x"), rule("y")]);
+        let answered = |bench: &Bench, request: u64| {
+            bench.out.iter().find_map(|output| match output {
+                Output::Reply { request: found, answer } if *found == request => Some(answer.clone()),
+                _ => None,
+            })
+        };
+        bench.fact(Input::StoodStill);
+        bench.fact(Input::RestartRequested { request: 1, child: "x".into() });
+        bench.exit("y", crash());
+        bench.fact(Input::RestartRequested { request: 2, child: "y".into() });
+        bench.fact(Input::RestartRequested { request: 3, child: "nobody".into() });
+        assert_eq!(bench.obey(), "", "somebody else may have them");
+        assert_eq!(answered(&bench, 3), Some(Answer::NotFound));
+        assert_eq!((answered(&bench, 1), answered(&bench, 2)), (None, None));
+        if beaten {
+            bench.fact(Input::Superseded);
+            hand_over(&mut bench, &["x"]);
+            for request in [1, 2] {
+                assert!(matches!(answered(&bench, request), Some(Answer::Failed { .. })), "{request}");
+            }
+            assert!(bench.ended().is_some());
+            bench.fact(Input::RestartRequested { request: 4, child: "x".into() });
+            assert_eq!(answered(&bench, 4), Some(Answer::NotFound));
+        } else {
+            bench.fact(Input::Begun { found: Vec::new() });
+            bench.obey();
+            bench.after(Duration::from_secs(1));
+            bench.obey();
+            for request in [1, 2] {
+                assert!(matches!(answered(&bench, request), Some(Answer::Started { .. })), "{request}");
+            }
+            assert_eq!(bench.machine.counted(), 0, "neither what ended in doubt nor what was asked for");
+        }
+    }
+}
+
+#[test]
 fn what_is_added_after_a_standstill_is_started_when_it_is_sure_or_given_up_when_it_is_beaten() {
     for beaten in [false, true] {
         let mut bench = Bench::running(Scope::Cluster, vec![rule("x")]);

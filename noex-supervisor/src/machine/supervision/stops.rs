@@ -25,8 +25,9 @@ impl Supervision {
     }
 
     pub(super) fn restart(&mut self, request: u64, id: &str, now: Monotonic, out: &mut Outputs) {
-        let open = self.is_in_charge();
-        let planned = self.is_to_stop(id);
+        let open = self.is_open() && !self.beaten;
+        // In doubt about its name it stops nothing: see `restart_asked`.
+        let waits = self.is_to_stop(id) || self.superseded;
         let Some(child) = self.children.get_mut(id).filter(|_| open) else {
             return out.push_back(Output::Reply { request, answer: Answer::NotFound });
         };
@@ -36,7 +37,7 @@ impl Supervision {
             }
             // One is on its way already.
             State::Fresh | State::Starting | State::Stopping { .. } => child.start_waiters.push(request),
-            State::Running { .. } if planned => child.start_waiters.push(request),
+            State::Running { .. } if waits => child.start_waiters.push(request),
             State::Queued => {
                 child.start_waiters.push(request);
                 if let Some(plan) = &mut self.plan {
@@ -51,6 +52,18 @@ impl Supervision {
                 child.start_waiters.push(request);
                 child.pending_reported = false;
                 self.start_because(id, Why::Manual, None, out);
+            }
+        }
+    }
+
+    /// It is sure of its name: what was asked to be started again in the meantime is.
+    pub(super) fn restart_asked(&mut self, now: Monotonic, out: &mut Outputs) {
+        let asked =
+            |child: &&Child| matches!(child.state, State::Running { .. }) && !child.start_waiters.is_empty();
+        let ids: Vec<_> = self.children.iter().filter(asked).map(|child| child.rule.id.clone()).collect();
+        for id in ids {
+            if !self.is_to_stop(&id) {
+                self.stop_child(&id, Then::Restart, now, out);
             }
         }
     }
