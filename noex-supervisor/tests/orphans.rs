@@ -27,6 +27,13 @@ async fn supervise(cluster: &Cluster) -> DistributedSupervisor {
     builder.children((1..=CHILDREN).map(child)).start(cluster).await.unwrap()
 }
 
+/// Without a name, and without a word about orphans.
+async fn supervise_alone(cluster: &Cluster) -> DistributedSupervisor {
+    let child = |n| DistributedChildSpec::new::<Counter>(format!("counter-{n}"), 0);
+    let builder = DistributedSupervisor::builder().node_selector(NodeSelector::RoundRobin);
+    builder.children((1..=CHILDREN).map(child)).start(cluster).await.unwrap()
+}
+
 /// The main function of a node; nothing when the tests are run.
 #[test]
 fn node_main() {
@@ -40,7 +47,8 @@ fn node_main() {
         let _supervisor = match owner {
             Some(nodes) => {
                 cluster.wait_for_nodes(nodes).await.unwrap();
-                Some(supervise(&cluster).await)
+                let alone = name.starts_with("alone");
+                Some(if alone { supervise_alone(&cluster).await } else { supervise(&cluster).await })
             }
             None => None,
         };
@@ -125,5 +133,27 @@ async fn orphans_of_a_killed_owner_stop_after_their_time() {
     let lost = Instant::now();
     until("they stop", &cluster, &mut [], Instances::is_empty).await;
     assert!(lost.elapsed() + Duration::from_millis(150) >= GRACE, "not at once: {:?}", lost.elapsed());
+    cluster.stop().await;
+}
+
+/// They ran for ever, with their global names, and nobody could ever take them over.
+#[actix_rt::test]
+async fn what_a_supervisor_without_a_name_leaves_stops_when_its_node_is_killed_and_when_it_is_stopped() {
+    let cluster = start("a", None).await;
+    let seed = cluster.local_node_id().to_string();
+    let here = |now: &Instances| now.len() == CHILDREN / 2;
+    let owner = Node::start("alone-b", &seed, Some(2));
+    cluster.wait_for_nodes(2).await.unwrap();
+    until("half of them run here", &cluster, &mut [], here).await;
+    drop(owner);
+    until("they stop", &cluster, &mut [], Instances::is_empty).await;
+    assert_eq!(cluster.global().count(), 0, "no name of them stays");
+
+    let other = start("c", Some(&seed)).await;
+    cluster.wait_for_nodes(2).await.unwrap();
+    let _supervisor = supervise_alone(&other).await;
+    until("half of them run here", &cluster, &mut [], here).await;
+    other.stop().await;
+    assert_eq!(alive(&cluster, &mut []), Instances::new(), "all are stopped, and none has moved here");
     cluster.stop().await;
 }

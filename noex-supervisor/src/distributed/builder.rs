@@ -268,7 +268,8 @@ impl DistributedSupervisorBuilder {
             unix_seconds: self.unix_seconds.unwrap_or_else(Clock::unix_seconds),
         };
         let detection = cluster.config().detection_time();
-        let partitions = Partitions { policy: self.partition_policy, voters: self.voters, detection };
+        let alone = self.name.is_none() || self.template.is_some();
+        let partitions = Partitions { policy: self.partition_policy, voters: self.voters, detection, alone };
         let identity = Identity {
             id,
             name: self.name,

@@ -17,7 +17,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OrphanPolicy {
-    /// It runs on; the next supervisor of that name adopts it.
+    /// It runs on; the next supervisor of that name adopts it. Not the default where there is none: without a name, and for
+    /// children of a template, that is `StopAfter` the time in which a silent node is found dead.
     #[default]
     RunOn,
     /// It stops after that time, with `error: noex: orphaned`: it takes no further message, and is killed if it does not go.
@@ -140,10 +141,12 @@ pub(crate) struct Partitions {
     pub(crate) voters: BTreeSet<NodeId>,
     /// How long it takes to find a silent node dead.
     pub(crate) detection: Duration,
+    /// Nobody takes over what this supervisor leaves: it has no name, or its children are of a template.
+    pub(crate) alone: bool,
 }
 
 impl Partitions {
-    /// How long an instance with that policy runs on when it is cut off, if it stops at all.
+    /// How long an instance with that policy runs on when it is cut off, if its supervisor counts on it that it stops.
     pub(crate) fn grace(&self, orphan: Option<OrphanPolicy>) -> Option<Duration> {
         match orphan {
             Some(OrphanPolicy::StopAfter(after)) => Some(after),
@@ -154,6 +157,8 @@ impl Partitions {
 
     /// The lease of an instance of that supervisor.
     pub(crate) fn lease(&self, orphan: Option<OrphanPolicy>, supervisor: &str) -> Option<LeaseTerms> {
+        // Nobody waits for that end: it is to leave nothing behind, and not to be sure that there is one at most.
+        let orphan = orphan.or(self.alone.then_some(OrphanPolicy::StopAfter(self.detection)));
         let grace = self.grace(orphan)?;
         Some(LeaseTerms {
             grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),

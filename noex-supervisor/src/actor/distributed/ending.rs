@@ -122,7 +122,8 @@ impl DistributedProcess {
     }
 
     /// Stops the tree, or, when its node leaves the cluster, moves what runs here and leaves the rest running for the
-    /// next supervisor of this name. Nobody could take over children of a template: they are stopped.
+    /// next supervisor of this name. Without a name there is none, and nobody could take over children of a template: they
+    /// are stopped.
     pub(super) async fn last_words(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
         self.awake = None;
         self.instances.begin_last();
@@ -132,7 +133,7 @@ impl DistributedProcess {
             self.heir.get_or_insert_with(rival);
             self.supervise(Input::Superseded, cx);
         }
-        let tree = self.stop_tree || self.nursery.has_template();
+        let tree = self.stop_tree || self.identity.partitions.alone;
         if cx.node().is_stopping() && !tree && self.exit.is_none() {
             self.hand_over(reason, cx).await;
         }

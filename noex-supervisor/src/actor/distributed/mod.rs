@@ -381,7 +381,7 @@ impl DistributedProcess {
 }
 
 impl Drop for DistributedProcess {
-    /// Killed, or broken: its children run on and wait for the next supervisor of this name.
+    /// Killed, or broken: its children run on and wait for the next supervisor of this name, or stop where there is none.
     fn drop(&mut self) {
         self.finish(SupervisorExit::Stopped(ExitReason::Killed));
     }
