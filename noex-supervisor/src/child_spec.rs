@@ -7,9 +7,11 @@ use noex_actors::{
     __private::panic_text, AnyRef, Behavior, ExitReason, NameError, Node, SpawnOptions, StartError,
     WrongBehavior,
 };
+use noex_net::Cluster;
 
 use crate::{
     builder::SupervisorBuilder,
+    distributed::DistributedSupervisorBuilder,
     error::{SpecError, StartSupervisorError},
     machine::supervision::Rule,
     options::{Restart, Shutdown, Strategy},
@@ -104,6 +106,31 @@ impl ChildSpec {
             .boxed_local()
         });
         let common = Common { behavior: "supervisor".to_owned(), options: SpawnOptions::new() };
+        Self { shutdown: Shutdown::Infinity, ..Self::of(id, common, start) }
+    }
+
+    /// A distributed supervisor, on the node of this one, which has to be clustered. Shutdown: [`Shutdown::Infinity`]: it stops its
+    /// children wherever they are. One that ended because its children end too often is this supervisor's to start again.
+    ///
+    /// Where another node runs the supervisor of that name, this is a start that failed; for nodes that wait for each other there is
+    /// [`DistributedSupervisorBuilder::standby`].
+    pub fn distributed_supervisor(id: impl Into<String>, sub: DistributedSupervisorBuilder) -> Self {
+        let start: Start = Arc::new(move |node, _| {
+            let sub = sub.clone();
+            async move {
+                let cluster = Cluster::of(&node);
+                let cluster = cluster.ok_or_else(|| {
+                    StartError::Init(ExitReason::error("a distributed supervisor needs a node of a cluster"))
+                })?;
+                match sub.start(&cluster).await {
+                    Ok(supervisor) => Ok(supervisor.erase()),
+                    Err(StartSupervisorError::NotRunning) => Err(StartError::NotRunning),
+                    Err(error) => Err(StartError::Init(ExitReason::error(chain(&error)))),
+                }
+            }
+            .boxed_local()
+        });
+        let common = Common { behavior: "distributed_supervisor".to_owned(), options: SpawnOptions::new() };
         Self { shutdown: Shutdown::Infinity, ..Self::of(id, common, start) }
     }
 

@@ -1,6 +1,6 @@
 //! Errors of supervisors: one enum per operation.
 
-use noex_actors::{CallError, EncodeError, NameError, SpawnError, WrongBehavior};
+use noex_actors::{CallError, EncodeError, NameError, NodeId, SpawnError, WrongBehavior};
 
 use crate::{distributed::DistributedSupervisor, info::ChildState};
 
@@ -72,6 +72,13 @@ pub enum ChildError {
         child_id: String,
         /// Where it stands.
         state: ChildState,
+    },
+    /// The supervisor that was asked lost its name, and its children, to that of another node, which it had not heard of. Ask
+    /// again: a handle finds the one that has the name.
+    #[error("the supervisor on {owner} has the name and the children now")]
+    Claimed {
+        /// The node.
+        owner: NodeId,
     },
     /// The child is of another behavior.
     #[error(transparent)]

@@ -10,12 +10,12 @@ use cluster::{
     Event, LONG, Victim, Worker, alive, each_once, event, ids, join, nodes, restart_event, stop_all, within,
     worker,
 };
-use noex_actors::{ExitReason, Ref, behavior};
+use noex_actors::{ExitReason, Node, Ref, behavior};
 use noex_net::Cluster;
 use noex_supervisor::{
-    AutoShutdown, ChildError, DistributedChildTemplate as Template, DistributedSupervisor,
+    AutoShutdown, ChildError, ChildSpec, DistributedChildTemplate as Template, DistributedSupervisor,
     DistributedSupervisorBuilder, NodeSelector, Restart, Shutdown, SpecError, StartSupervisorError, Strategy,
-    SupervisorExit,
+    Supervisor, SupervisorExit,
 };
 
 /// Over `a`, `b` and `c`, each on the node of that name as far as the nodes go.
@@ -434,4 +434,65 @@ async fn of_two_pools_started_at_once_under_one_name_one_remains_with_its_own_ch
     within("stop", sup.stop()).await.unwrap();
     assert_eq!([&a, &b].map(|node| node.processes().len()), [0, 0]);
     stop_all(&[&a, &b]).await;
+}
+
+/// The tree above stops it with its children on every node, however long they take, and starts it again when it gives up.
+#[actix_rt::test]
+async fn a_distributed_supervisor_is_a_child_like_another() {
+    let ([a, b], log) = nodes(["a", "b"]).await;
+    let slow = worker("b").shutdown(Shutdown::Timeout(Duration::from_secs(6)));
+    let nested = builder(Strategy::OneForAll).restart_intensity(0, LONG).children([worker("a"), slow]);
+    let sup = Supervisor::builder()
+        .restart_intensity(1, LONG)
+        .child(ChildSpec::distributed_supervisor("nested", nested.clone()))
+        .start(&a)
+        .await
+        .unwrap();
+    assert_eq!(log.take(), ["+a@a", "+b@b"]);
+    let inner = DistributedSupervisor::lookup(&b, "tree").unwrap();
+    let ended = actix_rt::spawn({
+        let inner = inner.clone();
+        async move { inner.wait().await }
+    });
+    crash(&inner, "a").await;
+    let exit = within("it gives up", ended).await.unwrap();
+    assert!(matches!(exit, SupervisorExit::MaxRestartsExceeded { .. }), "{exit}");
+    let inner = within("it is started again", async {
+        loop {
+            match DistributedSupervisor::lookup(&b, "tree") {
+                Ok(found) if found.pid() != inner.pid() && found.children().await.is_ok() => break found,
+                _ => actix_rt::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    within("it is a restart of its tree", async {
+        while sup.stats().await.unwrap().total_restarts == 0 {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
+    each_once(&[&a, &b], "tree", 2);
+    assert_eq!(sup.stats().await.unwrap().total_restarts, 1);
+    assert_eq!(log.take(), ["-b@b", "+a@a", "+b@b"]);
+
+    inner.child::<Worker>("b").await.unwrap().never_stop().unwrap();
+    // Behind it.
+    inner.child::<Worker>("b").await.unwrap().arg().await.unwrap();
+    within("all of the tree stops", sup.stop()).await.unwrap();
+    assert_eq!(log.take(), ["?b@b", "-a@a"], "after its own time, and not before");
+    assert!(alive(&[&a, &b], "tree").is_empty());
+    assert!(DistributedSupervisor::lookup(&a, "tree").is_err());
+
+    // Without a cluster there is none.
+    let alone = Node::start().await.unwrap();
+    let refused = Supervisor::builder().child(ChildSpec::distributed_supervisor("nested", nested));
+    match refused.start(&alone).await {
+        Err(StartSupervisorError::Child { id, source: ChildError::Spawn { source, .. } }) => {
+            assert!(id == "nested" && source.to_string().contains("a node of a cluster"), "{source}");
+        }
+        other => panic!("{other:?}"),
+    }
+    alone.stop().await;
+    stop_all(&[&b, &a]).await;
 }

@@ -14,7 +14,7 @@ use cluster::{
 use noex_actors::{Events, ExitReason, Generation, SupervisedProcess};
 use noex_net::{Cluster, ClusterConfig};
 use noex_supervisor::{
-    DistributedSupervisor, DistributedSupervisorBuilder, NodeSelector, Strategy, SupervisorExit,
+    ChildError, DistributedSupervisor, DistributedSupervisorBuilder, NodeSelector, Strategy, SupervisorExit,
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -240,5 +240,34 @@ async fn one_that_is_never_met_is_waited_for_as_long_as_a_silent_node_and_no_chi
         event(&mut events, "child_restarted").await;
     }
     assert!(loses.stats().await.unwrap().total_restarts >= 2);
+    stop_all(&[&other, &one, &between]).await;
+}
+
+#[actix_rt::test]
+async fn one_that_is_asked_and_loses_the_name_says_who_has_it() {
+    let Met { between, one, other, keeps, loses, mut events, _ways, .. } =
+        met(Strategy::OneForOne, LONG).await;
+    knows(&loses).await;
+    // In doubt about its name: what is asked waits.
+    let ask = |child: &'static str| {
+        let loses = loses.clone();
+        actix_rt::spawn(async move { loses.restart_child(child).await.map(|_| ()) })
+    };
+    let asked = [ask("x"), ask("y")];
+    actix_rt::task::yield_now().await;
+    loses.stats().await.unwrap();
+    assert!(asked.iter().all(|asked| !asked.is_finished()));
+    let _way = Way::open(OTHER, &other).await;
+    for asked in asked {
+        match within("an answer", asked).await.unwrap() {
+            Err(ChildError::Claimed { owner }) => assert_eq!(owner, *one.local_node_id()),
+            other => panic!("{other:?}"),
+        }
+    }
+    let changed = event(&mut events, "owner_changed").await;
+    let (from_node, to_node) = (other.local_node_id().clone(), one.local_node_id().clone());
+    assert_eq!(changed, Event::OwnerChanged { supervisor_id: "s".to_owned(), from_node, to_node });
+    event(&mut events, "supervisor_stopped").await;
+    within("stop", keeps.stop()).await.unwrap();
     stop_all(&[&other, &one, &between]).await;
 }

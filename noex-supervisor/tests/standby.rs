@@ -7,8 +7,8 @@ mod cluster;
 
 use std::collections::BTreeMap;
 
-use cluster::{Worker, each_once, nodes, stop_all, within, worker};
-use noex_actors::ExitReason;
+use cluster::{Event, Worker, each_once, event, nodes, stop_all, within, worker};
+use noex_actors::{Events, ExitReason};
 use noex_net::Cluster;
 use noex_supervisor::{
     DistributedSupervisor, DistributedSupervisorBuilder, NodeSelector, SpecError, Standby, StandbyState,
@@ -37,6 +37,14 @@ async fn waits_for(standby: &mut Standby, owner: &Cluster) {
     within("it waits", wait).await;
 }
 
+/// The first that the new owner tells, behind its start.
+async fn owner_changed(events: &mut Events<Event>, from: &Cluster, to: &Cluster) {
+    event(events, "supervisor_started").await;
+    let next = within("an event", events.recv()).await;
+    let (from_node, to_node) = (from.local_node_id().clone(), to.local_node_id().clone());
+    assert_eq!(next, Some(Event::OwnerChanged { supervisor_id: "s".to_owned(), from_node, to_node }));
+}
+
 /// The instances, by child.
 fn instances(nodes: &[&Cluster]) -> BTreeMap<String, String> {
     let all = nodes.iter().flat_map(|node| node.supervised());
@@ -54,6 +62,7 @@ async fn of_three_that_wait_one_owns_and_another_takes_over_without_a_restart() 
     waits_for(&mut on_c, &a).await;
     each_once(&[&a, &b, &c], "s", CHILDREN);
     let before = instances(&[&a, &b, &c]);
+    let mut events = [&b, &c].map(DistributedSupervisor::lifecycle_events);
     // Whoever is dropped waits no longer, and leaves what runs.
     drop(on_a);
     first.erase().kill();
@@ -66,6 +75,7 @@ async fn of_three_that_wait_one_owns_and_another_takes_over_without_a_restart() 
     .await;
     assert_eq!(instances(&[&a, &b, &c]), before, "nothing was restarted");
     let (owner, mut waiting, node) = if was_b { (on_b, on_c, &b) } else { (on_c, on_b, &c) };
+    owner_changed(&mut events[usize::from(!was_b)], &a, node).await;
     waits_for(&mut waiting, node).await;
     assert!(second.child::<Worker>("w0").await.unwrap().arg().await.is_ok());
     assert_eq!(within("the other waits no more", waiting.stop()).await, None);
@@ -81,10 +91,11 @@ async fn the_owner_s_node_leaves_and_the_next_one_takes_over() {
     let ([a, b, c], _) = nodes(["a", "b", "c"]).await;
     let on_a = builder().standby(&a).unwrap();
     within("a owns", on_a.owned()).await.unwrap();
-    let on_b = builder().standby(&b).unwrap();
+    let (on_b, mut events) = (builder().standby(&b).unwrap(), DistributedSupervisor::lifecycle_events(&b));
     within("a leaves", a.stop()).await;
     let second = within("b owns", on_b.owned()).await.unwrap();
     assert_eq!(second.pid().node_id(), b.local_node_id());
+    owner_changed(&mut events, &a, &b).await;
     each_once(&[&b, &c], "s", CHILDREN);
     let exit = within("it is over on a", on_a.wait()).await;
     assert_eq!(exit, Some(SupervisorExit::Stopped(ExitReason::Shutdown)), "with a handover, not killed");

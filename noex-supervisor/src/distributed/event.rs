@@ -128,6 +128,16 @@ pub enum DistributedSupervisorEvent {
         /// Id of the supervisor.
         supervisor_id: String,
     },
+    /// The supervisor of another node has the name after this one, or this one after that. Told by the one that gives way, and
+    /// by the one that begins, behind `SupervisorStarted`.
+    OwnerChanged {
+        /// Id of the supervisor.
+        supervisor_id: String,
+        /// Where it was.
+        from_node: NodeId,
+        /// Where it is.
+        to_node: NodeId,
+    },
 }
 
 impl DistributedSupervisorEvent {
@@ -147,6 +157,7 @@ impl DistributedSupervisorEvent {
             Self::ChildDuplicateStopped { .. } => "child_duplicate_stopped",
             Self::MajorityLost { .. } => "majority_lost",
             Self::MajorityRegained { .. } => "majority_regained",
+            Self::OwnerChanged { .. } => "owner_changed",
         }
     }
 
@@ -165,6 +176,7 @@ impl DistributedSupervisorEvent {
             | Self::ChildStartFailed { supervisor_id, .. }
             | Self::ChildDuplicateStopped { supervisor_id, .. }
             | Self::MajorityLost { supervisor_id, .. }
+            | Self::OwnerChanged { supervisor_id, .. }
             | Self::MajorityRegained { supervisor_id } => supervisor_id,
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     machine::{
         Found, failover,
         placement::{Candidate, Order},
-        supervision::{Failure, Input, Output, Report},
+        supervision::{Child, Failure, Input, Output, Report},
     },
 };
 
@@ -56,6 +56,7 @@ impl DistributedProcess {
                 tracing::info!(supervisor = supervisor_id, "supervisor started");
                 let pid = cx.pid().clone();
                 self.desk.tell(DistributedSupervisorEvent::SupervisorStarted { supervisor_id, pid });
+                self.tell_of_the_owner_before(cx);
                 self.publish(cx);
                 if let Some(ready) = self.ready.take() {
                     let _ = ready.send(Ok(()));
@@ -63,6 +64,19 @@ impl DistributedProcess {
                 self.add_the_early(cx);
             }
             Output::End(ending) => self.end(ending, cx),
+        }
+    }
+
+    /// Where the last one of the name was: by what it told while it was there, or by the latest of what it left.
+    fn tell_of_the_owner_before(&mut self, cx: &Context<Self>) {
+        let left = |child: &Child| {
+            Some((child.generation, child.owner.clone()?.0)).filter(|(_, owner)| owner != cx.pid())
+        };
+        let latest =
+            self.machine.supervision().children().filter_map(left).max_by_key(|(generation, _)| *generation);
+        let before = self.before.take().or_else(|| latest.map(|(_, owner)| owner.node_id().clone()));
+        if let Some(before) = before {
+            self.owner_changed(&before, cx.node().id());
         }
     }
 

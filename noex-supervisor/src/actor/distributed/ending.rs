@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use noex_actors::{AnyRef, Context, ExitReason, Pid};
+use noex_actors::{AnyRef, Context, ExitReason, NodeId, Pid};
 
 use super::{
     Call, Cast, DistributedProcess, DistributedSupervisorEvent, Fact, Note, Reply, coordinator, end_of,
@@ -87,11 +87,26 @@ impl DistributedProcess {
         holder.filter(|holder| holder != cx.pid())
     }
 
+    fn beaten(&mut self, by: &NodeId) {
+        self.beaten_by = Some(by.clone());
+        let own = self.cluster.local_node_id();
+        self.owner_changed(own, by);
+    }
+
+    /// Tells that one after the other has the name.
+    pub(super) fn owner_changed(&self, from: &NodeId, to: &NodeId) {
+        if from != to {
+            let (supervisor_id, from_node, to_node) = (self.identity.id.clone(), from.clone(), to.clone());
+            self.desk.tell(DistributedSupervisorEvent::OwnerChanged { supervisor_id, from_node, to_node });
+        }
+    }
+
     /// Another supervisor has the name: asks it which children it has.
     pub(super) fn name_lost(&mut self, winner: &Pid, cx: &mut Context<Self>) {
-        if std::mem::replace(&mut self.yielding, true) {
+        if self.beaten_by.is_some() {
             return;
         }
+        self.beaten(winner.node_id());
         self.supervise(Input::Superseded, cx);
         tracing::warn!(supervisor = self.identity.id, %winner, "another supervisor has the name");
         let winner = cx.node().resolve::<Self>(winner);
@@ -129,6 +144,9 @@ impl DistributedProcess {
         self.instances.begin_last();
         // That the name is lost may be said in the mailbox, which is not read any more.
         if let Some(rival) = self.rival(cx).filter(|_| self.exit.is_none()) {
+            if self.beaten_by.is_none() {
+                self.beaten(rival.node_id());
+            }
             let rival = || cx.node().resolve::<Self>(&rival).erase();
             self.heir.get_or_insert_with(rival);
             self.supervise(Input::Superseded, cx);

@@ -201,6 +201,7 @@ fn failures(table: &mut Table) {
         ChildFailure::FromTemplate,
         ChildFailure::NoTemplate,
         ChildFailure::WrongBehavior(text("box"), text("worker")),
+        ChildFailure::Claimed(pid().node_id().clone()),
     ];
     table.every("child failure", encoded, &failures);
     let (behavior, node, reason) = (text("worker"), node_id(), text("why"));

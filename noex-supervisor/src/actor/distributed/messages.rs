@@ -110,6 +110,8 @@ pub(crate) enum ChildFailure {
     NoTemplate,
     /// What was expected, and what the template has.
     WrongBehavior(String, String),
+    /// The supervisor of that node has the name now.
+    Claimed(NodeId),
 }
 
 /// [`SpawnError`], as it travels.
@@ -212,6 +214,7 @@ impl ChildFailure {
             Self::FromTemplate => SpecError::InvalidSimpleOneForOne { reason: FROM_TEMPLATE }.into(),
             Self::NoTemplate => SpecError::InvalidSimpleOneForOne { reason: NO_TEMPLATE }.into(),
             Self::WrongBehavior(expected, found) => WrongBehavior::new(&expected, &found).into(),
+            Self::Claimed(owner) => ChildError::Claimed { owner },
             Self::NotFound(id) => ChildError::NotFound(id),
             Self::NoAvailableNode(child_id, selector) => ChildError::NoAvailableNode { child_id, selector },
             Self::NotRunning(child_id, state) => ChildError::NotRunning { child_id, state },

@@ -19,7 +19,7 @@ use std::{
 };
 
 use noex_actors::{
-    AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, Owner, Pid, RawRef,
+    AnyRef, Behavior, Caller, Context, ExitReason, Generation, Info, Monotonic, NodeId, Owner, Pid, RawRef,
     RemoteBehavior, SpawnError, Subscription,
 };
 use noex_net::{Cluster, ClusterEvent, DialError, OnConflict};
@@ -122,7 +122,10 @@ pub(crate) struct DistributedProcess {
     counted: Totals,
     exit: Option<SupervisorExit>,
     stop_tree: bool,
-    yielding: bool,
+    /// The node of the supervisor that has the name now.
+    beaten_by: Option<NodeId>,
+    /// Where the last one of the name was, as this node knew it.
+    before: Option<NodeId>,
     /// Who is to look after what this one left.
     heir: Option<AnyRef>,
 }
@@ -155,6 +158,7 @@ impl Behavior for DistributedProcess {
             return Err(text);
         }
         listeners.subscribe(&desk.hub_of(&identity.id));
+        let before = desk.views.lock().get(&identity.id).map(|view| view.owner.clone());
         let rules = children.iter().map(|spec| spec.rule(&identity.selector));
         let supervision = Supervision::new(identity.settings, rules).owned_by(Owner(cx.pid().clone()));
         let config = cluster.config();
@@ -196,7 +200,8 @@ impl Behavior for DistributedProcess {
             counted: Totals::default(),
             exit: None,
             stop_tree: false,
-            yielding: false,
+            beaten_by: None,
+            before,
             heir: None,
         })
     }

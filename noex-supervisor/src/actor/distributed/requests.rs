@@ -14,6 +14,14 @@ use crate::{
 
 impl DistributedProcess {
     pub(super) fn serve(&mut self, call: Call, from: Caller<Reply>, cx: &mut Context<Self>) {
+        let claimed = self.beaten_by.clone().map(ChildFailure::Claimed);
+        match (&call, claimed) {
+            (Call::StartChild(_) | Call::StartInstance(_) | Call::RestartChild(_), Some(claimed)) => {
+                return from.reply(Reply::Instance(Err(claimed)));
+            }
+            (Call::TerminateChild(_), Some(claimed)) => return from.reply(Reply::Removed(Err(claimed))),
+            _ => {}
+        }
         match call {
             Call::StartChild(spec) => self.add(*spec, from, cx),
             Call::StartInstance(spec) => self.add_instance(*spec, from, cx),
@@ -101,7 +109,9 @@ impl DistributedProcess {
     pub(super) fn why(&mut self, child: &str, generation: Generation, failure: Failure) -> ChildFailure {
         let child_id = child.to_owned();
         match (failure, self.failures.remove(child)) {
-            (Failure::GivenUp, _) => ChildFailure::Ended,
+            (Failure::GivenUp, _) => {
+                self.beaten_by.clone().map_or(ChildFailure::Ended, ChildFailure::Claimed)
+            }
             (Failure::NoNode, _) => {
                 let own = self.specs.get(child).and_then(|spec| spec.selector.as_ref());
                 let selector = own.unwrap_or(&self.identity.selector).to_string();
