@@ -6,8 +6,8 @@ use std::{
 };
 
 use noex::{
-    ClusterConfig, InvalidClusterConfig, NodeSelector, PartitionDecision, PartitionPolicy, RestartIntensity,
-    Strategy, env, logging::LogFormat,
+    ClusterConfig, InvalidClusterConfig, NodeSelector, OrphanPolicy, PartitionDecision, PartitionPolicy,
+    RestartIntensity, Strategy, env, logging::LogFormat,
 };
 
 /// The most children of one supervisor here.
@@ -31,6 +31,8 @@ pub(crate) struct Workers {
     pub(crate) strategy: Strategy,
     pub(crate) selector: NodeSelector,
     pub(crate) partition_policy: PartitionPolicy,
+    /// Of every second child, beginning with the first; `None`: what the partition policy says, as for the others.
+    pub(crate) orphan: Option<OrphanPolicy>,
     pub(crate) intensity: RestartIntensity,
 }
 
@@ -52,6 +54,7 @@ impl Settings {
             strategy: strategy()?,
             selector: selector()?,
             partition_policy: partition_policy()?,
+            orphan: orphan_policy()?,
             intensity: RestartIntensity {
                 max_restarts: env::parse_in("MAX_RESTARTS", default.max_restarts, 0..=1_000_000)?,
                 within: Duration::from_millis(env::parse_in(
@@ -83,6 +86,12 @@ fn partition_policy() -> Result<PartitionPolicy, InvalidClusterConfig> {
             env::invalid("PARTITION_POLICY", &text, "must be one of failover, majority, wait, stop_smaller")
         }),
     }
+}
+
+fn orphan_policy() -> Result<Option<OrphanPolicy>, InvalidClusterConfig> {
+    let Some(text) = env::text("ORPHAN_POLICY")? else { return Ok(None) };
+    let rule = "must be run_on or stop_after:<milliseconds>";
+    text.parse().map(Some).map_err(|_word| env::invalid("ORPHAN_POLICY", &text, rule))
 }
 
 /// Of children that have names of their own.

@@ -15,8 +15,13 @@ const NAME: &str = "workers";
 /// started it to decide.
 pub(crate) async fn supervise(cluster: &Cluster, workers: &Workers) -> Result<(), BoxError> {
     cluster.wait_for_nodes(workers.min_nodes).await?;
-    let children =
-        (1..=workers.count).map(|n| DistributedChildSpec::new::<Counter>(format!("counter-{n}"), ()));
+    let children = (1..=workers.count).map(|n| {
+        let child = DistributedChildSpec::new::<Counter>(format!("counter-{n}"), ());
+        match workers.orphan {
+            Some(policy) if n % 2 == 1 => child.orphan(policy),
+            _ => child,
+        }
+    });
     let standby = DistributedSupervisor::builder()
         .name(NAME)
         .strategy(workers.strategy)

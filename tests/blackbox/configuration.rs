@@ -49,6 +49,7 @@ fn a_bad_value_ends_with_2_and_names_variable_value_and_rule() {
         ("WITHIN_MS", "0", "1 to 86400000"),
         ("NODE_SELECTOR", "fastest", "least_loaded"),
         ("NODE_SELECTOR", "Round_Robin", "round_robin"),
+        ("ORPHAN_POLICY", "stop", "stop_after:<milliseconds>"),
         ("STRATEGY", "one-for-one", "one_for_all"),
         ("STRATEGY", "simple_one_for_one", "one_for_one, one_for_all, rest_for_one"),
         ("PARTITION_POLICY", "none", "failover"),

@@ -1,7 +1,7 @@
 //! Nodes that die, freeze and come back: each child lives exactly once, and nobody is restarted for nothing.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -84,6 +84,17 @@ fn a_frozen_node_is_failed_over_and_its_copies_end_when_it_thaws() {
     let twice = thawed.elapsed();
     assert!(twice <= DETECTION, "a child ran twice for {twice:?}");
     assert_eq!(on(&after, &[&a, &c]), failed_over, "the higher generation stays");
+    let old: BTreeSet<(String, u64)> = on(&before, &[&b]).into_iter().collect();
+    wait::until(SOON, "an event for each duplicate", || {
+        let told = a.events("child_duplicate_stopped").into_iter();
+        let told: Vec<_> = told
+            .map(|event| {
+                (event["childId"].as_str().unwrap().to_owned(), event["generation"].as_u64().unwrap())
+            })
+            .collect();
+        assert!(told.len() <= old.len(), "once each: {told:?}");
+        if told.iter().cloned().collect::<BTreeSet<_>>() == old { Ok(()) } else { Err(format!("{told:?}")) }
+    });
     for (child, generation) in on(&before, &[&a, &c]) {
         assert_eq!(failed_over.get(&child), Some(&generation), "{child} was never touched");
     }
@@ -168,6 +179,64 @@ fn the_next_supervisor_of_the_name_adopts_what_the_lost_one_left() {
     });
     c.calls_all(N);
     stays(&lab, &after, Duration::from_secs(2));
+}
+
+/// Those that run on do so for as long as there is no supervisor, and are adopted by the next one; those that are to stop do
+/// that after their time, and are started again.
+#[test]
+fn what_a_killed_supervisor_left_does_what_its_policy_says_until_it_is_started_again() {
+    const GRACE: Duration = Duration::from_millis(900);
+    let lab = Lab::new();
+    let setup = lab.node("a").var("ORPHAN_POLICY", format!("stop_after:{}", GRACE.as_millis()));
+    let setup = setup.var("WORKERS", N).var("MIN_NODES", 3);
+    let mut a = setup.start();
+    let [b, c] = ["b", "c"].map(|name| lab.node(name).seed(&a.id).start());
+    for node in [&a, &b, &c] {
+        node.sees(2);
+    }
+    let before = lab.placed(N, &[&a, &b, &c]);
+    let stops = |child: &str| child.rsplit('-').next().unwrap().parse::<u64>().unwrap() % 2 == 1;
+    let mut left = before.clone();
+    left.retain(|_, instances| instances.iter().all(|instance| instance.pid != a.pid()));
+    let mut run_on = left.clone();
+    run_on.retain(|child, _| !stops(child));
+    assert!(!run_on.is_empty() && run_on.len() < left.len(), "of each kind: {left:?}");
+
+    a.kill();
+    // A socket that was closed is seen at once, and their time begins.
+    let began = wait::until(SOON, "only what is elsewhere lives", || match lab.alive() {
+        alive if alive.len() <= left.len() => Ok(Instant::now()),
+        alive => Err(format!("{alive:?}")),
+    });
+    wait::until(SOON, "those that stop are gone", || match lab.alive() {
+        alive if alive == run_on => Ok(()),
+        alive => {
+            assert!(
+                alive.iter().all(|(child, all)| left.get(child) == Some(all)),
+                "nobody starts: {alive:?}"
+            );
+            Err(format!("{alive:?}"))
+        }
+    });
+    let took = began.elapsed();
+    assert!(took + Duration::from_millis(100) >= GRACE, "not before their time: {took:?}");
+    assert!(took < GRACE + DETECTION, "nor much later: {took:?}");
+    wait::throughout(3 * DETECTION, "those that run on do", || match lab.alive() {
+        alive if alive == run_on => Ok(()),
+        alive => Err(format!("{alive:?} instead of {run_on:?}")),
+    });
+
+    let a = setup.start();
+    let after = lab.placed(N, &[&a, &b, &c]);
+    for (child, all) in &before {
+        if run_on.contains_key(child) {
+            assert_eq!(after[child], *all, "{child} was adopted");
+        } else {
+            assert!(after[child][0].generation > all[0].generation, "{child} was started again");
+        }
+    }
+    c.calls_all(N);
+    stays(&lab, &after, Duration::from_secs(1));
 }
 
 /// Nothing starts and nothing ends for a while.

@@ -1,13 +1,16 @@
 //! Many children over five nodes that are killed: one, two together, and one after the other for minutes.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use crate::{
     dice::Dice,
     failover::{on, stays},
     lab::{Lab, Node, SOON, Setup},
     wait,
-    witness::exactly_once,
+    witness::{Alive, exactly_once, generations},
 };
 
 /// From the detection of a loss until every child runs again.
@@ -79,6 +82,44 @@ fn of_a_thousand_children_over_five_nodes_those_of_two_killed_together_are_back_
     killed_together(1000, [false, true, false, true, false]);
 }
 
+/// The supervisor's node and another one, killed together: the next supervisor adopts what lives, and starts the rest once.
+#[test]
+fn of_a_thousand_children_those_of_the_supervisors_node_and_of_another_are_back_once_and_the_rest_is_adopted()
+{
+    const N: usize = 1000;
+    let lab = Lab::new();
+    let worker = |setup: Setup| setup.var("WORKERS", N).var("MIN_NODES", 5).var("MAX_RESTARTS", 2);
+    let a = worker(lab.node("a")).start();
+    let others = ["b", "c", "d", "e"].map(|name| worker(lab.node(name)).seed(&a.id).start());
+    let [b, c, d, e] = others;
+    let mut nodes = vec![a, b, c, d, e];
+    for node in &nodes {
+        node.sees(4);
+    }
+    let before = lab.each_once(Duration::from_secs(60), N, &nodes.iter().collect::<Vec<_>>());
+    let owner = lab.owner(&nodes[0]);
+    let at = nodes.iter().position(|node| node.id == owner).unwrap();
+    let mut lost = [nodes.remove(at), nodes.remove(0)];
+    let living: Vec<&Node> = nodes.iter().collect();
+    let untouched = on(&before, &living);
+    lost.iter_mut().for_each(Node::kill);
+    let (killed, pids) = (Instant::now(), nodes.iter().map(Node::pid).collect::<Vec<_>>());
+    let after = wait::until(SOON, "each child lives exactly once", || {
+        let alive = lab.alive();
+        let twice = alive.iter().find(|(_, instances)| instances.len() > 1);
+        assert_eq!(twice, None);
+        exactly_once(&alive, N, &pids).map(|()| alive)
+    });
+    println!("{} of {N} children back {:?} after the kill", N - untouched.len(), killed.elapsed());
+    let now = on(&after, &living);
+    for (child, generation) in &untouched {
+        assert_eq!(now.get(child), Some(generation), "{child} was adopted");
+    }
+    let new = lab.owner(living[0]);
+    assert!(nodes.iter().any(|node| node.id == new), "{new}");
+    stays(&lab, &after, Duration::from_secs(1));
+}
+
 /// Every `pause` one of five nodes, each of which would be the supervisor, is killed and started again. What lives is looked
 /// at all the time: no child lives twice, and before the next kill each lives once.
 fn random_kills(strategy: &str, time: Duration, pause: Duration) {
@@ -98,6 +139,8 @@ fn random_kills(strategy: &str, time: Duration, pause: Duration) {
     let (began, mut kills, mut slowest) = (Instant::now(), 0, Duration::ZERO);
     while began.elapsed() < time {
         let at = dice.draw(nodes.len());
+        let before = lab.alive();
+        let lost = generations(&before, nodes[at].pid());
         nodes[at].kill();
         nodes[at] = setups[at].spawn();
         kills += 1;
@@ -115,9 +158,35 @@ fn random_kills(strategy: &str, time: Duration, pause: Duration) {
             wait::rest(Duration::from_millis(5));
         }
         slowest = slowest.max(back.unwrap_or_default());
+        concerned(strategy, &before, &lost, &lab.alive()).unwrap_or_else(|wrong| {
+            panic!("{strategy}, after kill {kills} of {}: {wrong}", nodes[at].id);
+        });
     }
     println!("{strategy}: {kills} kills in {:?}, the slowest back after {slowest:?}", began.elapsed());
     lab.each_once(SOON, N, &nodes.iter().collect::<Vec<_>>());
+}
+
+/// That those were started anew whom the loss of these children concerns, and nobody else, whoever supervises them now.
+fn concerned(
+    strategy: &str,
+    before: &Alive,
+    lost: &BTreeMap<String, u64>,
+    after: &Alive,
+) -> Result<(), String> {
+    let place = |child: &str| child.rsplit('-').next().unwrap().parse::<usize>().unwrap();
+    let first = lost.keys().map(|child| place(child)).min();
+    let anew = |child: &str| match strategy {
+        "one_for_one" => lost.contains_key(child),
+        "rest_for_one" => first.is_some_and(|first| place(child) >= first),
+        _ => first.is_some(),
+    };
+    let wrong = before.iter().find(|(child, all)| {
+        let (old, now) = (all[0].generation, after[*child][0].generation);
+        if anew(child) { now <= old } else { now != old }
+    });
+    wrong.map_or(Ok(()), |(child, all)| {
+        Err(format!("{child}: {all:?}, and now {:?}; lost: {lost:?}", after[child]))
+    })
 }
 
 const STRATEGIES: [&str; 3] = ["one_for_all", "rest_for_one", "one_for_one"];

@@ -290,6 +290,14 @@ impl Node {
         self.get("/noex/api/cluster").unwrap().json()
     }
 
+    /// What its supervisor told of so far, of this kind.
+    pub(crate) fn events(&self, kind: &str) -> Vec<Value> {
+        let text = self.out.text();
+        let told = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let of_kind = told.filter(|line| line["message"] == kind);
+        of_kind.filter_map(|line| serde_json::from_str(line["event"].as_str()?).ok()).collect()
+    }
+
     /// One sample of `/metrics`: its name, with labels if it has any.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> u64 {

@@ -1,6 +1,11 @@
 //! Supervised children while two parts of the cluster do not reach each other, counted by their locked files.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::{
     lab::{Host, Lab},
@@ -17,24 +22,37 @@ struct Parts<'a> {
     hosts: &'a [Host; 5],
     nodes: Vec<Node<'a>>,
     witness: PathBuf,
+    /// Which of them are the side of two.
+    two: Range<usize>,
 }
+
+/// The side of two has the supervisor.
+const WITH_IT: Range<usize> = 0..2;
+/// It has not.
+const WITHOUT_IT: Range<usize> = 3..5;
 
 impl<'a> Parts<'a> {
     #[track_caller]
-    fn start(lab: &'a Lab, hosts: &'a [Host; 5], policy: &str) -> Self {
-        Self::start_with(lab, hosts, policy, hosts.len())
+    fn start(lab: &'a Lab, hosts: &'a [Host; 5], policy: &str, two: Range<usize>) -> Self {
+        Self::start_with(lab, hosts, (policy, "one_for_one"), hosts.len(), two)
     }
 
-    /// The same with so many that would be the supervisor.
+    /// The same with a strategy, and with so many that would be the supervisor.
     #[track_caller]
-    fn start_with(lab: &'a Lab, hosts: &'a [Host; 5], policy: &str, supervisors: usize) -> Self {
+    fn start_with(
+        lab: &'a Lab,
+        hosts: &'a [Host; 5],
+        (policy, strategy): (&str, &str),
+        supervisors: usize,
+        two: Range<usize>,
+    ) -> Self {
         let witness = lab.dir.join("witness");
         let mut nodes: Vec<Node<'_>> = Vec::new();
         for host in hosts {
             let mut setup = Setup::new(lab, host).var("WITNESS_DIR", witness.display());
             if nodes.len() < supervisors {
                 let workers = setup.var("WORKERS", CHILDREN).var("MIN_NODES", 5);
-                setup = workers.var("PARTITION_POLICY", policy);
+                setup = workers.var("PARTITION_POLICY", policy).var("STRATEGY", strategy);
             }
             if let Some(first) = nodes.first() {
                 setup = setup.seed(&first.id);
@@ -42,13 +60,17 @@ impl<'a> Parts<'a> {
             nodes.push(setup.start(host));
         }
         all_agree(&nodes.iter().collect::<Vec<_>>());
-        let parts = Self { lab, hosts, nodes, witness };
+        let parts = Self { lab, hosts, nodes, witness, two };
         parts.once_each("at the start");
         parts
     }
 
-    fn pids(&self, of: std::ops::Range<usize>) -> Vec<u32> {
+    fn pids(&self, of: Range<usize>) -> Vec<u32> {
         self.nodes[of].iter().map(Node::pid).collect()
+    }
+
+    fn three(&self) -> Range<usize> {
+        if self.two == WITH_IT { 2..5 } else { 0..3 }
     }
 
     fn alive(&self) -> Alive {
@@ -57,10 +79,19 @@ impl<'a> Parts<'a> {
 
     /// How many instances run on the side of two, and on that of three.
     fn on_each_side(&self) -> (usize, usize) {
-        let (two, alive) = (self.pids(0..2), self.alive());
+        let (two, alive) = (self.pids(self.two.clone()), self.alive());
         let all: Vec<u32> = alive.values().flatten().map(|instance| instance.pid).collect();
         let here = all.iter().filter(|pid| two.contains(pid)).count();
         (here, all.len() - here)
+    }
+
+    /// That where as many run as there are children, each runs once.
+    fn all_or_some(&self, of: Range<usize>) -> Result<(), String> {
+        let (pids, mut here) = (self.pids(of), self.alive());
+        here.values_mut().for_each(|all| all.retain(|instance| pids.contains(&instance.pid)));
+        here.retain(|_, all| !all.is_empty());
+        let run: usize = here.values().map(Vec::len).sum();
+        if run == CHILDREN { witness::exactly_once(&here, CHILDREN, &pids) } else { Ok(()) }
     }
 
     #[track_caller]
@@ -105,23 +136,75 @@ impl<'a> Parts<'a> {
         });
     }
 
-    /// The supervisor beside the first host lost sight of the larger side, once, and no other supervisor lost sight of anything.
+    /// A supervisor on the smaller side lost sight of the larger one, once, and no other supervisor lost sight of anything.
     #[track_caller]
     fn told_of_the_loss(&self) {
-        let ids = |of: std::ops::Range<usize>| self.nodes[of].iter().map(|node| node.id.as_str()).collect();
-        let (here, there): (BTreeSet<&str>, BTreeSet<&str>) = (ids(0..2), ids(2..5));
+        let ids = |of: Range<usize>| self.nodes[of].iter().map(|node| node.id.as_str()).collect();
+        let (here, there): (BTreeSet<&str>, BTreeSet<&str>) = (ids(self.two.clone()), ids(self.three()));
         let told: Vec<_> = self.nodes.iter().map(|node| node.events("majority_lost")).collect();
-        let [event] = told[0].as_slice() else { panic!("not once: {told:?}") };
+        // Where there was none, one of those that wait for it may have begun, to wait for the majority.
+        let first = self.two.clone().find(|n| !told[*n].is_empty());
+        let Some(first) = first.or((self.two == WITH_IT).then_some(0)) else {
+            assert!(told.iter().all(Vec::is_empty), "{told:?}");
+            return;
+        };
+        let [event] = told[first].as_slice() else { panic!("not once: {told:?}") };
         let set = |field: &str| -> BTreeSet<&str> {
             event[field].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect()
         };
         assert_eq!((set("reachable"), set("lost")), (here, there));
-        assert!(told[1..].iter().all(Vec::is_empty), "{told:?}");
+        let others = told.iter().enumerate().filter(|(n, _)| *n != first);
+        assert!(others.into_iter().all(|(_, told)| told.is_empty()), "{told:?}");
+    }
+
+    /// The first host's supervisor told of each node that it lost, once and with what was there, and where that went.
+    #[track_caller]
+    fn told_of_the_lost(&self, before: &Alive, during: &Alive) {
+        let (here, there) = if self.two == WITH_IT { (0..2, 2..5) } else { (0..3, 3..5) };
+        let (own, text) = (self.pids(here), |value: &serde_json::Value| value.as_str().unwrap().to_owned());
+        let mut failures = BTreeMap::new();
+        for event in self.nodes[0].events("node_failure_detected") {
+            let children: BTreeSet<String> =
+                event["affectedChildren"].as_array().unwrap().iter().map(text).collect();
+            assert_eq!(failures.insert(text(&event["nodeId"]), children), None, "once each");
+        }
+        let on = |pid| {
+            move |(child, all): (&String, &Vec<witness::Instance>)| {
+                all.iter().any(|one: &witness::Instance| one.pid == pid).then(|| child.clone())
+            }
+        };
+        let lost = &self.nodes[there];
+        let expected: BTreeMap<String, BTreeSet<String>> = lost
+            .iter()
+            .map(|node| (node.id.clone(), before.iter().filter_map(on(node.pid())).collect()))
+            .collect();
+        assert_eq!(failures, expected);
+        let migrated = self.nodes[0].events("child_migrated").into_iter();
+        let mut migrated: Vec<_> = migrated
+            .map(|event| {
+                (text(&event["childId"]), text(&event["fromNode"]), event["generation"].as_u64().unwrap())
+            })
+            .collect();
+        migrated.sort();
+        let mut moved: Vec<_> = expected
+            .iter()
+            .flat_map(|(node, children)| children.iter().map(move |child| (child.clone(), node.clone())))
+            .map(|(child, node)| {
+                let now = during[&child].iter().find(|one| own.contains(&one.pid)).unwrap();
+                (child, node, now.generation)
+            })
+            .collect();
+        moved.sort();
+        assert_eq!(migrated, moved);
     }
 
     fn part(&self) {
         let [a, b, c, d, e] = self.hosts;
-        self.lab.partition(&[a, b], &[c, d, e]);
+        if self.two == WITH_IT {
+            self.lab.partition(&[a, b], &[c, d, e]);
+        } else {
+            self.lab.partition(&[d, e], &[a, b, c]);
+        }
     }
 
     /// Waits until so many run on each side, and looks at something else all the while.
@@ -130,7 +213,11 @@ impl<'a> Parts<'a> {
         wait::until(SETTLED, "each side has what it is to have", || {
             look();
             let sides = self.on_each_side();
-            if sides == wanted { Ok(()) } else { Err(format!("{sides:?}")) }
+            if sides != wanted {
+                return Err(format!("{sides:?}"));
+            }
+            self.all_or_some(self.two.clone())?;
+            self.all_or_some(self.three())
         });
     }
 
@@ -174,10 +261,10 @@ const SETTLED: Duration = Duration::from_secs(15);
 const LONG: Duration = Duration::from_secs(30);
 
 /// Cut for that long once each side has what it is to have; then healed.
-fn failover(cut: Duration) {
+fn failover(cut: Duration, two: Range<usize>) {
     let Some(lab) = Lab::new() else { return };
     let hosts = hosts(&lab);
-    let parts = Parts::start(&lab, &hosts, "failover");
+    let parts = Parts::start(&lab, &hosts, "failover", two);
     let before = parts.alive();
     parts.part();
     parts.becomes((CHILDREN, CHILDREN), || {});
@@ -190,6 +277,7 @@ fn failover(cut: Duration) {
     all_agree(&parts.nodes.iter().collect::<Vec<_>>());
     parts.one_view();
     parts.told_of_each(&ended(&during, &parts.alive()));
+    parts.told_of_the_lost(&before, &during);
 }
 
 /// Of these instances, those that live no more.
@@ -208,7 +296,7 @@ fn ended(before: &Alive, now: &Alive) -> BTreeSet<(String, u64)> {
 fn where_it_ends_link_by_link_no_third_supervisor_starts() {
     let Some(lab) = Lab::new() else { return };
     let hosts = hosts(&lab);
-    let parts = Parts::start(&lab, &hosts, "failover");
+    let parts = Parts::start(&lab, &hosts, "failover", WITH_IT);
     parts.part();
     parts.becomes((CHILDREN, CHILDREN), || {});
     let during = parts.alive();
@@ -228,10 +316,10 @@ fn where_it_ends_link_by_link_no_third_supervisor_starts() {
 }
 
 /// The same of policies under which only the larger side runs anything. `at_most_one`: at no time do two live.
-fn larger_side_only(policy: &str, cut: Duration, at_most_one: bool) {
+fn larger_side_only(policy: &str, cut: Duration, at_most_one: bool, two: Range<usize>) {
     let Some(lab) = Lab::new() else { return };
     let hosts = hosts(&lab);
-    let parts = Parts::start(&lab, &hosts, policy);
+    let parts = Parts::start(&lab, &hosts, policy, two);
     let before = parts.alive();
     let (_, there) = parts.on_each_side();
     parts.part();
@@ -254,7 +342,7 @@ fn larger_side_only(policy: &str, cut: Duration, at_most_one: bool) {
 fn cut_off_supervisor(cut: Duration) {
     let Some(lab) = Lab::new() else { return };
     let hosts = hosts(&lab);
-    let parts = Parts::start_with(&lab, &hosts, "majority", 1);
+    let parts = Parts::start_with(&lab, &hosts, ("majority", "one_for_one"), 1, WITH_IT);
     let before = parts.alive();
     let (here, there) = parts.on_each_side();
     assert!(here > 0 && there > 0, "{here} {there}");
@@ -285,7 +373,7 @@ fn cut_off_supervisor(cut: Duration) {
 fn waiting(cut: Duration) {
     let Some(lab) = Lab::new() else { return };
     let hosts = hosts(&lab);
-    let parts = Parts::start(&lab, &hosts, "wait");
+    let parts = Parts::start(&lab, &hosts, "wait", WITH_IT);
     let before = parts.alive();
     parts.part();
     parts.stays(DETECTION + cut, &before, || {});
@@ -297,12 +385,51 @@ fn waiting(cut: Duration) {
 
 #[test]
 fn under_failover_each_side_runs_all_and_one_of_each_remains() {
-    failover(INTERVAL);
+    failover(INTERVAL, WITH_IT);
+}
+
+#[test]
+fn under_failover_the_same_with_the_supervisor_on_the_larger_side() {
+    failover(INTERVAL, WITHOUT_IT);
 }
 
 #[test]
 fn under_majority_the_smaller_side_runs_nothing_and_the_larger_one_all() {
-    larger_side_only("majority", INTERVAL * THRESHOLD, true);
+    larger_side_only("majority", INTERVAL * THRESHOLD, true, WITH_IT);
+}
+
+#[test]
+fn under_majority_the_same_with_the_supervisor_on_the_larger_side() {
+    larger_side_only("majority", INTERVAL * THRESHOLD, true, WITHOUT_IT);
+}
+
+/// Whom it concerns: everybody.
+#[test]
+fn under_majority_one_for_all_starts_everybody_anew_on_the_larger_side() {
+    for two in [WITH_IT, WITHOUT_IT] {
+        let Some(lab) = Lab::new() else { return };
+        let hosts = hosts(&lab);
+        let parts = Parts::start_with(&lab, &hosts, ("majority", "one_for_all"), hosts.len(), two);
+        let before = parts.alive();
+        let never_two = || assert!(parts.alive().values().all(|all| all.len() < 2));
+        parts.part();
+        wait::until(SETTLED, "everybody is started anew on the larger side", || {
+            never_two();
+            let anew = before.iter().all(|(child, all)| {
+                parts.alive().get(child).is_some_and(|now| now[0].generation > all[0].generation)
+            });
+            if !anew {
+                return Err(format!("{:?}, and not above {before:?}", parts.alive()));
+            }
+            witness::exactly_once(&parts.alive(), CHILDREN, &parts.pids(parts.three()))
+        });
+        let during = parts.alive();
+        parts.stays(INTERVAL * THRESHOLD, &during, never_two);
+        lab.heal();
+        all_agree(&parts.nodes.iter().collect::<Vec<_>>());
+        parts.one_view();
+        parts.stays(DETECTION, &during, never_two);
+    }
 }
 
 #[test]
@@ -312,7 +439,7 @@ fn under_majority_a_supervisor_that_is_cut_off_waits_and_goes_on_when_it_is_over
 
 #[test]
 fn a_function_that_stops_the_smaller_side_leaves_all_to_the_larger_one() {
-    larger_side_only("stop_smaller", INTERVAL * THRESHOLD, false);
+    larger_side_only("stop_smaller", INTERVAL * THRESHOLD, false, WITH_IT);
 }
 
 #[test]
@@ -323,19 +450,19 @@ fn a_function_that_waits_leaves_everybody_where_he_is() {
 #[test]
 #[ignore = "soak: cargo test --features web --test netns -- --ignored soak_of_parts --test-threads=1"]
 fn soak_of_parts_under_failover_for_thirty_seconds() {
-    failover(LONG);
+    failover(LONG, WITH_IT);
 }
 
 #[test]
 #[ignore = "soak: cargo test --features web --test netns -- --ignored soak_of_parts --test-threads=1"]
 fn soak_of_parts_under_majority_for_thirty_seconds() {
-    larger_side_only("majority", LONG, true);
+    larger_side_only("majority", LONG, true, WITH_IT);
     cut_off_supervisor(LONG);
 }
 
 #[test]
 #[ignore = "soak: cargo test --features web --test netns -- --ignored soak_of_parts --test-threads=1"]
 fn soak_of_parts_under_functions_for_thirty_seconds() {
-    larger_side_only("stop_smaller", LONG, false);
+    larger_side_only("stop_smaller", LONG, false, WITH_IT);
     waiting(LONG);
 }
