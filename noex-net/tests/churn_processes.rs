@@ -16,7 +16,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
-use noex_actors::{Context, ExitReason, NodeId, Ref, behavior};
+use noex_actors::{Context, ExitReason, Info, NodeId, Ref, SpawnOptions, behavior};
 use noex_net::{Cluster, ClusterConfigBuilder};
 use peak_alloc::PeakAlloc;
 use serde::{Deserialize, Serialize};
@@ -177,6 +177,15 @@ fn patient(name: &str) -> ClusterConfigBuilder {
 
 struct Other(Child);
 
+impl Other {
+    fn start(seed: &Cluster) -> Res<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--exact", "the_other_node", "--ignored", "--nocapture"]);
+        command.env(SEED, seed.local_node_id().as_str()).stdin(Stdio::piped());
+        Ok(Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
+    }
+}
+
 impl Drop for Other {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -205,10 +214,7 @@ async fn the_other_node() {
 
 async fn churn(many: usize, rounds: u32) -> Res {
     let a = builder(patient("a"))?.behavior::<Mayfly>().behavior::<Desk>().start().await?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--exact", "the_other_node", "--ignored", "--nocapture"]);
-    command.env(SEED, a.local_node_id().as_str()).stdin(Stdio::piped());
-    let _other = Other(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+    let _other = Other::start(&a)?;
     within(20, "both are up", a.wait_for_nodes(2)).await?;
     let b = a.nodes()[0].id.clone();
     let mut holder = a.global().watch("desk");
@@ -274,6 +280,61 @@ async fn churn(many: usize, rounds: u32) -> Res {
 #[actix_rt::test]
 async fn ten_thousand_spawns_and_watches_between_two_programs_leave_exact_figures_and_nothing_else() -> Res {
     churn(MANY, 2).await
+}
+
+/// Counts the links that broke.
+struct Tied(Vec<ExitReason>);
+
+#[behavior(name = "tied")]
+impl Tied {
+    #[init]
+    fn new() -> Result<Self, ExitReason> {
+        Ok(Self(Vec::new()))
+    }
+    #[call]
+    fn broken(&self) -> Vec<ExitReason> {
+        self.0.clone()
+    }
+    #[info]
+    fn info(&mut self, info: Info) {
+        if let Info::Exit(exit) = info {
+            self.0.push(exit.reason);
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn ten_thousand_watches_and_links_each_tell_once_of_a_program_that_is_killed() -> Res {
+    let a = builder(patient("a"))?.behavior::<Mayfly>().behavior::<Desk>().behavior::<Tied>().start().await?;
+    let mut other = Other::start(&a)?;
+    within(20, "both are up", a.wait_for_nodes(2)).await?;
+    let b = a.nodes()[0].id.clone();
+    let spawns = stream::iter(0..MANY).map(|_| async { a.spawn_on::<Mayfly>(&b, ()).await });
+    let processes: Vec<Ref<Mayfly>> =
+        within(120, "all are started", spawns.buffered(AT_ONCE).try_collect()).await?;
+    let tied = a.spawn::<Tied>(()).options(SpawnOptions::new().trap_exit()).await?;
+    let watches: Vec<_> = processes.iter().map(Ref::monitor).collect();
+    processes.iter().for_each(|process| drop(tied.link(process)));
+    // Behind them all, for whichever process it is.
+    for process in &processes[MANY - 10..] {
+        assert!(process.is_alive().await?);
+    }
+    let many = u64::try_from(MANY)?;
+    let stats = a.stats();
+    assert_eq!((stats.monitors.active_outgoing_count, stats.links.active_link_count), (many, many));
+    other.0.kill()?;
+    other.0.wait()?;
+    let downs = within(60, "every watch tells", join_all(watches)).await;
+    for (down, process) in downs.iter().zip(&processes) {
+        assert_eq!((&down.pid, &down.reason), (process.pid(), &ExitReason::NoConnection));
+    }
+    until(60, "every link broke", || a.process(tied.pid()).is_some_and(|info| info.message_count >= many))
+        .await;
+    assert!(tied.broken().await? == vec![ExitReason::NoConnection; MANY], "once each, and as that");
+    assert_eq!(figures(&a).held.open, [0; 6]);
+    assert_eq!(a.process(tied.pid()).map(|info| info.links), Some(0));
+    stop_all(&[&a]).await;
+    Ok(())
 }
 
 #[actix_rt::test]

@@ -37,6 +37,12 @@ impl Member {
     fn seen(&self) -> Vec<String> {
         self.seen.clone()
     }
+    /// Says so much, and ends.
+    #[cast]
+    fn last_words(&mut self, to: Ref<Member>, words: Vec<String>, cx: &mut Context<Self>) {
+        words.into_iter().for_each(|word| to.note(word).unwrap());
+        cx.stop(ExitReason::error("all is said"));
+    }
     #[call]
     fn tie(&mut self, to: Pid, cx: &mut Context<Self>) {
         cx.link(&to);
@@ -140,6 +146,29 @@ async fn an_end_crosses_the_nodes_in_both_directions_as_the_table_says() -> Res 
         }
     }
     assert_eq!((a.remote_link_stats().active_link_count, b.remote_link_stats().active_link_count), (0, 0));
+    a.stop().await;
+    b.stop().await;
+    Ok(())
+}
+
+/// Long ones, which are cut and let others pass, among them.
+#[actix_rt::test]
+async fn the_end_of_a_link_comes_behind_the_last_words_however_long_they_are() -> Res {
+    let (a, b) = pair().await?;
+    let (one, other) = (member(&a, false).await?, member(&b, true).await?);
+    one.tie(other.pid().clone()).await?;
+    let words: Vec<_> = (0..300).map(|n| "x".repeat(if n % 100 == 50 { 1 << 20 } else { n % 7 })).collect();
+    let mut expected = words.clone();
+    expected.push(format!("exit {}: error: all is said", one.pid().number()));
+    one.last_words(a.resolve(other.pid()), words)?;
+    within(20, "the end", async {
+        while b.process(other.pid()).is_none_or(|info| info.message_count < 301) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let seen = seen(&other, 301).await;
+    assert!(seen == expected, "{:?}", seen.iter().map(String::len).collect::<Vec<_>>());
     a.stop().await;
     b.stop().await;
     Ok(())

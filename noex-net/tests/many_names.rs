@@ -8,7 +8,7 @@ mod support;
 mod cable;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -180,16 +180,56 @@ async fn a_hundred_thousand_names_block_no_arbiter() -> Res {
     let a = start(config("a")).await?;
     let holder = a.spawn::<Holder>(()).placement(Placement::Pinned(0)).await?;
     register_all(&a, &holder)?;
-    let b = start(config("b").seed(a.local_node_id())).await?;
+    let cable = Cable::to(a.local_node_id().port()).await?;
+    let b = start(config("b").seed(format!("127.0.0.1:{}", cable.port))).await?;
     let probes = probes(&[("a", &a), ("b", &b)]);
     until(120, "b knows all", || b.global().count() == MANY).await;
     nobody_blocks(&probes, "they are told");
+    // Their node is lost, and back.
+    cable.cut();
+    let again = || b.global().stats().sync_operations == 2 && b.global().count() == MANY;
+    until(120, "b knows all again", again).await;
+    nobody_blocks(&probes, "their node is lost and back");
     // All end with their process.
     holder.kill();
     until(120, "they are gone", || a.global().count() + b.global().count() == 0).await;
     nobody_blocks(&probes, "they end");
     drop(probes);
     stop_all(&[&a, &b]).await;
+    Ok(())
+}
+
+/// Two nodes have the same names when they meet.
+#[actix_rt::test]
+async fn many_conflicts_block_no_arbiter_and_end_with_one_view() -> Res {
+    const DISPUTED: usize = 20_000;
+    let a = start(config("a")).await?;
+    let b = start(config("b")).await?;
+    let mut holders = Vec::new();
+    for node in [&a, &b] {
+        let holder = node.spawn::<Holder>(()).placement(Placement::Pinned(0)).await?;
+        (0..DISPUTED).try_for_each(|n| node.global().register(&name(n), &holder))?;
+        holders.push(holder);
+    }
+    let probes = probes(&[("a", &a), ("b", &b)]);
+    // Both are told of each other by a third.
+    let c = start(config("c").seed(a.local_node_id()).seed(b.local_node_id())).await?;
+    connected(&[&a, &b, &c]).await;
+    let view = |node: &Cluster| -> BTreeMap<_, _> {
+        [&a, &b].iter().flat_map(|owner| node.global().entries_for_node(owner.local_node_id())).collect()
+    };
+    let one = || {
+        let counted = [&a, &b, &c].map(|node| node.global().count());
+        counted == [DISPUTED; 3] && view(&a) == view(&c) && view(&b) == view(&c)
+    };
+    until(120, "one view", || view(&c).len() == DISPUTED && one()).await;
+    nobody_blocks(&probes, "they meet");
+    let conflicts: u64 = [&a, &b, &c].iter().map(|node| node.global().stats().conflicts_resolved).sum();
+    assert!(conflicts >= u64::try_from(DISPUTED)?, "{conflicts}");
+    let owners: BTreeSet<_> = view(&c).into_values().collect();
+    assert!(owners.iter().all(|owner| holders.iter().any(|holder| holder.pid() == owner)), "{owners:?}");
+    drop(probes);
+    stop_all(&[&a, &b, &c]).await;
     Ok(())
 }
 

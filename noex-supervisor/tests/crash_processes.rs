@@ -22,7 +22,8 @@ use std::{
 use noex_actors::{Context, ExitReason, NodeId, behavior};
 use noex_net::{Cluster, ClusterConfig};
 use noex_supervisor::{
-    ChildInfo, ChildState, DistributedChildSpec, DistributedSupervisor, Strategy, SupervisorExit,
+    ChildInfo, ChildState, DistributedChildSpec, DistributedChildTemplate, DistributedSupervisor,
+    NodeSelector, Strategy, SupervisorExit,
 };
 use serde::{Deserialize, Serialize};
 
@@ -328,6 +329,57 @@ async fn a_child_on_another_process_that_crashes_by_itself_is_started_as_often_a
         lab.supervise(strategy, Some(4)).await;
         let rounds = round.repeat(usize::try_from(LIMIT).unwrap());
         lab.tells(strategy.as_str(), &format!("+w1 +w2 +w3 +w4{rounds} -w3 -w2 -w1")).await;
+        lab.nothing_is_left().await;
+    }
+    lab.a.stop().await;
+}
+
+/// Children of a template: each is on its own, with its own argument, whichever way it ends.
+#[actix_rt::test]
+async fn a_pool_over_processes_starts_each_again_as_often_as_allowed_and_ends_with_nothing_left() {
+    let mut lab = Lab::new("crash-pool").await;
+    for over_the_limit in [true, false] {
+        let pool = DistributedSupervisor::builder().name(TREE).strategy(Strategy::SimpleOneForOne);
+        let template = DistributedChildTemplate::new::<Worker>().node_selector(NodeSelector::RoundRobin);
+        let sup = pool.child_template(template).restart_intensity(LIMIT, WITHIN).start(&lab.a).await.unwrap();
+        let mut texts = BTreeMap::new();
+        for n in 1..=4 {
+            let arg = Arg { dir: lab.dir.clone(), text: format!("for job {n}"), crashes: false };
+            let worker = sup.start_instance::<Worker>(arg).await.unwrap();
+            texts.insert(worker.pid().node_id().clone(), n);
+        }
+        assert_eq!(texts.len(), 4, "one on each node");
+        let mut before = lab.runs(&sup, 0).await;
+        let crash = async |n: u32| {
+            let child = sup.child::<Worker>("child_2").await.unwrap();
+            match n % 3 {
+                0 => child.explode().unwrap(),
+                1 => child.kill(),
+                _ => drop(child.stop(ExitReason::error("by hand")).await),
+            }
+        };
+        for n in 1..=LIMIT {
+            let _ = fs::remove_file(lab.dir.join("journal"));
+            crash(n).await;
+            let now = lab.runs(&sup, n).await;
+            let changed: Vec<_> = before.keys().filter(|child| before[*child] != now[*child]).collect();
+            assert_eq!(changed, ["child_2"], "{before:?} {now:?}");
+            assert!(now["child_2"][0].0 > before["child_2"][0].0);
+            let journal = fs::read_to_string(lab.dir.join("journal")).unwrap();
+            let starts: Vec<_> = journal.lines().filter(|line| line.starts_with('+')).collect();
+            assert!(
+                matches!(starts[..], [one] if one.ends_with(" for job 2")),
+                "with its argument: {journal}"
+            );
+            before = now;
+        }
+        if over_the_limit {
+            crash(0).await;
+            let over = SupervisorExit::MaxRestartsExceeded { max_restarts: LIMIT, within: WITHIN };
+            assert_eq!(actix_rt::time::timeout(SOON, sup.wait()).await.expect("it ends"), over);
+        } else {
+            sup.stop().await.unwrap();
+        }
         lab.nothing_is_left().await;
     }
     lab.a.stop().await;

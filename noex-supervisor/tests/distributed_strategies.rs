@@ -4,11 +4,11 @@
 
 mod cluster;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::{
-    Event, LONG, Victim, Worker, alive, each_once, event, ids, join, nodes, restart_event, stop_all, within,
-    worker,
+    Event, LONG, Log, Victim, Worker, alive, each_once, event, ids, join, nodes, restart_event, stop_all,
+    within, worker,
 };
 use noex_actors::{ExitReason, Node, Ref, behavior};
 use noex_net::Cluster;
@@ -434,6 +434,53 @@ async fn of_two_pools_started_at_once_under_one_name_one_remains_with_its_own_ch
     within("stop", sup.stop()).await.unwrap();
     assert_eq!([&a, &b].map(|node| node.processes().len()), [0, 0]);
     stop_all(&[&a, &b]).await;
+}
+
+/// As many a second as it says, from the first on.
+#[actix_rt::test]
+async fn what_a_lost_node_had_is_started_at_the_rate_that_was_given() {
+    let log = Log::default();
+    let a = join("a", None, &log).await;
+    let mut b = Victim::start("a_node_to_be_killed", &a);
+    within("b is there", a.wait_for_nodes(2)).await.unwrap();
+    let there = a.nodes()[0].id.clone();
+    let on_b = NodeSelector::custom(move |nodes, _| {
+        nodes.iter().find(|node| node.id == there).or(nodes.first()).map(|node| node.id.clone())
+    });
+    let builder = builder(Strategy::OneForOne).node_selector(on_b).restart_rate(20);
+    let sup = within("start", builder.children((0..20).map(|n| worker(&format!("w{n}")))).start(&a));
+    let sup = sup.await.unwrap();
+    let mut events = sup.events();
+    let killed = Instant::now();
+    b.kill();
+    for _ in 0..20 {
+        event(&mut events, "child_migrated").await;
+    }
+    let took = killed.elapsed();
+    assert!(took >= Duration::from_millis(950), "nineteen after the first, 50 ms each: {took:?}");
+    each_once(&[&a], "tree", 20);
+    within("stop", sup.stop()).await.unwrap();
+    stop_all(&[&a]).await;
+}
+
+/// One more than may be: all ends, and nobody has a name.
+#[actix_rt::test]
+async fn the_loss_of_a_node_may_be_one_too_many() {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+        let log = Log::default();
+        let a = join("a", None, &log).await;
+        let mut b = Victim::start("a_node_to_be_killed", &a);
+        within("b is there", a.wait_for_nodes(2)).await.unwrap();
+        let builder = builder(strategy).restart_intensity(0, LONG);
+        let sup = within("start", builder.children(["a", "b", "c"].map(worker)).start(&a)).await.unwrap();
+        b.kill();
+        let exit = within("it ends", sup.wait()).await;
+        assert_eq!(exit, SupervisorExit::MaxRestartsExceeded { max_restarts: 0, within: LONG }, "{strategy}");
+        assert_eq!((a.process_count(), a.global().names()), (0, vec![]), "{strategy}");
+        let lines = log.take();
+        assert!(!lines[2..].iter().any(|line| line.starts_with('+')), "{strategy}: {lines:?}");
+        stop_all(&[&a]).await;
+    }
 }
 
 /// The tree above stops it with its children on every node, however long they take, and starts it again when it gives up.

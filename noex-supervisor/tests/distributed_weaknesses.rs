@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 mod cluster;
@@ -13,7 +16,8 @@ use cluster::{LONG, nodes_as, stop_all, within};
 use noex_actors::{Context, Events, ExitReason, NodeId, behavior};
 use noex_net::{Cluster, ClusterBuilder};
 use noex_supervisor::{
-    DistributedChildSpec as Child, DistributedSupervisor, DistributedSupervisorEvent as Event, NodeSelector,
+    Backoff, DistributedChildSpec as Child, DistributedSupervisor, DistributedSupervisorEvent as Event,
+    NodeSelector,
 };
 
 /// How many instances are still to go wrong, on all nodes.
@@ -155,14 +159,33 @@ async fn d17_a_start_that_fails_over_there_during_a_restart_is_tried_again() {
         .name("s")
         .child(child("x", Way::Fails).node_selector(there.clone()))
         .restart_intensity(5, LONG)
+        .backoff(Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(1) })
         .start(&a)
         .await
         .unwrap();
     let x = sup.child::<Brief>("x").await.unwrap();
     let mut events = sup.events();
     trouble.set(3);
+    let began = Instant::now();
     x.stop(ExitReason::error("by hand")).await.unwrap();
-    restarts(&mut events, 1).await;
+    let mut failed = Vec::new();
+    within("it is started again", async {
+        loop {
+            match events.recv().await.unwrap() {
+                Event::ChildStartFailed { child_id, node_id, attempt, .. } => {
+                    failed.push((child_id, node_id, attempt));
+                }
+                Event::ChildRestarted { .. } => break,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    let told: Vec<_> =
+        failed.iter().map(|(child, node, attempt)| (child.as_str(), node.clone(), *attempt)).collect();
+    assert_eq!(told, [1, 2, 3].map(|attempt| ("x", Some(there.clone()), attempt)));
+    // Half of 100, 200 and 400 ms at least.
+    assert!(began.elapsed() >= Duration::from_millis(350), "each waits longer than the one before");
     let again = sup.child::<Brief>("x").await.unwrap();
     assert_eq!((again.word().await.unwrap().as_str(), again.pid().node_id()), ("of x", &there));
     assert_eq!((instances(&a), instances(&b)), (0, 1));

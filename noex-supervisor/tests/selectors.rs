@@ -4,11 +4,13 @@
 
 mod cluster;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cluster::{alive, each_once, event, nodes, ports::free_port, stop_all, within, worker};
-use noex_net::{Cluster, ClusterConfig};
-use noex_supervisor::{DistributedSupervisor, NodeSelector};
+use noex_actors::NodeId;
+use noex_net::{Cluster, ClusterConfig, NodeInfo};
+use noex_supervisor::{ChildError, DistributedSupervisor, NodeSelector};
+use parking_lot::Mutex;
 
 #[actix_rt::test]
 async fn random_uses_every_node_and_no_order() {
@@ -55,4 +57,51 @@ async fn local_first_takes_another_node_where_its_own_cannot_run_the_child() {
     assert!(all_on(&c));
     within("stop", sup.stop()).await.unwrap();
     stop_all(&[&c, &a]).await;
+}
+
+/// Where a function says, over a loss as well; where it names nobody, or nobody that could, the child waits; a panic of it is no end.
+#[actix_rt::test]
+async fn a_function_says_where_children_start_and_may_name_nobody_for_a_while() {
+    let ([a, b, c], log) = nodes(["a", "b", "c"]).await;
+    let says = Arc::new(Mutex::new("c"));
+    let asked = Arc::clone(&says);
+    let selector = NodeSelector::custom(move |nodes: &[NodeInfo], child: &str| {
+        let says = *asked.lock();
+        assert!(says != "panic" || child == "calm", "a function that panics");
+        if says == "somewhere else" {
+            return NodeId::new("nobody", "127.0.0.1", 9).ok();
+        }
+        nodes.iter().find(|node| node.id.name() == says).map(|node| node.id.clone())
+    });
+    let builder = DistributedSupervisor::builder().name("s").node_selector(selector);
+    let sup = within("start", builder.children(["x", "y"].map(worker)).start(&a)).await.unwrap();
+    let on = |node: &Cluster| alive(&[node], "s").into_keys().collect::<Vec<_>>();
+    assert_eq!(on(&c), ["x", "y"]);
+    for nobody in ["z", "somewhere else", "panic"] {
+        *says.lock() = nobody;
+        match within("an answer", sup.start_child(worker("new"))).await.unwrap_err() {
+            ChildError::NoAvailableNode { child_id, selector } => {
+                assert_eq!((child_id.as_str(), selector.as_str()), ("new", "custom"), "{nobody}");
+            }
+            other => panic!("{nobody}: {other:?}"),
+        }
+    }
+    // What is lost waits until there is an answer.
+    let mut events = sup.events();
+    within("c goes", c.stop()).await;
+    for _ in 0..2 {
+        event(&mut events, "child_pending").await;
+    }
+    each_once(&[&a, &b], "s", 0);
+    *says.lock() = "d";
+    let d = cluster::join("d", Some(a.local_node_id().as_str()), &log).await;
+    let all = async {
+        while on(&d) != ["x", "y"] {
+            actix_rt::task::yield_now().await;
+        }
+    };
+    within("they start on the node that is named", all).await;
+    each_once(&[&a, &b, &d], "s", 2);
+    within("stop", sup.stop()).await.unwrap();
+    stop_all(&[&d, &b, &a]).await;
 }
