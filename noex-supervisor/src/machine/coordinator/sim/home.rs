@@ -192,7 +192,7 @@ proptest! {
 
     #[test]
     fn nor_where_the_cluster_is_parted_and_where_orphans_stop_none_runs_twice_at_any_time(
-        seed: u64, nodes in 2u64..6, children in 1u64..9, mishaps in 1u64..14,
+        seed: u64, nodes in nodes(), children in 1u64..9, mishaps in 1u64..14,
         strategy in select(Strategy::ALL), terms in select(Terms::every().to_vec())
     ) {
         simulate_with(seed, (nodes, children, mishaps), strategy, terms.restless());
@@ -204,7 +204,7 @@ proptest! {
 
     #[test]
     fn whatever_happens_to_the_node_of_the_supervisor_no_child_is_lost_and_none_runs_twice(
-        seed: u64, nodes in 2u64..6, children in 1u64..9, mishaps in 1u64..14
+        seed: u64, nodes in nodes(), children in 1u64..9, mishaps in 1u64..14
     ) {
         for strategy in Strategy::ALL {
             simulate_with(seed, (nodes, children, mishaps), *strategy, Terms::default().restless());
@@ -213,7 +213,7 @@ proptest! {
 
     #[test]
     fn over_the_limit_of_restarts_which_is_exact_everything_ends_and_nobody_is_left(
-        seed: u64, nodes in 2u64..6, children in 1u64..9, most in 0u32..6
+        seed: u64, nodes in nodes(), children in 1u64..9, most in 0u32..6
     ) {
         for strategy in Strategy::ALL {
             to_the_limit(seed, nodes, children, most, *strategy);
