@@ -393,6 +393,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cluster = Cluster::builder(config).behavior::<Counter>().start().await?;
     cluster.wait_for_nodes(2).await?;
     let supervisor = DistributedSupervisor::builder()
+        .name("counters")
         .node_selector(NodeSelector::RoundRobin)
         .children((1..=3).map(|n| DistributedChildSpec::new::<Counter>(format!("counter-{n}"), 0)))
         .start(&cluster).await?;

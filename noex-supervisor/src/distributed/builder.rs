@@ -86,7 +86,7 @@ impl Default for DistributedSupervisorBuilder {
 
 impl DistributedSupervisorBuilder {
     /// A name in the whole cluster, which is also its id. One supervisor at a time has it; the next one of that name
-    /// adopts the children that are alive.
+    /// adopts the children that are alive. Without a name nobody does, and they stop when this supervisor is gone.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self

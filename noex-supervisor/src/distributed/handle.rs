@@ -33,7 +33,8 @@ use crate::{
 ///
 /// It keeps its children alive across the nodes of the cluster: each exactly once. A child that ends is started again,
 /// the children of a lost node on other nodes. When the node of the supervisor itself is lost, its children run on, and
-/// the next supervisor that is started under its name, anywhere, adopts them. With [`Strategy::OneForAll`] and
+/// the next supervisor that is started under its name, anywhere, adopts them. Without a name nobody can: they stop after as long as
+/// it takes to find a silent node dead. With [`Strategy::OneForAll`] and
 /// [`Strategy::RestForOne`] it starts those anew whom a missing child concerns; children of a template it stops, since nobody
 /// knows their arguments any more.
 ///

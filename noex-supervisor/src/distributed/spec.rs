@@ -217,7 +217,8 @@ impl DistributedChildSpec {
         self
     }
 
-    /// What becomes of it when its supervisor is out of reach. Default: it runs on; under
+    /// What becomes of it when its supervisor is out of reach. Default: it runs on, if the supervisor has a name and it is not of a
+    /// template; under
     /// [`PartitionPolicy::Majority`](crate::PartitionPolicy::Majority) an instance on a node outside the majority stops after
     /// as long as it takes to find a silent node dead.
     ///
