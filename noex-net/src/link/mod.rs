@@ -122,7 +122,7 @@ impl Link {
         let limits = (net.config.outbox_bytes(), net.config.max_message_bytes());
         let compression = Compression::of(established.capabilities);
         let outbox = Outbox::new(Arc::clone(&socket), tagger, cipher, compression, limits);
-        let groups = Groups::between(net.processors, socket.is_of_this_machine());
+        let groups = Groups::between(net.processors, socket.is_of_this_processor());
         let now = net.node.now();
         Arc::new(Self {
             conn,

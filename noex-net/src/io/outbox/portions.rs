@@ -22,8 +22,8 @@ pub(crate) enum Groups {
 
 impl Groups {
     /// For a program that may use so many processors.
-    pub(crate) fn between(processors: usize, peer_is_of_this_machine: bool) -> Self {
-        if processors == 1 && peer_is_of_this_machine { Self::Whole } else { Self::InPortions }
+    pub(crate) fn between(processors: usize, peer_has_this_processor: bool) -> Self {
+        if processors == 1 && peer_has_this_processor { Self::Whole } else { Self::InPortions }
     }
 
     /// Frames after which calls do not wait for the end of the tick, of which so many wait for a reply: they come as one group, again
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_whole_only_where_both_ends_have_one_processor() {
+    fn it_goes_whole_only_where_both_ends_share_their_one_processor() {
         assert_eq!(Groups::between(1, true).calls(512), WHOLE);
         assert_eq!(Groups::between(1, false), Groups::InPortions, "a peer elsewhere has its own");
     }

@@ -205,13 +205,26 @@ impl WriteHalf {
         }
     }
 
-    /// Whether the other end is on this machine, for certain.
-    pub(crate) fn is_of_this_machine(&self) -> bool {
+    /// Whether the other end has the processor that this thread has now, for a program that may use one. Where that cannot be
+    /// told: whether it is on this machine.
+    pub(crate) fn is_of_this_processor(&self) -> bool {
         match self {
-            Self::Tcp(socket) => ends_here(socket.as_ref()),
+            Self::Tcp(socket) => ends_here(socket.as_ref()) && sent_here(socket.as_ref()),
             Self::Memory(_) => true,
         }
     }
+}
+
+/// On one machine, what came last was handed over by the processor that sent it.
+#[cfg(target_os = "linux")]
+fn sent_here(socket: &TcpStream) -> bool {
+    let sender = rustix::net::sockopt::socket_incoming_cpu(socket);
+    sender.map_or(true, |sender| usize::try_from(sender) == Ok(rustix::thread::sched_getcpu()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sent_here(_: &TcpStream) -> bool {
+    true
 }
 
 fn ends_here(socket: &TcpStream) -> bool {
