@@ -7,8 +7,8 @@
 //!    | Confirm    ---->  |  it stays
 //! ```
 //! Watches and links that were asked for with the process go before `Confirm`: until then its node remembers how it ended, and
-//! tells that. A process that is not confirmed within 10 s in which its node runs, or by the end of the session, is killed: a spawn whose requester gave
-//! up leaves no orphan.
+//! tells that. A process that is not confirmed within 10 s in which its node runs, or by the end of the session, is killed: a
+//! spawn whose requester gave up leaves no orphan.
 
 use std::{
     sync::{Arc, Weak},
@@ -21,7 +21,6 @@ use noex_actors::{
     SpawnError, SpawnOptions, StartError, SupervisedProcess,
     route::{SpawnRequest, Tie, Watcher},
 };
-
 use tokio::sync::oneshot;
 
 use crate::{

@@ -192,16 +192,15 @@ async fn names_that_are_none_or_too_many_are_left_out_and_counted() -> Res {
     Ok(())
 }
 
-#[actix_rt::test]
-async fn signals_are_never_refused_so_who_sends_too_many_is_cut_off() -> Res {
+/// A peer that sends 180 MiB of signals to a busy process is cut off when 80 MiB wait there.
+async fn cut_off_for_signals(options: SpawnOptions, signal: impl Fn(u64) -> Vec<u8>) -> Res {
     let a = start(patient("a")).await?;
-    let there = a.spawn::<Box_>(0).await?;
+    let there = a.spawn::<Box_>(0).options(options).await?;
     let busy = there.clone();
     let busy = actix_rt::spawn(async move { busy.nap(600_000).timeout(Duration::from_secs(600)).await });
     until(5, "it is busy", || a.process(there.pid()).is_some_and(|info| info.message_count == 1)).await;
     let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
-    let stop = control("Stop", &(there.pid().number(), format!("error: {}", "x".repeat(60_000))));
-    peer.flood(std::iter::repeat_n(stop, 3000)).await;
+    peer.flood(std::iter::repeat_n(signal(there.pid().number()), 3000)).await;
     cut_off(&mut peer, &a, ProtocolError::Limit).await;
     let waiting = a.process(there.pid()).ok_or("it lives")?.mailbox_len;
     assert!((100..1500).contains(&waiting), "80 MiB of signals wait, and not 180: {waiting}");
@@ -209,6 +208,12 @@ async fn signals_are_never_refused_so_who_sends_too_many_is_cut_off() -> Res {
     assert!(busy.await?.is_err());
     a.stop().await;
     Ok(())
+}
+
+#[actix_rt::test]
+async fn signals_are_never_refused_so_who_sends_too_many_is_cut_off() -> Res {
+    let reason = format!("error: {}", "x".repeat(60_000));
+    cut_off_for_signals(SpawnOptions::new(), |number| control("Stop", &(number, &reason))).await
 }
 
 #[actix_rt::test]
@@ -316,23 +321,11 @@ async fn unconfirmed(rounds: u64) -> Res {
 /// Ends of links are signals, too, and had no bound.
 #[actix_rt::test]
 async fn ends_of_links_are_never_refused_so_who_sends_too_many_is_cut_off() -> Res {
-    let a = start(patient("a")).await?;
-    let there = a.spawn::<Box_>(0).options(SpawnOptions::new().trap_exit()).await?;
-    let busy = there.clone();
-    let busy = actix_rt::spawn(async move { busy.nap(600_000).timeout(Duration::from_secs(600)).await });
-    until(5, "it is busy", || a.process(there.pid()).is_some_and(|info| info.message_count == 1)).await;
-    let mut peer = RawPeer::join(&a, "z@127.0.0.1:1").await?;
-    let number = there.pid().number();
-    let broken = (7_u64, number, format!("error: {}", "x".repeat(60_000)));
-    let linked = [control("Link", &(7_u64, number)), control("Broken", &broken)].concat();
-    peer.flood(std::iter::repeat_n(linked, 3000)).await;
-    cut_off(&mut peer, &a, ProtocolError::Limit).await;
-    let waiting = a.process(there.pid()).ok_or("it lives")?.mailbox_len;
-    assert!((100..1500).contains(&waiting), "80 MiB of signals wait, and not 180: {waiting}");
-    there.kill();
-    assert!(busy.await?.is_err());
-    a.stop().await;
-    Ok(())
+    let reason = format!("error: {}", "x".repeat(60_000));
+    cut_off_for_signals(SpawnOptions::new().trap_exit(), |number| {
+        [control("Link", &(7_u64, number)), control("Broken", &(7_u64, number, &reason))].concat()
+    })
+    .await
 }
 
 /// Keeps its arbiter from everything else.

@@ -74,7 +74,7 @@ pub enum ChildError {
         state: ChildState,
     },
     /// The supervisor that was asked lost its name, and its children, to that of another node, which it had not heard of. Ask
-    /// again: a handle finds the one that has the name.
+    /// that one: [`DistributedSupervisor::lookup`] finds it; a handle stays with its supervisor.
     #[error("the supervisor on {owner} has the name and the children now")]
     Claimed {
         /// The node.

@@ -84,10 +84,15 @@ impl Node {
                 return;
             }
         };
+        self.link_here(&near, &far, || ExitReason::NoProc);
+    }
+
+    /// Links two processes of this node; `ended`: what `near` hears if `far` is gone.
+    fn link_here(&self, near: &Arc<dyn Process>, far: &Arc<dyn Process>, ended: impl FnOnce() -> ExitReason) {
         match near.core().link(far.core()) {
             Ok(()) => {}
-            Err(Gone::One) => self.signal(&far, Signal::Link, one, &ExitReason::NoProc),
-            Err(Gone::Other) => self.signal(&near, Signal::Link, other, &ExitReason::NoProc),
+            Err(Gone::One) => self.signal(far, Signal::Link, &near.core().pid, &ExitReason::NoProc),
+            Err(Gone::Other) => self.signal(near, Signal::Link, &far.core().pid, &ended()),
         }
     }
 
@@ -106,14 +111,7 @@ impl Node {
         match tie {
             Tie::Watch(id, watcher) => core.watch_from_start(id, watcher),
             Tie::Link(to) => match self.process_of(&to) {
-                Some(end) => match end.core().link(core) {
-                    Ok(()) => {}
-                    Err(Gone::One) => self.signal(process, Signal::Link, &to, &ExitReason::NoProc),
-                    Err(Gone::Other) => {
-                        let reason = core.over().unwrap_or(ExitReason::NoProc);
-                        self.signal(&end, Signal::Link, &core.pid, &reason);
-                    }
-                },
+                Some(end) => self.link_here(&end, process, || core.over().unwrap_or(ExitReason::NoProc)),
                 None => self.make_link(&to, &core.pid),
             },
         }
