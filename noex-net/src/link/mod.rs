@@ -192,7 +192,7 @@ impl Link {
         let id = Cell::new(None);
         let sending = Sending { link: self, id: &id };
         let home = self.calls.here();
-        let portion = self.groups.calls(self.calls.lately_waiting(home), home.is_none());
+        let portion = self.groups.calls(self.calls.lately_waiting(home));
         let sent = self.outbox.append(
             (number, portion),
             |offset| {

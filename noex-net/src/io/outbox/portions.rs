@@ -10,8 +10,6 @@ pub(crate) const USUAL: u32 = 256;
 const PARTS: usize = 2;
 /// A portion is worth a system call.
 const LEAST: u32 = 16;
-/// One of another thread than that of the connection is worth two switches between threads as well.
-const LEAST_AWAY: u32 = 128;
 /// All at the end of the tick.
 pub(super) const WHOLE: u32 = u32::MAX;
 
@@ -29,11 +27,10 @@ impl Groups {
     }
 
     /// Frames after which calls do not wait for the end of the tick, of which so many wait for a reply: they come as one group, again
-    /// and again. `at_home`: on the thread of the connection.
-    pub(crate) fn calls(self, waiting: usize, at_home: bool) -> u32 {
-        let least = if at_home { LEAST } else { LEAST_AWAY };
+    /// and again.
+    pub(crate) fn calls(self, waiting: usize) -> u32 {
         match self {
-            Self::InPortions => u32::try_from(waiting / PARTS).unwrap_or(USUAL).clamp(least, USUAL),
+            Self::InPortions => u32::try_from(waiting / PARTS).unwrap_or(USUAL).clamp(LEAST, USUAL),
             Self::Whole => WHOLE,
         }
     }
@@ -46,14 +43,12 @@ mod tests {
     #[test]
     fn a_group_of_calls_goes_in_halves_that_are_worth_it() {
         let groups = Groups::between(2, true);
-        let portions = |at_home| [0, 8, 64, 512, 100_000].map(|waiting| groups.calls(waiting, at_home));
-        assert_eq!(portions(true), [16, 16, 32, 256, 256]);
-        assert_eq!(portions(false), [128, 128, 128, 256, 256], "and where threads must take turns");
+        assert_eq!([0, 8, 64, 512, 100_000].map(|waiting| groups.calls(waiting)), [16, 16, 32, 256, 256]);
     }
 
     #[test]
     fn it_goes_whole_only_where_both_ends_share_their_one_processor() {
-        assert_eq!(Groups::between(1, true).calls(512, true), WHOLE);
+        assert_eq!(Groups::between(1, true).calls(512), WHOLE);
         assert_eq!(Groups::between(1, false), Groups::InPortions, "a peer elsewhere has its own");
     }
 }
